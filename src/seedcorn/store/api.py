@@ -1,0 +1,108 @@
+"""The object store as seedcorn sees it: opaque keys and bytes, six verbs.
+
+Knows nothing of the format. A key is a relative path of printable ASCII segments without ``.``/``..`` (see ``check_key``). Objects are immutable:
+the only write is a create-only ``put``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from seedcorn.errors import StoreError
+
+__all__ = ["Buffer", "ObjectInfo", "Requests", "Store", "check_key"]
+
+Buffer = bytes | bytearray | memoryview
+
+_KEY = re.compile(r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*")
+_KEY_LIMIT = 400
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """One object of a listing."""
+
+    key: str
+    size_bytes: int
+    modified_ns: int  # by the store's clock, nanoseconds since the epoch; many stores round to seconds
+
+
+@dataclass(slots=True)
+class Requests:
+    """How many requests of each kind were made, and the bytes that puts carried. One per open store; not thread-safe by itself."""
+
+    put: int = 0
+    get: int = 0
+    head: int = 0
+    list: int = 0
+    delete: int = 0
+    put_bytes: int = field(default=0)
+    get_bytes: int = field(default=0)
+
+    @property
+    def total(self) -> int:
+        return self.put + self.get + self.head + self.list + self.delete
+
+
+class Store(Protocol):
+    """One prefix in an object store. All methods may be called from several threads at once.
+
+    Every method raises a subclass of ``StoreError`` and nothing else: ``ObjectNotFoundError``, ``AccessDeniedError``,
+    ``StoreUnavailableError`` (after the retries that the store was opened with), else ``StoreError``.
+    """
+
+    @property
+    def url(self) -> str:
+        """The place, as a person would type it; never with credentials in it."""
+
+    @property
+    def requests(self) -> Requests:
+        """The requests made so far (a list that needs three pages counts three)."""
+
+    def put(self, key: str, data: Buffer) -> None:
+        """Create ``key`` with ``data``, durable when this returns. ``data`` must not change until then.
+
+        An object that is already there with the same bytes is a success (the first answer may have been lost).
+
+        Raises:
+            ObjectExistsError: ``key`` is taken by other bytes; it has not been overwritten on stores that enforce create-only puts.
+        """
+
+    def get(self, key: str) -> bytes:
+        """The whole object."""
+
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        """Exactly ``length`` bytes from ``start``.
+
+        Raises:
+            StoreError: the object ends before ``start + length``.
+        """
+
+    def head(self, key: str) -> ObjectInfo:
+        """Size and time of one object."""
+
+    def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
+        """Every object whose key starts with ``prefix`` (a folder: empty, or ending in ``/``) and is greater than ``after``, in key order.
+
+        A failure in the middle raises; a partial listing never ends quietly.
+        """
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Remove objects; one that is already gone is a success."""
+
+    def close(self) -> None:
+        """Give back connections and threads."""
+
+
+def check_key(key: str) -> str:
+    """``key`` itself if it is well formed.
+
+    Raises:
+        StoreError: it is not (a bug, or a hostile listing).
+    """
+    if len(key) > _KEY_LIMIT or not _KEY.fullmatch(key):
+        raise StoreError(f"{key!r} is not a well-formed object key")
+    return key
