@@ -26,6 +26,7 @@ __all__ = [
     "content_records",
     "cut_listing",
     "decode_nodes",
+    "decode_own_nodes",
     "encode_nodes",
     "pack_content",
 ]
@@ -153,6 +154,11 @@ def decode_nodes(chunk: bytes | memoryview, *, after: bytes = b"") -> list[Node]
         last = name
         _check(node)
     return nodes
+
+
+def decode_own_nodes(chunk: bytes) -> list[Node]:
+    """The nodes of a listing chunk that this machine has encoded and kept itself: not checked again."""
+    return _DECODER.decode(chunk)
 
 
 def _check(node: Node) -> None:

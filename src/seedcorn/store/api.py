@@ -13,7 +13,7 @@ from typing import Protocol
 
 from seedcorn.errors import StoreError
 
-__all__ = ["Buffer", "ObjectInfo", "Requests", "Store", "check_key"]
+__all__ = ["Buffer", "ObjectInfo", "Requests", "Store", "check_folder", "check_key", "check_range"]
 
 Buffer = bytes | bytearray | memoryview
 
@@ -106,3 +106,27 @@ def check_key(key: str) -> str:
     if len(key) > _KEY_LIMIT or not _KEY.fullmatch(key):
         raise StoreError(f"{key!r} is not a well-formed object key")
     return key
+
+
+def check_folder(prefix: str) -> str:
+    """``prefix`` itself if it can be listed: empty (the whole store), or a well-formed key and a ``/``.
+
+    Raises:
+        StoreError: it cannot.
+    """
+    if prefix:
+        if not prefix.endswith("/"):
+            raise StoreError(f"{prefix!r} is not a folder: a listing takes a prefix that ends in /")
+        check_key(prefix[:-1])
+    return prefix
+
+
+def check_range(key: str, start: int, length: int) -> str:
+    """``key`` itself if it and the range are well formed: at least one byte, from a start that is not negative.
+
+    Raises:
+        StoreError: they are not.
+    """
+    if start < 0 or length < 1:
+        raise StoreError(f"there is no range of {length} bytes from {start}", key=key)
+    return check_key(key)

@@ -1,0 +1,58 @@
+# Every target makes what it needs first: .venv from the pinned requirements, and, as root on Debian or Ubuntu, missing system
+# packages. Values come from the command line, as in: make backup DIR=/etc REPO="/mnt/a disk/backups"
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+export DIR REPO PYTHON
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.PHONY: help
+help: ## show this list
+	@echo 'make backup DIR=/etc [REPO=...]   back DIR up, restore it elsewhere, compare the two'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-28s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: backup
+backup:
+	@tools/prepare_venv runtime
+	@.venv/bin/python tools/first_backup.py --repository "$$REPO" -- "$$DIR"
+
+.PHONY: test
+test: dev ## run the tests, real servers included (a few minutes)
+	@tools/install_system test
+	pytest -n auto -m "not ceph and not slow"
+
+.PHONY: test-slow
+test-slow: dev ## run the long tests
+	@tools/install_system test
+	pytest -n auto -m "slow and not ceph"
+
+.PHONY: test-ceph
+test-ceph: dev ## run the tests against a Ceph cluster that they start
+	@tools/install_system test ceph
+	pytest -m ceph
+
+.PHONY: lint
+lint: dev ## style, types, import direction, shell scripts
+	@tools/install_system lint
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports
+	shellcheck .ci/run tools/install_system tools/pin_requirements tools/prepare_venv
+
+.PHONY: format
+format: dev ## put the code into its style
+	ruff check --fix .
+	ruff format .
+
+.PHONY: requirements
+requirements: dev ## pin the newest releases
+	tools/pin_requirements
+
+.PHONY: dev
+dev: ## only set up .venv for working on the code
+	@tools/prepare_venv dev
+
+.PHONY: clean
+clean: ## remove what make made in this checkout (no backup is touched)
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,357 @@
+"""Writing a restored tree where nothing in the repository, and nothing planted in the target, can lead it elsewhere.
+
+Owns rules R1-R5, R7 and R10 of docs/threat-model.md: descriptors instead of paths, one safe component at a time, no symbolic link ever followed, a
+temporary name until an entry is complete, hard links only to what this run wrote, the metadata of directories last. Must never know where content
+comes from. All methods of ``Target`` may be called from several threads; every failure is a ``TargetError`` with the path relative to the target.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import enum
+import itertools
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+import msgspec
+
+from seedcorn.errors import TargetError, UsageError, printable
+from seedcorn.format.tree import Kind, Node
+from seedcorn.fs.directories import DirectoryCache, DirectoryHandle
+from seedcorn.fs.metadata import ACCESS_ACL, DEFAULT_ACL, MetadataError, apply_metadata, error_text, proc_path
+
+__all__ = ["TEMPORARY_PREFIX", "LinkSource", "Overwrite", "PendingFile", "Target", "TargetOptions"]
+
+TEMPORARY_PREFIX = b".seedcorn-"  # of what a killed restore leaves behind
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_ENTRY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+_DEVICE_TYPE = {Kind.FIFO: stat.S_IFIFO, Kind.CHAR_DEVICE: stat.S_IFCHR, Kind.BLOCK_DEVICE: stat.S_IFBLK}
+
+
+class Overwrite(enum.Enum):
+    """What becomes of a file, link or device that is already there. Directories are merged under either."""
+
+    ALWAYS = "always"  # replaced in one step, once the new one is complete
+    NEVER = "never"  # kept
+
+
+@dataclass(frozen=True)
+class TargetOptions:
+    """How a target is treated."""
+
+    as_root: bool  # set owners, make devices, set security.* and trusted.* attributes
+    on_problem: Callable[[TargetError], None]  # hears about metadata that could not be set; the entry itself is there. Called from any thread
+    allow_existing: bool = False  # the target need not be empty
+    overwrite: Overwrite = Overwrite.ALWAYS
+    open_directories: int = 256  # descriptors kept open
+
+
+@dataclass(frozen=True, slots=True)
+class PendingFile:
+    """A file that is being written under a temporary name. Write to ``fd`` at any offsets, then finish or discard it."""
+
+    directory: DirectoryHandle
+    name: bytes
+    temporary_name: bytes
+    fd: int
+
+
+@dataclass(frozen=True, slots=True)
+class LinkSource:
+    """A file that this run has written: the only thing that a hard link can be made to."""
+
+    directory: DirectoryHandle
+    name: bytes
+    device_id: int
+    inode: int
+
+
+class Target:
+    """One directory that a tree is restored into."""
+
+    def __init__(self, path: bytes, options: TargetOptions) -> None:
+        """Open ``path``, which the user named and which is trusted, creating it and what leads to it where it is missing.
+
+        Raises:
+            UsageError: it is not empty, and the options do not allow that.
+            TargetError: it can not be created or opened.
+        """
+        self._options = options
+        self._counter = itertools.count(1)
+        self._directories = DirectoryCache(options.open_directories)
+        self._finished: list[tuple[DirectoryHandle, Node]] = []
+        self._devices: set[int] = set()
+        fd, fresh = _open_root(path)
+        if not fresh and not options.allow_existing and os.listdir(fd):
+            os.close(fd)
+            raise UsageError(f"the target {printable(path)} is not empty: name a new or empty directory, or allow an existing one")
+        if fresh:
+            _remove_acls(fd)
+        self.root = self._adopt(None, b"", fd, fresh=fresh)
+
+    def open_directory(self, parent: DirectoryHandle, name: bytes) -> DirectoryHandle:
+        """The directory ``name`` in ``parent``: created with mode 0700, or, if a real directory is there already, that.
+
+        Whatever else is in the way, a symbolic link too, is removed under ``Overwrite.ALWAYS`` and never followed.
+        """
+        with self._writing(parent, name) as parent_fd:
+            fresh = self._make_directory(parent_fd, name)
+            fd = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=parent_fd)
+            if fresh and parent.inherits_acl:
+                _remove_acls(fd)
+            return self._adopt(parent, name, fd, fresh=fresh)
+
+    def keeps(self, directory: DirectoryHandle, name: bytes) -> bool:
+        """Whether something of this name is there and the options say that it stays. Ask before each file, link or device."""
+        if directory.fresh or self._options.overwrite is not Overwrite.NEVER:
+            return False
+        with self._writing(directory, name) as dir_fd:
+            return _exists(dir_fd, name)
+
+    def create_file(self, directory: DirectoryHandle, name: bytes) -> PendingFile:
+        """An empty file with mode 0600 under a temporary name in ``directory``. For a sparse file, leave the holes out."""
+        with self._writing(directory, name) as dir_fd:
+            while True:
+                temporary_name = self._temporary_name()
+                try:
+                    fd = os.open(temporary_name, _CREATE, 0o600, dir_fd=dir_fd)
+                except FileExistsError:  # left by a killed run that had the same process id
+                    continue
+                return PendingFile(directory, name, temporary_name, fd)
+
+    def finish_file(self, pending: PendingFile, node: Node) -> LinkSource | None:
+        """Set size and metadata, give the file its name and close it. A failure discards the file.
+
+        Returns what hard links to it are made with, or None for a node that has only one link.
+        """
+        directory, name, fd = pending.directory, pending.name, pending.fd
+        try:
+            with self._writing(directory, name) as dir_fd:
+                if node.extra is not None and node.extra.holes:
+                    os.ftruncate(fd, node.size)  # the last hole may be at the end
+                self._apply(directory, name, node, fd)
+                self._install(directory, dir_fd, pending.temporary_name, name)
+                if node.extra is None or node.extra.link_count < 2:
+                    return None
+                st = os.fstat(fd)
+                return LinkSource(directory, name, st.st_dev, st.st_ino)
+        except TargetError:
+            self._remove_temporary(directory, pending.temporary_name)
+            raise
+        finally:
+            os.close(fd)
+
+    def discard_file(self, pending: PendingFile) -> None:
+        """Close and remove a file that will not be finished."""
+        os.close(pending.fd)
+        self._remove_temporary(pending.directory, pending.temporary_name)
+
+    def make_special(self, directory: DirectoryHandle, node: Node) -> None:
+        """A symbolic link, FIFO or device named ``node.name``, with its metadata. Devices need root (R7)."""
+        kind = Kind(node.kind)
+
+        def make(temporary_name: bytes, dir_fd: int) -> None:
+            if kind is Kind.SYMLINK:
+                os.symlink((node.extra and node.extra.target) or b"", temporary_name, dir_fd=dir_fd)
+            else:
+                os.mknod(temporary_name, _DEVICE_TYPE[kind] | 0o600, (node.extra and node.extra.device) or 0, dir_fd=dir_fd)
+            with _entry(temporary_name, dir_fd) as where:
+                self._apply(directory, node.name, node, where)
+
+        if kind in (Kind.CHAR_DEVICE, Kind.BLOCK_DEVICE) and not self._options.as_root:
+            raise TargetError(directory.path_of(node.name), "only root can restore a device")
+        self._place(directory, node.name, make)
+
+    def make_hard_link(self, directory: DirectoryHandle, name: bytes, source: LinkSource) -> None:
+        """Another name for a file that this run has written."""
+
+        def make(temporary_name: bytes, dir_fd: int) -> None:
+            with self._directories.borrow(source.directory) as source_fd:
+                os.link(source.name, temporary_name, src_dir_fd=source_fd, dst_dir_fd=dir_fd, follow_symlinks=False)
+            st = os.stat(temporary_name, dir_fd=dir_fd, follow_symlinks=False)
+            if (st.st_dev, st.st_ino) != (source.device_id, source.inode) or not stat.S_ISREG(st.st_mode):
+                raise TargetError(directory.path_of(name), f"the file that it is a hard link to was replaced: {printable(source.name)}")
+
+        self._place(directory, name, make)
+
+    def finish_directory(self, directory: DirectoryHandle, node: Node) -> None:
+        """Note the metadata of a directory; ``finish`` applies it when nothing will be written any more."""
+        self._finished.append((directory, msgspec.structs.replace(node, content=b"") if node.content else node))
+
+    def finish(self) -> None:
+        """Apply the metadata of all noted directories, the deepest first, and make the whole restore durable."""
+        self._finished.sort(key=lambda item: item[0].serial, reverse=True)
+        for directory, node in self._finished:
+            try:
+                with self._writing(directory, None) as fd:
+                    self._apply(directory, None, node, fd)
+            except TargetError as error:
+                self._options.on_problem(error)
+        self._finished.clear()
+        self.sync()
+
+    def sync(self) -> None:
+        """Wait until everything written so far is on the disk.
+
+        One call for the file system instead of an ``fsync`` for each file, which would cost about a disk rotation or flash flush each and protect
+        nothing more: a restore is only relied on once all of it has succeeded, and a crash before that means to run it again.
+        """
+        with self._writing(self.root, None) as fd:
+            if self._devices == {self.root.device_id}:
+                _sync_file_system(fd)
+            else:  # an existing target may have other file systems mounted in it
+                os.sync()
+
+    def close(self) -> None:
+        """Give back all descriptors."""
+        self._directories.close()
+
+    def _make_directory(self, parent_fd: int, name: bytes) -> bool:
+        """Whether a new directory was made; if not, a real one was there."""
+        try:
+            os.mkdir(name, 0o700, dir_fd=parent_fd)
+            return True
+        except FileExistsError:
+            if stat.S_ISDIR(os.stat(name, dir_fd=parent_fd, follow_symlinks=False).st_mode):
+                return False
+            if self._options.overwrite is not Overwrite.ALWAYS:
+                raise
+        os.unlink(name, dir_fd=parent_fd)
+        os.mkdir(name, 0o700, dir_fd=parent_fd)
+        return True
+
+    def _adopt(self, parent: DirectoryHandle | None, name: bytes, fd: int, *, fresh: bool) -> DirectoryHandle:
+        handle = self._directories.adopt(parent, name, fd, fresh=fresh, inherits_acl=not fresh and _has_default_acl(fd))
+        self._devices.add(handle.device_id)
+        return handle
+
+    def _apply(self, directory: DirectoryHandle, name: bytes | None, node: Node, where: int | str) -> None:
+        if name is not None and directory.inherits_acl and node.kind != Kind.SYMLINK:
+            _remove_acls(where)
+        for problem in apply_metadata(node, where, as_root=self._options.as_root):
+            self._options.on_problem(TargetError(directory.path_of(name), problem))
+
+    def _place(self, directory: DirectoryHandle, name: bytes, make: Callable[[bytes, int], None]) -> None:
+        """Let ``make`` make an entry under a temporary name, then give it its own."""
+        with self._writing(directory, name) as dir_fd:
+            temporary_name = self._temporary_name()
+            try:
+                make(temporary_name, dir_fd)
+                self._install(directory, dir_fd, temporary_name, name)
+            finally:
+                # Also after success: rename leaves both names where they were links to one file already.
+                with suppress(OSError):
+                    os.unlink(temporary_name, dir_fd=dir_fd)
+
+    def _install(self, directory: DirectoryHandle, dir_fd: int, temporary_name: bytes, name: bytes) -> None:
+        if directory.fresh or self._options.overwrite is Overwrite.ALWAYS:
+            try:
+                os.rename(temporary_name, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+            except IsADirectoryError:
+                os.rmdir(name, dir_fd=dir_fd)  # an empty one may be replaced; one with entries is not removed for a file
+                os.rename(temporary_name, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+        else:  # a link, unlike a rename, never replaces
+            os.link(temporary_name, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd, follow_symlinks=False)
+            os.unlink(temporary_name, dir_fd=dir_fd)
+
+    def _remove_temporary(self, directory: DirectoryHandle, temporary_name: bytes) -> None:
+        with suppress(TargetError, OSError), self._directories.borrow(directory) as dir_fd:
+            os.unlink(temporary_name, dir_fd=dir_fd)
+
+    def _temporary_name(self) -> bytes:
+        return b"%b%x-%x" % (TEMPORARY_PREFIX, os.getpid(), next(self._counter))
+
+    def _writing(self, directory: DirectoryHandle, name: bytes | None) -> _Writing:
+        return _Writing(self._directories, directory, name)
+
+
+class _Writing:
+    """Lends the descriptor of ``directory``; whatever fails in the block is a TargetError about its entry ``name``, or, for None, about itself.
+
+    A class, and not a generator, because every file passes through here twice.
+    """
+
+    __slots__ = ("_cache", "_directory", "_name")
+
+    def __init__(self, cache: DirectoryCache, directory: DirectoryHandle, name: bytes | None) -> None:
+        self._cache = cache
+        self._directory = directory
+        self._name = name
+
+    def __enter__(self) -> int:
+        name = self._name
+        if name is not None and (not name or b"/" in name or b"\0" in name or name in (b".", b"..")):
+            raise TargetError(self._directory.path_of(name), "not the name of a directory entry")
+        try:
+            return self._cache.pin(self._directory)
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def __exit__(self, kind: object, error: BaseException | None, where: object) -> None:
+        self._cache.unpin(self._directory)
+        if isinstance(error, MetadataError):
+            raise self._failed(error) from error
+
+    def _failed(self, error: Exception) -> TargetError:
+        return TargetError(self._directory.path_of(self._name), error_text(error))
+
+
+def _open_root(path: bytes) -> tuple[int, bool]:
+    fresh = False
+    try:
+        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+        with suppress(FileExistsError):
+            os.mkdir(path, 0o700)
+            fresh = True
+        return os.open(path, _DIRECTORY), fresh
+    except OSError as error:
+        raise TargetError(path, f"the target can not be opened: {error_text(error)}") from error
+
+
+def _exists(dir_fd: int, name: bytes) -> bool:
+    try:
+        os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+@contextmanager
+def _entry(name: bytes, dir_fd: int) -> Iterator[str]:
+    """A path for exactly the entry that has this name now, whatever it is."""
+    fd = os.open(name, _ENTRY, dir_fd=dir_fd)
+    try:
+        yield proc_path(fd)
+    finally:
+        os.close(fd)
+
+
+def _has_default_acl(fd: int) -> bool:
+    try:
+        os.getxattr(fd, DEFAULT_ACL)
+    except OSError:
+        return False
+    return True
+
+
+def _remove_acls(where: int | str) -> None:
+    for name in (ACCESS_ACL, DEFAULT_ACL):
+        with suppress(OSError):
+            os.removexattr(where, name)
+
+
+def _sync_file_system(fd: int) -> None:
+    """``syncfs``, which Python does not have: like ``os.sync``, but for one file system, and since Linux 5.8 it reports write errors."""
+    try:
+        syncfs = ctypes.CDLL(None, use_errno=True).syncfs
+    except AttributeError:
+        os.sync()
+        return
+    if syncfs(fd):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

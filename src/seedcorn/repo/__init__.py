@@ -1,0 +1,1 @@
+"""Composes crypto, format and store into a repository: opening by capability, writing packs, the index, reading frames, signed history. No local-file semantics."""

@@ -1,0 +1,177 @@
+"""Who may write: owner-signed records of enrolment and revocation, and the host file that an enrolled machine keeps.
+
+docs/format.md, sections "Host record" and "Host file". Invariant: a host's public key is believed only from a record that the owner signed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from seedcorn.crypto import primitives
+from seedcorn.crypto.keys import DomainSecrets, HostKey, PublicKeys
+from seedcorn.errors import CredentialError, IntegrityError, UsageError
+from seedcorn.format.codec import Envelope, Magic, decode, encode
+from seedcorn.format.header import HostPrivate, HostPublic, HostState, host_key
+from seedcorn.ids import RANDOM_ID_BYTES, HostId, RepositoryId
+from seedcorn.repo.bindings import host_binding, signature_binding
+from seedcorn.repo.repository import OwnerRepository
+from seedcorn.repo.state import State
+from seedcorn.store.api import Store
+
+__all__ = ["EnrolledHost", "HostFile", "HostRegistry", "enroll_host", "load_registry", "revoke_host"]
+
+
+@dataclass(frozen=True, slots=True)
+class EnrolledHost:
+    """The ruling record of one host. ``name`` is empty unless the owner read it."""
+
+    public: HostPublic
+    name: str
+
+    @property
+    def host(self) -> HostId:
+        return HostId(self.public.host)
+
+    @property
+    def revoked(self) -> bool:
+        return self.public.state == HostState.REVOKED
+
+
+@dataclass(frozen=True, slots=True)
+class HostRegistry:
+    """Every host that the owner ever enrolled, by id."""
+
+    hosts: Mapping[HostId, EnrolledHost]
+
+    def verify(self, magic: Magic, host: HostId, envelope: Envelope) -> None:
+        """Check that ``host`` is enrolled and signed this object.
+
+        Raises:
+            IntegrityError: it is not, or did not.
+        """
+        enrolled = self.hosts.get(host)
+        if enrolled is None:
+            raise IntegrityError(f"comes from host {host.hex()[:12]}, which the owner never enrolled")
+        primitives.verify(enrolled.public.sign_public, envelope.signature, signature_binding(magic) + envelope.signed_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class HostFile:
+    """What an enrolled machine keeps, mode 0600: all it needs to write, nothing with which to read."""
+
+    key: HostKey
+    name: str
+    url: str
+
+    def serialize(self) -> bytes:
+        key, public, secrets = self.key, self.key.public, self.key.secrets
+        fields = {
+            "seedcorn_host": 1,
+            "repository": key.repository.hex(),
+            "host": key.host.hex(),
+            "name": self.name,
+            "url": self.url,
+            "domain": secrets.domain,
+            "host_sign": key.sign_private.hex(),
+            "chunk_id": secrets.chunk_id_key.hex(),
+            "listing_id": secrets.listing_id_key.hex(),
+            "cut": secrets.cut_key.hex(),
+            "index": secrets.index_key.hex(),
+            "owner_sign": public.owner_sign.hex(),
+            "read_kem": public.read_kem.hex(),
+            "maintain_kem": public.maintain_kem.hex(),
+            "maintain_sign": public.maintain_sign.hex(),
+        }
+        return json.dumps(fields, indent=1).encode("ascii") + b"\n"
+
+    @staticmethod
+    def parse(data: bytes, *, source: str) -> HostFile:
+        """Raises:
+        CredentialError: not a host file of a version that this program knows; ``source`` is named.
+        """
+        try:
+            fields: dict[str, Any] = json.loads(data)
+            if fields["seedcorn_host"] != 1:
+                raise CredentialError(f"{source} is a host file of version {fields['seedcorn_host']}; a newer seedcorn may read it")
+            raw = {name: bytes.fromhex(value) for name, value in fields.items() if isinstance(value, str) and name not in ("name", "url")}
+            secrets = DomainSecrets(int(fields["domain"]), raw["chunk_id"], raw["listing_id"], raw["cut"], raw["index"])
+            public = PublicKeys(raw["owner_sign"], raw["read_kem"], raw["maintain_kem"], raw["maintain_sign"])
+            key = HostKey(RepositoryId(raw["repository"]), HostId(raw["host"]), raw["host_sign"], public, secrets)
+            return HostFile(key, str(fields["name"]), str(fields["url"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise CredentialError(f"{source} is not a host file ({error!r}); get a new one with `seedcorn host add`") from error
+
+
+def enroll_host(repository: OwnerRepository, name: str, *, created_ns: int, domain: int = 0) -> HostFile:
+    """A new host: its record is put, its host file returned (the only copy of its signing key)."""
+    if not name or len(name.encode()) > 255 or not name.isprintable():
+        raise UsageError(f"{name!r} can not be a host's name: give 1 to 255 printable characters")
+    host = HostId(primitives.random_bytes(RANDOM_ID_BYTES))
+    sign_private = primitives.random_bytes(32)
+    key = HostKey(repository.repository, host, sign_private, repository.key.public, repository.key.domain(domain))
+    public = HostPublic(repository.repository, host, 1, HostState.ENROLLED, key.sign_public, created_ns)
+    _put_record(repository, public, HostPrivate(name))
+    return HostFile(key, name, repository.store.url)
+
+
+def revoke_host(repository: OwnerRepository, host: EnrolledHost, *, created_ns: int, last_seq: int) -> None:
+    """No snapshot or segment of this host that comes after ``last_seq`` counts from now on."""
+    if host.revoked:
+        raise UsageError(f"host {host.name} has been revoked already")
+    public = HostPublic(
+        repository.repository, host.host, host.public.number + 1, HostState.REVOKED, host.public.sign_public, created_ns, last_seq
+    )
+    _put_record(repository, public, HostPrivate(host.name))
+
+
+def _put_record(repository: OwnerRepository, public: HostPublic, private: HostPrivate) -> None:
+    public_part = encode(public)
+    sealed = primitives.hpke_seal(repository.key.public.read_kem, host_binding(public_part), encode(private))
+    body = Envelope.build(Magic.HOST, [public_part, sealed])
+    signature = repository.key.sign(signature_binding(Magic.HOST) + body)
+    repository.store.put(host_key(HostId(public.host), public.number), body + signature)
+
+
+def load_registry(
+    store: Store,
+    repository: RepositoryId,
+    owner_sign: bytes,
+    *,
+    state: State | None = None,
+    reader: OwnerRepository | None = None,
+    only: HostId | None = None,
+) -> HostRegistry:
+    """Read and verify every host record, or those of one host; names are opened only with ``reader``.
+
+    Raises:
+        IntegrityError: a record is not the owner's; named.
+    """
+    newest: dict[HostId, EnrolledHost] = {}
+    for info in store.list(f"hosts/{only.hex()}/" if only else "hosts/"):
+        data = state.cached_object(info.key) if state else None
+        if data is None:
+            if info.size_bytes > Magic.HOST.limit_bytes:
+                raise IntegrityError("is far too long for a host record", object_name=info.key)
+            data = store.get(info.key)
+            if state:
+                state.cache_object(info.key, data)
+        try:
+            enrolled = _open_record(data, info.key, repository, owner_sign, reader)
+        except IntegrityError as error:
+            raise error.named(info.key) from error
+        newest[enrolled.host] = enrolled  # keys come in order of their number
+    return HostRegistry(newest)
+
+
+def _open_record(data: bytes, key: str, repository: RepositoryId, owner_sign: bytes, reader: OwnerRepository | None) -> EnrolledHost:
+    envelope = Envelope.parse(Magic.HOST, data)
+    primitives.verify(owner_sign, envelope.signature, signature_binding(Magic.HOST) + envelope.signed_bytes)
+    public_part, sealed = envelope.parts
+    public = decode(public_part, HostPublic)
+    if public.repository != repository or key != host_key(HostId(public.host), public.number):
+        raise IntegrityError("belongs to another repository or has been moved")
+    name = decode(reader.key.open_read(host_binding(public_part), sealed), HostPrivate).name if reader else ""
+    return EnrolledHost(public, name)

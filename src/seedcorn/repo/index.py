@@ -1,0 +1,111 @@
+"""Index segments: sealing and putting one, opening one, and bringing the local state up to date with those in the store.
+
+docs/format.md, section "Index segment". Invariant: a segment gets into the state only verified: hash, host's signature, seal, shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from seedcorn import compression
+from seedcorn.crypto import primitives
+from seedcorn.crypto.frames import Sealer
+from seedcorn.crypto.keys import DomainSecrets, OwnerKey
+from seedcorn.errors import IntegrityError
+from seedcorn.format.codec import Envelope, Magic, decode, encode
+from seedcorn.format.header import NumberedKey, parse_numbered_key, segment_key
+from seedcorn.format.pack import KeyRow, PackEntry, SegmentPublic, check_frames
+from seedcorn.ids import HostId, RepositoryId, SegmentId, SessionId
+from seedcorn.repo.bindings import segment_binding, signature_binding
+from seedcorn.repo.hosts import HostRegistry
+from seedcorn.repo.repository import HostRepository
+from seedcorn.repo.state import State
+from seedcorn.store.api import Store
+
+__all__ = ["OpenedSegment", "build_segment", "next_segment_number", "open_segment", "sync_state"]
+
+SEGMENT_RAW_LIMIT_BYTES = 1 << 30
+
+
+class OpenedSegment:
+    """A verified segment."""
+
+    __slots__ = ("packs", "public")
+
+    def __init__(self, public: SegmentPublic, packs: list[PackEntry]) -> None:
+        self.public = public
+        self.packs = packs
+
+
+def build_segment(repository: HostRepository, session: SessionId, number: int, row: KeyRow, packs: Sequence[PackEntry]) -> tuple[str, bytes]:
+    """(store key, bytes) of a signed segment that lists ``packs``."""
+    secrets = repository.key.secrets
+    public = SegmentPublic(repository.repository, repository.host, session, number, secrets.domain, tuple(entry.pack for entry in packs), (row,))
+    public_part = encode(public)
+    sealed = Sealer(secrets.index_key, "segment").seal(compression.compress(encode(list(packs))), segment_binding(public_part))
+    body = Envelope.build(Magic.SEGMENT, [public_part, sealed])
+    data = body + repository.key.sign(signature_binding(Magic.SEGMENT) + body)
+    return segment_key(repository.host, number, SegmentId(primitives.object_hash(data))), data
+
+
+def open_segment(data: bytes, name: NumberedKey, repository: RepositoryId, domain_secrets: DomainSecrets | OwnerKey, registry: HostRegistry) -> OpenedSegment:
+    """Verify and open a segment's bytes.
+
+    Raises:
+        IntegrityError: with what is wrong.
+    """
+    if primitives.object_hash(data) != name.object_id:
+        raise IntegrityError("its bytes do not match the hash in its name")
+    envelope = Envelope.parse(Magic.SEGMENT, data)
+    registry.verify(Magic.SEGMENT, name.host, envelope)
+    public_part, sealed = envelope.parts
+    public = decode(public_part, SegmentPublic)
+    if public.repository != repository or public.host != name.host or public.number != name.number:
+        raise IntegrityError("belongs to another repository or host, or has been moved")
+    secrets = domain_secrets.domain(public.domain) if isinstance(domain_secrets, OwnerKey) else domain_secrets
+    plain = Sealer(secrets.index_key, "segment").open(sealed, segment_binding(public_part))
+    packs = decode(compression.decompress_bounded(plain, limit_bytes=SEGMENT_RAW_LIMIT_BYTES), list[PackEntry])
+    if tuple(entry.pack for entry in packs) != public.packs:
+        raise IntegrityError("lists other packs inside than outside")
+    sessions = {row.session for row in public.key_rows}
+    for entry in packs:
+        check_frames(entry.frames)
+        if any(frame.session not in sessions for frame in entry.frames):
+            raise IntegrityError("has frames of a session whose key it does not carry")
+    return OpenedSegment(public, packs)
+
+
+def sync_state(
+    store: Store, state: State, repository: RepositoryId, domain_secrets: DomainSecrets | OwnerKey, registry: HostRegistry, *, only: HostId | None
+) -> list[IntegrityError]:
+    """Load every segment that the store lists (of one host, or of all) and that the state does not have yet.
+
+    A loaded segment that the store no longer lists makes the index begin anew. Damaged segments are returned, not raised: what they list is simply
+    not found.
+    """
+    prefix = f"index/{only.hex()}/" if only else "index/"
+    listed = {info.key: info for info in store.list(prefix)}
+    known = {key for key in state.segments() if key.startswith(prefix)}
+    if known - listed.keys():
+        state.forget_index()
+        known = set()
+    problems: list[IntegrityError] = []
+    for key in sorted(listed.keys() - known):
+        name = parse_numbered_key(key)
+        if name is None:
+            continue
+        try:
+            if listed[key].size_bytes > Magic.SEGMENT.limit_bytes:
+                raise IntegrityError("is larger than a segment may be")
+            opened = open_segment(store.get(key), name, repository, domain_secrets, registry)
+        except IntegrityError as error:
+            problems.append(error.named(key))
+            continue
+        state.add_segment(key, name.host, opened.public.domain, opened.public.key_rows, opened.packs)
+    return problems
+
+
+def next_segment_number(state: State, host: HostId) -> int:
+    """One more than the highest number among the loaded segments of ``host``."""
+    numbers = [name.number for key in state.segments() if (name := parse_numbered_key(key)) and name.host == host]
+    return max(numbers, default=0) + 1

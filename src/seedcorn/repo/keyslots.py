@@ -1,0 +1,103 @@
+"""Passphrase slots in the repository: several, labelled, added and removed without touching data.
+
+docs/format.md, section "Key slot".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from seedcorn.crypto import primitives, slots
+from seedcorn.errors import CredentialError, IntegrityError, UsageError
+from seedcorn.format.codec import Envelope, Magic, decode, encode
+from seedcorn.format.header import SlotPublic, slot_key
+from seedcorn.ids import RANDOM_ID_BYTES, RepositoryId, SlotId
+from seedcorn.repo.bindings import slot_binding
+from seedcorn.store.api import Store
+
+__all__ = ["KeySlot", "add_slot", "list_slots", "open_with_passphrase", "remove_slot"]
+
+
+@dataclass(frozen=True, slots=True)
+class KeySlot:
+    """One slot as stored."""
+
+    public: SlotPublic
+    public_part: bytes
+    sealed_seed: bytes
+
+    @property
+    def slot(self) -> SlotId:
+        return SlotId(self.public.slot)
+
+
+def add_slot(
+    store: Store, repository: RepositoryId, seed: bytes, passphrase: str, *, label: str, created_ns: int, kdf: slots.KdfParameters | None = None
+) -> SlotId:
+    """Wrap the owner seed under one more passphrase."""
+    parameters = kdf or slots.KdfParameters.fresh()
+    slot = SlotId(primitives.random_bytes(RANDOM_ID_BYTES))
+    public_part = encode(
+        SlotPublic(repository, slot, "passphrase", label, created_ns, "argon2id", parameters.memory_kib, parameters.iterations, parameters.lanes, parameters.salt)
+    )
+    sealed_seed = slots.wrap_seed(passphrase, parameters, slot_binding(public_part), seed)
+    store.put(slot_key(slot), Envelope.build(Magic.SLOT, [public_part, sealed_seed]))
+    return slot
+
+
+def list_slots(store: Store, repository: RepositoryId) -> list[KeySlot]:
+    """Every slot, oldest first.
+
+    Raises:
+        IntegrityError: one is malformed; named.
+    """
+    found = []
+    for info in store.list("keys/"):
+        try:
+            if info.size_bytes > Magic.SLOT.limit_bytes:
+                raise IntegrityError("is far too long for a key slot")
+            envelope = Envelope.parse(Magic.SLOT, store.get(info.key))
+            public = decode(envelope.parts[0], SlotPublic)
+            if public.repository != repository or info.key != slot_key(SlotId(public.slot)):
+                raise IntegrityError("belongs to another repository or has been moved")
+        except IntegrityError as error:
+            raise error.named(info.key) from error
+        found.append(KeySlot(public, *envelope.parts))
+    return sorted(found, key=lambda slot: (slot.public.created_ns, slot.public.slot))
+
+
+def open_with_passphrase(store: Store, repository: RepositoryId, passphrase: str) -> bytes:
+    """The owner seed.
+
+    Raises:
+        CredentialError: no slot opens with it, or there is no slot.
+        IntegrityError: a slot is malformed and no other one opens.
+    """
+    slots_found = list_slots(store, repository)
+    if not slots_found:
+        raise CredentialError(f"{store.url} has no key slot; open it with the recovery words: `seedcorn key recover`")
+    for slot in slots_found:
+        public = slot.public
+        if public.method != "passphrase" or public.kdf != "argon2id":
+            continue
+        try:
+            parameters = slots.KdfParameters(public.memory_kib, public.iterations, public.lanes, public.salt)
+            return slots.unwrap_seed(passphrase, parameters, slot_binding(slot.public_part), slot.sealed_seed)
+        except CredentialError:
+            continue
+        except IntegrityError as error:
+            raise error.named(slot_key(slot.slot)) from error
+    noun = "the key slot" if len(slots_found) == 1 else f"any of the {len(slots_found)} key slots"
+    raise CredentialError(f"this passphrase does not open {noun} of {store.url}")
+
+
+def remove_slot(store: Store, repository: RepositoryId, slot: SlotId) -> None:
+    """Delete a slot.
+
+    Raises:
+        UsageError: it is the last one.
+    """
+    remaining = [other for other in list_slots(store, repository) if other.slot != slot]
+    if not remaining:
+        raise UsageError("this is the last key slot: add another one first, or only the recovery words could open the repository")
+    store.delete([slot_key(slot)])

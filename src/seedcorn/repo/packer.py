@@ -1,0 +1,273 @@
+"""Frames into packs into the store, on threads: compress, seal, open again and compare, pack, put.
+
+Two kinds of threads: as many sealing threads as processors, and a few upload threads. Frame and pack buffers come from pools of fixed size, which is
+all the back-pressure there is: the caller waits for a frame buffer, a sealing thread for a pack buffer. A sealing thread that waits for a pack buffer
+holds the lock on the open packs, but finishing a frame in an older pack needs only that pack's own lock, so the older packs always get to the store.
+"""
+
+from __future__ import annotations
+
+import mmap
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from seedcorn import compression
+from seedcorn.crypto import primitives
+from seedcorn.crypto.frames import SEAL_OVERHEAD, Sealer
+from seedcorn.errors import IntegrityError, SeedcornError
+from seedcorn.events import Counter, Monitor
+from seedcorn.format.codec import encode
+from seedcorn.format.pack import FRAME_RAW_LIMIT_BYTES, TRAILER_BYTES, FrameEntry, KeyRow, PackEntry, PackHead, PackKind, build_pack_head, build_trailer
+from seedcorn.format.header import pack_key
+from seedcorn.ids import PackId, SessionId
+from seedcorn.repo.bindings import footer_binding, frame_binding
+from seedcorn.repo.repository import HostRepository
+
+__all__ = ["Frame", "Packer", "PackerOptions"]
+
+PACK_TARGET_BYTES = 32 << 20
+_PACK_SLACK_BYTES = 1 << 20  # head, entries and trailer
+_WAIT_SECONDS = 0.2  # how often a waiting thread looks whether another has failed
+
+
+@dataclass(frozen=True, slots=True)
+class PackerOptions:
+    """``workers`` sealing threads, ``connections`` puts at a time, zstd ``level``, and whether each sealed frame is opened again and compared."""
+
+    workers: int = 2
+    connections: int = 2
+    level: int = 3
+    verify_seal: bool = True
+
+
+class Frame:
+    """A frame being filled: ``filled`` bytes of ``view`` belong to it, ``records`` are its chunks."""
+
+    __slots__ = ("filled", "kind", "ordinal", "records", "seq", "stored", "view")
+
+    def __init__(self, view: memoryview, kind: PackKind, stored: bool, seq: int, ordinal: int) -> None:
+        self.view = view
+        self.kind = kind
+        self.stored = stored
+        self.seq = seq
+        self.ordinal = ordinal
+        self.filled = 0
+        self.records: list[bytes] = []
+
+
+@dataclass(slots=True)
+class _Pack:
+    """A pack being filled. ``reserved`` moves under the packer's lock; ``unfinished`` and ``frames`` under its own."""
+
+    view: memoryview
+    head: PackHead
+    reserved: int
+    footer_estimate: int = 0
+    frames: list[FrameEntry] = field(default_factory=list)
+    unfinished: int = 1  # one for being open, one for each frame being sealed
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class Packer:
+    """The threads and buffers of one session. ``submit``, ``put``, ``drain`` and ``close`` are called by one thread."""
+
+    def __init__(self, repository: HostRepository, session: SessionId, session_key: bytes, row: KeyRow, options: PackerOptions, monitor: Monitor) -> None:
+        self._repository = repository
+        self._session = session
+        self._row = row
+        self._options = options
+        self._monitor = monitor
+        self._sealer = Sealer(session_key, "frame")
+        self._footer_sealer = Sealer(repository.key.secrets.index_key, "footer")
+        self._failure: BaseException | None = None
+        self._frame_buffers: queue.SimpleQueue[memoryview] = queue.SimpleQueue()
+        for _ in range(options.workers + 4):  # two or three are open, one waits for each sealing thread
+            self._frame_buffers.put(memoryview(bytearray(FRAME_RAW_LIMIT_BYTES)))
+        self._pack_buffers: queue.SimpleQueue[memoryview] = queue.SimpleQueue()
+        for _ in range(options.connections + len(PackKind)):
+            self._pack_buffers.put(memoryview(mmap.mmap(-1, PACK_TARGET_BYTES + _PACK_SLACK_BYTES + FRAME_RAW_LIMIT_BYTES)))  # not touched until used
+        self._sealing: queue.SimpleQueue[Frame | None] = queue.SimpleQueue()
+        self._open_lock = threading.Lock()
+        self._open: dict[PackKind, _Pack] = {}
+        self._finished: list[PackEntry] = []
+        self._puts: set[Future[None]] = set()
+        self._puts_lock = threading.Lock()
+        self._uploads = ThreadPoolExecutor(options.connections, thread_name_prefix="seedcorn-put")
+        self._threads = [threading.Thread(target=self._seal_frames, name=f"seedcorn-seal-{n}", daemon=True) for n in range(options.workers)]
+        for thread in self._threads:
+            thread.start()
+
+    # -- the caller's side -------------------------------------------------------------------------------------------------------------------
+
+    def new_frame(self, kind: PackKind, stored: bool, seq: int, ordinal: int) -> Frame:
+        """A frame with an empty buffer; waits for one."""
+        return Frame(self._take(self._frame_buffers), kind, stored, seq, ordinal)
+
+    def release(self, frame: Frame) -> None:
+        """Give back the buffer of a frame that is not wanted."""
+        self._frame_buffers.put(frame.view)
+
+    def submit(self, frame: Frame) -> None:
+        """Seal and pack a frame; its buffer must not be touched any more."""
+        self._raise_failure()
+        self._sealing.put(frame)
+
+    @property
+    def finished_packs(self) -> int:
+        """Packs that are in the store and not yet taken."""
+        return len(self._finished)
+
+    def take_finished(self) -> list[PackEntry]:
+        """The packs that have reached the store since the last call."""
+        self._raise_failure()
+        taken, self._finished = self._finished, []
+        return taken
+
+    def put(self, key: str, data: bytes) -> None:
+        """Put an object from an upload thread and wait for it (so that a Ctrl-C is heard at once)."""
+        self._uploads.submit(self._put, key, data).result()
+
+    def drain(self) -> None:
+        """Wait until every submitted frame is in the store; open packs are put as they are."""
+        for _ in self._threads:
+            self._sealing.put(None)
+        for thread in self._threads:
+            while thread.is_alive():
+                thread.join(_WAIT_SECONDS)
+                self._raise_failure()
+        for pack in self._open.values():
+            self._leave(pack)
+        self._open.clear()
+        while self._puts:
+            with self._puts_lock:
+                some = next(iter(self._puts), None)
+            if some is not None:
+                some.exception()
+        self._raise_failure()
+
+    def close(self) -> None:
+        """Stop. Frames that are not in the store are given up."""
+        if self._failure is None:
+            self._failure = SeedcornError("the backup was stopped")
+        for _ in self._threads:
+            self._sealing.put(None)
+        self._uploads.shutdown(wait=False, cancel_futures=True)
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _take(self, buffers: queue.SimpleQueue[memoryview]) -> memoryview:
+        while True:
+            self._raise_failure()
+            try:
+                return buffers.get(timeout=_WAIT_SECONDS)
+            except queue.Empty:
+                continue
+
+    # -- sealing threads ---------------------------------------------------------------------------------------------------------------------
+
+    def _seal_frames(self) -> None:
+        plain = memoryview(bytearray(compression.bound_bytes(FRAME_RAW_LIMIT_BYTES)))
+        opened = memoryview(bytearray(len(plain)))
+        try:
+            while (frame := self._sealing.get()) is not None and self._failure is None:
+                self._seal(frame, plain, opened)
+                self._frame_buffers.put(frame.view)
+        except BaseException as error:
+            self._fail(error)
+
+    def _seal(self, frame: Frame, plain: memoryview, opened: memoryview) -> None:
+        raw = frame.view[: frame.filled]
+        length = compression.compress_into(raw, plain, None if frame.stored else self._options.level)
+        records = b"".join(frame.records)
+        pack, offset = self._reserve(frame.kind, length + SEAL_OVERHEAD, len(records))
+        sealed = pack.view[offset : offset + length + SEAL_OVERHEAD]
+        binding = frame_binding(frame.kind, self._repository.repository, self._session, frame.seq)
+        self._sealer.seal_into(plain[:length], binding, sealed)
+        if self._options.verify_seal:
+            self._verify(frame, raw, sealed, binding, opened)
+        entry = FrameEntry(self._session, frame.seq, offset, len(sealed), len(raw), records)
+        self._monitor.count(Counter.SEALED_BYTES, len(sealed))
+        with pack.lock:
+            pack.frames.append(entry)
+        self._leave(pack)
+
+    def _verify(self, frame: Frame, raw: memoryview, sealed: memoryview, binding: bytes, opened: memoryview) -> None:
+        length = self._sealer.open_into(sealed, binding, opened)
+        buffer = frame.view.obj
+        assert isinstance(buffer, bytearray)
+        if not buffer.startswith(compression.decompress(opened[:length], len(raw))):  # a memcmp; comparing memoryviews goes byte by byte
+            raise IntegrityError(f"frame {frame.seq} does not open to what was sealed: this machine's memory, processor or zstd is at fault")
+
+    def _reserve(self, kind: PackKind, sealed_bytes: int, record_bytes: int) -> tuple[_Pack, int]:
+        """Room for a sealed frame in the open pack of this kind; a full pack is closed first."""
+        with self._open_lock:
+            pack = self._open.get(kind)
+            if pack is not None and pack.reserved + pack.footer_estimate + sealed_bytes + record_bytes > PACK_TARGET_BYTES:
+                del self._open[kind]
+                self._leave(pack)
+                pack = None
+            if pack is None:
+                pack = self._open[kind] = self._begin_pack(kind)
+            offset = pack.reserved
+            pack.reserved += sealed_bytes
+            pack.footer_estimate += record_bytes + 64
+            with pack.lock:
+                pack.unfinished += 1
+        return pack, offset
+
+    def _begin_pack(self, kind: PackKind) -> _Pack:
+        view = self._take(self._pack_buffers)
+        repository = self._repository
+        head = PackHead(kind, repository.repository, repository.host, self._session, repository.key.secrets.domain, (self._row,))
+        first = build_pack_head(head)
+        view[: len(first)] = first
+        return _Pack(view, head, len(first))
+
+    def _leave(self, pack: _Pack) -> None:
+        """One of those who keep the pack open is done with it; after the last one it is put."""
+        with pack.lock:
+            pack.unfinished -= 1
+            last = pack.unfinished == 0
+        if last:
+            with self._puts_lock:
+                future = self._uploads.submit(self._guarded, lambda: self._finish_pack(pack))
+                self._puts.add(future)
+            future.add_done_callback(self._put_done)
+
+    # -- upload threads ----------------------------------------------------------------------------------------------------------------------
+
+    def _put_done(self, future: Future[None]) -> None:
+        with self._puts_lock:
+            self._puts.discard(future)
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        try:
+            if self._failure is None:
+                work()
+        except BaseException as error:
+            self._fail(error)
+
+    def _finish_pack(self, pack: _Pack) -> None:
+        frames = tuple(sorted(pack.frames, key=lambda entry: entry.offset))
+        footer = self._footer_sealer.seal(compression.compress(encode(frames)), footer_binding(pack.head, len(frames)))
+        end = pack.reserved + len(footer) + TRAILER_BYTES
+        pack.view[pack.reserved : end - TRAILER_BYTES] = footer
+        pack.view[end - TRAILER_BYTES : end] = build_trailer(len(frames), len(footer))
+        data = pack.view[:end]
+        pack_id = PackId(primitives.object_hash(data))
+        self._put(pack_key(self._repository.host, pack_id), data)
+        self._finished.append(PackEntry(pack_id, pack.head.kind, frames))
+        self._pack_buffers.put(pack.view)
+
+    def _put(self, key: str, data: bytes | memoryview) -> None:
+        self._repository.store.put(key, data)
+        self._monitor.count(Counter.STORED_BYTES, len(data))
+
+    def _fail(self, error: BaseException) -> None:
+        if self._failure is None:
+            self._failure = error

@@ -1,0 +1,163 @@
+"""Making and opening a repository by capability: as a host (can write, can not read) or as the owner.
+
+docs/format.md, sections "Header", "Key slot", "Host file". Invariant: a host compares the header's public keys with its pinned ones; an owner with
+those derived from the seed. Nobody believes the header by itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from seedcorn.crypto import primitives
+from seedcorn.crypto.keys import HostKey, OwnerKey, PublicKeys
+from seedcorn.errors import CredentialError, IntegrityError, ObjectNotFoundError, RepositoryNotFoundError, UsageError
+from seedcorn.format.codec import SUITE, VERSION
+from seedcorn.format.header import HEADER_KEY, HEADER_LIMIT_BYTES, Header, header_payload, parse_header, serialize_header
+from seedcorn.ids import RANDOM_ID_BYTES, HostId, RepositoryId
+from seedcorn.repo.bindings import header_binding
+from seedcorn.store.api import Store
+
+__all__ = ["HostRepository", "OwnerRepository", "SignedHeader", "create_repository", "new_repository_id", "open_as_host", "open_as_owner", "read_header"]
+
+
+@dataclass(frozen=True, slots=True)
+class SignedHeader:
+    """A header as read: ``payload`` is what ``signature`` covers; not verified yet."""
+
+    header: Header
+    payload: bytes
+    signature: bytes
+
+    @property
+    def repository(self) -> RepositoryId:
+        return self.header.repository_id
+
+    def verify(self, public: PublicKeys) -> None:
+        """Refuse a header that the holder of ``public`` did not sign or that names other keys.
+
+        Raises:
+            IntegrityError: with what differs.
+        """
+        claimed = PublicKeys(*(bytes.fromhex(text) for text in (self.header.owner_sign, self.header.read_kem, self.header.maintain_kem, self.header.maintain_sign)))
+        if claimed != public:
+            raise IntegrityError("the public keys in it are not the owner's: somebody has replaced them", object_name=HEADER_KEY)
+        try:
+            primitives.verify(public.owner_sign, self.signature, header_binding() + self.payload)
+        except IntegrityError as error:
+            raise error.named(HEADER_KEY) from error
+
+
+@dataclass(frozen=True, slots=True)
+class HostRepository:
+    """A repository opened with a host file: can seal and sign, can open nothing."""
+
+    store: Store
+    header: Header
+    key: HostKey
+    host_name: str
+
+    @property
+    def repository(self) -> RepositoryId:
+        return self.key.repository
+
+    @property
+    def host(self) -> HostId:
+        return self.key.host
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerRepository:
+    """A repository opened with the owner seed: can read everything."""
+
+    store: Store
+    header: Header
+    key: OwnerKey
+
+    @property
+    def repository(self) -> RepositoryId:
+        return self.header.repository_id
+
+
+def new_repository_id() -> RepositoryId:
+    return RepositoryId(primitives.random_bytes(RANDOM_ID_BYTES))
+
+
+def create_repository(store: Store, repository: RepositoryId, key: OwnerKey, *, flags: tuple[str, ...], created_ns: int, program: str) -> OwnerRepository:
+    """Put the header: the repository exists from then on.
+
+    Raises:
+        UsageError: there is a repository already.
+    """
+    public = key.public
+    header = Header(
+        format=VERSION,
+        suite=SUITE,
+        repository=repository.hex(),
+        flags=flags,
+        created_ns=created_ns,
+        program=program,
+        owner_sign=public.owner_sign.hex(),
+        read_kem=public.read_kem.hex(),
+        maintain_kem=public.maintain_kem.hex(),
+        maintain_sign=public.maintain_sign.hex(),
+    )
+    signature = key.sign(header_binding() + header_payload(msgspec.to_builtins(header)))
+    refuse_existing(store)
+    store.put(HEADER_KEY, serialize_header(header, signature))
+    return OwnerRepository(store, header, key)
+
+
+def refuse_existing(store: Store) -> None:
+    """Raises:
+    UsageError: there is a repository at this place.
+    """
+    try:
+        store.head(HEADER_KEY)
+    except ObjectNotFoundError:
+        return
+    raise UsageError(f"there is a repository at {store.url} already; back up to it with `seedcorn backup`, or choose another place")
+
+
+def read_header(store: Store) -> SignedHeader:
+    """The header, not verified.
+
+    Raises:
+        RepositoryNotFoundError: none there.
+        IntegrityError: malformed or from the future.
+    """
+    try:
+        data = store.get(HEADER_KEY)
+    except ObjectNotFoundError as error:
+        raise RepositoryNotFoundError(f"there is no repository at {store.url}; make one with `seedcorn init -r {store.url}`") from error
+    if len(data) > HEADER_LIMIT_BYTES:
+        raise IntegrityError("is far too long for a header", object_name=HEADER_KEY)
+    return SignedHeader(*parse_header(data))
+
+
+def open_as_host(store: Store, signed: SignedHeader, key: HostKey, host_name: str) -> HostRepository:
+    """Open with a host file's keys.
+
+    Raises:
+        CredentialError: the host file is another repository's.
+        IntegrityError: the header does not carry the owner's signature or keys that this host has pinned.
+    """
+    if signed.repository != key.repository:
+        raise CredentialError(f"this host file belongs to repository {key.repository.hex()[:12]}, but {store.url} is {signed.header.repository[:12]}")
+    signed.verify(key.public)
+    return HostRepository(store, signed.header, key, host_name)
+
+
+def open_as_owner(store: Store, signed: SignedHeader, seed: bytes) -> OwnerRepository:
+    """Open with the owner seed.
+
+    Raises:
+        CredentialError: the seed is another repository's.
+        IntegrityError: the header's signature is wrong.
+    """
+    key = OwnerKey.from_seed(seed, signed.repository)
+    if key.public.owner_sign.hex() != signed.header.owner_sign:
+        raise CredentialError(f"these recovery words or this passphrase belong to another repository than {store.url}")
+    signed.verify(key.public)
+    return OwnerRepository(store, signed.header, key)

@@ -1,0 +1,360 @@
+"""What this machine remembers of a repository between runs, in LMDB: where chunks lie, and the host's last listings. Sole importer of lmdb.
+
+Never authoritative: losing it costs a re-read of the sources, not a re-upload. A chunk gets in here only after the segment that lists it is in the
+store; a cached listing counts only if every frame it needs is in here, so a killed run can leave nothing that lies.
+
+A frame's *ordinal* is ``session number << 32 | seq``, where the session number is this state's own short name for a session id.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import struct
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lmdb
+import msgspec
+from pyroaring import BitMap64
+
+from seedcorn.errors import SeedcornError
+from seedcorn.format.pack import FrameEntry, KeyRow, PackEntry
+from seedcorn.format.tree import content_records
+from seedcorn.ids import ChunkId, HostId, PackId, RepositoryId, SessionId
+
+__all__ = ["CachedListing", "ChunkPlace", "FramePlace", "SessionRecord", "State", "frame_ordinal"]
+
+_SCHEMA = b"1"
+_MAP_BYTES = 1 << 36  # address space, not disk: about 900 million chunks
+_CHUNK = struct.Struct("<IIII")  # session number, seq, offset in the frame, length
+_FRAME_KEY = struct.Struct(">II")
+_FRAME = struct.Struct("<IIIIB")  # pack number, offset, sealed bytes, raw bytes, kind
+_NUMBER = struct.Struct(">I")
+
+
+class ChunkPlace(msgspec.Struct, frozen=True, gc=False):
+    """One copy of a chunk: in which frame, and where in its raw bytes."""
+
+    ordinal: int
+    offset: int
+    length: int
+
+
+class FramePlace(msgspec.Struct, frozen=True, gc=False):
+    """Where a frame lies."""
+
+    host: HostId
+    pack: PackId
+    offset: int
+    sealed_bytes: int
+    raw_bytes: int
+    kind: int
+
+
+class SessionRecord(msgspec.Struct, frozen=True):
+    """One session whose frames are indexed."""
+
+    session: SessionId
+    host: HostId
+    domain: int
+    sealed_key: bytes
+    complete: bool = False  # ended with a snapshot
+
+
+class CachedListing(msgspec.Struct, array_like=True, frozen=True):
+    """A directory as the last run saw it."""
+
+    epoch: int  # of the index when this was written
+    session_number: int
+    scan_start_ns: int
+    content: bytes
+    depth: int
+    frames: bytes  # BitMap64 of the ordinals of the frames that hold the files' chunks and this listing's
+    runs: tuple[bytes, ...]  # the listing chunks
+
+
+class _PackRecord(msgspec.Struct, array_like=True, frozen=True):
+    host: bytes
+    pack: bytes
+
+
+def frame_ordinal(session_number: int, seq: int) -> int:
+    return session_number << 32 | seq
+
+
+class State:
+    """One repository's state directory. Several processes may have it open; write transactions are short.
+
+    ``find`` is meant for one thread (it keeps a read transaction); everything else takes its own.
+    """
+
+    def __init__(self, folder: Path, repository: RepositoryId) -> None:
+        """Open or make the state in ``folder`` (made with mode 0700). One of another repository or schema is thrown away and begun anew.
+
+        Raises:
+            SeedcornError: the folder can not be used.
+        """
+        self.folder = folder
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._open(folder)
+            with self._env.begin() as txn:
+                known = txn.get(b"repository", db=self._meta), txn.get(b"schema", db=self._meta)
+            if known not in ((None, None), (repository, _SCHEMA)):
+                self._env.close()
+                shutil.rmtree(folder / "index")
+                self._open(folder)
+        except (OSError, lmdb.Error) as error:
+            raise SeedcornError(f"the state directory {folder} can not be used: {error}; give another place with SEEDCORN_STATE_DIR") from error
+        with self._env.begin(write=True) as txn:
+            txn.put(b"repository", repository, db=self._meta)
+            txn.put(b"schema", _SCHEMA, db=self._meta)
+            self._epoch = int(txn.get(b"epoch", b"0", db=self._meta))
+        self._untrusted: frozenset[int] = frozenset()
+        self._incomplete = {number for number, record in self.sessions().items() if not record.complete}
+        self._renew()
+
+    def _open(self, folder: Path) -> None:
+        self._env = lmdb.open(str(folder / "index"), map_size=_MAP_BYTES, max_dbs=10, mode=0o600, readahead=False, max_readers=1024)
+        self._meta = self._env.open_db(b"meta")
+        self._sessions = self._env.open_db(b"sessions")  # session number -> SessionRecord
+        self._session_numbers = self._env.open_db(b"session-numbers")  # session id -> session number
+        self._segments = self._env.open_db(b"segments")  # store key -> nothing
+        self._packs = self._env.open_db(b"packs")  # pack number -> _PackRecord
+        self._frames = self._env.open_db(b"frames")  # session number, seq -> place
+        self._chunks = self._env.open_db(b"chunks", dupsort=True, dupfixed=True)  # chunk id -> copies
+        self._listings = self._env.open_db(b"listings")  # directory key -> CachedListing
+        self._objects = self._env.open_db(b"objects")  # store key -> host records and snapshots, as stored
+        self._contents = self._env.open_db(b"contents")  # hash of indirect content -> frames
+
+    def close(self) -> None:
+        self._env.close()
+
+    # -- the index ---------------------------------------------------------------------------------------------------------------------------
+
+    def segments(self) -> set[str]:
+        """Keys of the segments that are loaded."""
+        with self._env.begin() as txn, txn.cursor(self._segments) as cursor:
+            return {key.decode("ascii") for key in cursor.iternext(keys=True, values=False)}
+
+    def begin_session(self, record: SessionRecord) -> int:
+        """The session's number; its first sight stores ``record``."""
+        with self._writing() as txn:
+            return self._session_number(txn, record)
+
+    def _session_number(self, txn: Any, record: SessionRecord) -> int:
+        packed = txn.get(record.session, db=self._session_numbers)
+        if packed is not None:
+            return int(_NUMBER.unpack(packed)[0])
+        number = txn.stat(self._sessions)["entries"]
+        txn.put(record.session, _NUMBER.pack(number), db=self._session_numbers)
+        txn.put(_NUMBER.pack(number), msgspec.msgpack.encode(record), db=self._sessions)
+        return number
+
+    def session(self, number: int) -> SessionRecord:
+        """The session of that number, which must be known."""
+        with self._env.begin() as txn:
+            return msgspec.msgpack.decode(txn.get(_NUMBER.pack(number), db=self._sessions), type=SessionRecord)
+
+    def sessions(self) -> dict[int, SessionRecord]:
+        """Every known session by number."""
+        with self._env.begin() as txn, txn.cursor(self._sessions) as cursor:
+            return {_NUMBER.unpack(key)[0]: msgspec.msgpack.decode(value, type=SessionRecord) for key, value in cursor}
+
+    def complete_session(self, number: int) -> None:
+        """The session's snapshot is in the store."""
+        with self._writing() as txn:
+            record = msgspec.msgpack.decode(txn.get(_NUMBER.pack(number), db=self._sessions), type=SessionRecord)
+            txn.put(_NUMBER.pack(number), msgspec.msgpack.encode(msgspec.structs.replace(record, complete=True)), db=self._sessions)
+
+    def add_segment(self, key: str, host: HostId, domain: int, rows: Iterable[KeyRow], packs: Iterable[PackEntry]) -> None:
+        """Take in a segment that is in the store: its sessions, packs, frames and chunks, in one transaction."""
+        with self._writing() as txn:
+            if txn.get(key.encode("ascii"), db=self._segments) is not None:
+                return
+            numbers = {
+                row.session: self._session_number(txn, SessionRecord(SessionId(row.session), host, domain, row.sealed_key)) for row in rows
+            }
+            copies: list[tuple[bytes, bytes]] = []
+            for pack in packs:
+                pack_number = txn.stat(self._packs)["entries"]
+                txn.put(_NUMBER.pack(pack_number), msgspec.msgpack.encode(_PackRecord(host, pack.pack)), db=self._packs)
+                for frame in pack.frames:
+                    self._add_frame(txn, numbers[frame.session], pack_number, int(pack.kind), frame, copies)
+            copies.sort()
+            with txn.cursor(self._chunks) as cursor:
+                cursor.putmulti(copies, dupdata=False)
+            txn.put(key.encode("ascii"), b"", db=self._segments)
+        self._renew()
+
+    def _add_frame(self, txn: Any, number: int, pack_number: int, kind: int, frame: FrameEntry, copies: list[tuple[bytes, bytes]]) -> None:
+        place = _FRAME.pack(pack_number, frame.offset, frame.sealed_bytes, frame.raw_bytes, kind)
+        txn.put(_FRAME_KEY.pack(number, frame.seq), place, db=self._frames)
+        offset = 0
+        for chunk_id, length in content_records(frame.records):
+            copies.append((chunk_id, _CHUNK.pack(number, frame.seq, offset, length)))
+            offset += length
+
+    def forget_index(self) -> None:
+        """Drop segments, packs, frames and chunks (a segment that was loaded is gone from the store). Listings stay, to be checked frame by frame."""
+        with self._writing() as txn:
+            for database in (self._segments, self._packs, self._frames, self._chunks):
+                txn.drop(database, delete=False)
+            self._epoch += 1
+            txn.put(b"epoch", str(self._epoch).encode(), db=self._meta)
+        self._renew()
+
+    # -- looking up --------------------------------------------------------------------------------------------------------------------------
+
+    def trust_only(self, hosts: Callable[[HostId], bool]) -> None:
+        """``find`` skips copies written by other hosts."""
+        self._untrusted = frozenset(number for number, record in self.sessions().items() if not hosts(record.host))
+
+    def _renew(self) -> None:
+        """Let ``find`` see what has been committed since."""
+        self._reading = self._env.begin(db=self._chunks, buffers=False)
+        self._get = self._reading.get
+        self.has_chunks = self._reading.stat(self._chunks)["entries"] > 0
+
+    def find(self, chunk_id: bytes) -> int | None:
+        """The ordinal of a frame that holds the chunk, in a copy that may be relied on; None if there is none."""
+        value = self._get(chunk_id)
+        if value is None:
+            return None
+        number, seq, _, _ = _CHUNK.unpack(value)
+        if number not in self._untrusted:
+            return int(number << 32 | seq)
+        return next((place.ordinal for place in self.copies(ChunkId(chunk_id)) if place.ordinal >> 32 not in self._untrusted), None)
+
+    def copies(self, chunk_id: ChunkId) -> list[ChunkPlace]:
+        """Every indexed copy of a chunk."""
+        with self._env.begin() as txn, txn.cursor(self._chunks) as cursor:
+            if not cursor.set_key(chunk_id):
+                return []
+            return [_chunk_place(value) for value in cursor.iternext_dup()]
+
+    def first_copies(self, chunk_ids: Iterable[bytes]) -> dict[bytes, ChunkPlace]:
+        """One indexed copy of each chunk that has any."""
+        with self._env.begin() as txn, txn.cursor(self._chunks) as cursor:
+            return {key: _chunk_place(value) for key, value in cursor.getmulti(chunk_ids)}
+
+    def frame_places(self, ordinals: Iterable[int]) -> dict[int, FramePlace]:
+        """Where frames lie; those that are not indexed are left out."""
+        found: dict[int, FramePlace] = {}
+        packs: dict[int, _PackRecord] = {}
+        with self._env.begin() as txn:
+            for ordinal in ordinals:
+                value = txn.get(_FRAME_KEY.pack(ordinal >> 32, ordinal & 0xFFFFFFFF), db=self._frames)
+                if value is None:
+                    continue
+                pack_number, offset, sealed_bytes, raw_bytes, kind = _FRAME.unpack(value)
+                if pack_number not in packs:
+                    packs[pack_number] = msgspec.msgpack.decode(txn.get(_NUMBER.pack(pack_number), db=self._packs), type=_PackRecord)
+                record = packs[pack_number]
+                found[ordinal] = FramePlace(HostId(record.host), PackId(record.pack), offset, sealed_bytes, raw_bytes, kind)
+        return found
+
+    def packs(self) -> Iterator[tuple[HostId, PackId]]:
+        """Every indexed pack."""
+        with self._env.begin() as txn, txn.cursor(self._packs) as cursor:
+            for value in cursor.iternext(keys=False, values=True):
+                record = msgspec.msgpack.decode(value, type=_PackRecord)
+                yield HostId(record.host), PackId(record.pack)
+
+    def frames(self) -> Iterator[tuple[int, int, int, int]]:
+        """(ordinal, pack number, sealed bytes, raw bytes) of every indexed frame."""
+        with self._env.begin() as txn, txn.cursor(self._frames) as cursor:
+            for key, value in cursor:
+                number, seq = _FRAME_KEY.unpack(key)
+                pack_number, _, sealed_bytes, raw_bytes, _ = _FRAME.unpack(value)
+                yield frame_ordinal(number, seq), pack_number, sealed_bytes, raw_bytes
+
+    # -- listings ----------------------------------------------------------------------------------------------------------------------------
+
+    @property
+    def epoch(self) -> int:
+        """How often the index was begun anew."""
+        return self._epoch
+
+    def listing(self, key: bytes) -> CachedListing | None:
+        """A directory's cached listing, if all frames that it needs are there."""
+        with self._env.begin(db=self._listings) as txn:
+            value = txn.get(key)
+        if value is None:
+            return None
+        cached = msgspec.msgpack.decode(value, type=CachedListing)
+        if cached.epoch != self._epoch or cached.session_number in self._incomplete:
+            if not self.all_indexed(cached.frames):
+                return None
+        return cached
+
+    def all_indexed(self, frames: bytes) -> bool:
+        """Whether every frame of a serialized BitMap64 of ordinals is in the index."""
+        with self._env.begin(db=self._frames) as txn:
+            return all(txn.get(_FRAME_KEY.pack(ordinal >> 32, ordinal & 0xFFFFFFFF)) is not None for ordinal in BitMap64.deserialize(frames))
+
+    def put_listings(self, listings: Iterable[tuple[bytes, CachedListing | None]], contents: Iterable[tuple[bytes, bytes | None]]) -> None:
+        """Store cached listings by directory key, and the frames of indirect contents; None removes."""
+        with self._writing() as txn:
+            for key, listing in listings:
+                if listing is None:
+                    txn.delete(key, db=self._listings)
+                else:
+                    txn.put(key, msgspec.msgpack.encode(listing), db=self._listings)
+            for key, frames in contents:
+                if frames is None:
+                    txn.delete(key, db=self._contents)
+                else:
+                    txn.put(key, frames, db=self._contents)
+
+    def content_frames(self, key: bytes) -> bytes | None:
+        """The frames (BitMap64) behind an indirect content."""
+        with self._env.begin(db=self._contents) as txn:
+            return txn.get(key)
+
+    # -- small facts -------------------------------------------------------------------------------------------------------------------------
+
+    def fact(self, name: str) -> bytes | None:
+        """A remembered value (heads seen, names of users)."""
+        with self._env.begin(db=self._meta) as txn:
+            return txn.get(b"fact/" + name.encode())
+
+    def remember(self, name: str, value: bytes) -> None:
+        with self._writing() as txn:
+            txn.put(b"fact/" + name.encode(), value, db=self._meta)
+
+    def cached_object(self, key: str) -> bytes | None:
+        """A small immutable object as it is in the store (still sealed, its signature still to be verified)."""
+        with self._env.begin(db=self._objects) as txn:
+            return txn.get(key.encode("ascii"))
+
+    def cache_object(self, key: str, data: bytes) -> None:
+        with self._writing() as txn:
+            txn.put(key.encode("ascii"), data, db=self._objects)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Exclusive among the processes of this machine, for the moment in which a snapshot gets its number."""
+        descriptor = os.open(self.folder / "commit.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def _writing(self) -> Iterator[Any]:
+        try:
+            with self._env.begin(write=True) as txn:
+                yield txn
+        except (lmdb.MapFullError, lmdb.DiskError) as error:
+            raise SeedcornError(f"the state directory {self.folder} is full: {error}") from error
+
+
+def _chunk_place(value: bytes) -> ChunkPlace:
+    number, seq, offset, length = _CHUNK.unpack(value)
+    return ChunkPlace(frame_ordinal(number, seq), offset, length)

@@ -1,0 +1,339 @@
+"""Objects in S3, Google Cloud Storage or Azure, through obstore, of which this is the only importer.
+
+Owns the requests: create-only puts and what to do when the answer was lost or the store knows no conditions, listings, ranges, bulk deletes, and
+how long to wait for each. Never overwrites where the store can prevent it. Knows nothing of the environment and nothing of what the bytes mean.
+
+Two traps of the library that callers must know:
+- a call returns only when its request is done, and Ctrl-C is not seen before: put and get from worker threads;
+- its own threads do not survive ``fork``: open stores in the process that uses them (``spawn``), never before a fork.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from threading import Lock
+from typing import TYPE_CHECKING, Any, cast
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, BaseError
+from obstore.store import AzureStore, GCSStore, S3Store
+
+from seedcorn.errors import AccessDeniedError, ObjectExistsError, ObjectNotFoundError, StoreError, StoreUnavailableError
+from seedcorn.store.api import Buffer, ObjectInfo, Requests, check_folder, check_key, check_range
+from seedcorn.store.cloud_errors import Answer
+from seedcorn.store.meter import RequestMeter
+from seedcorn.store.options import StoreOptions
+from seedcorn.store.providers import AccessKey, CloudSettings
+
+if TYPE_CHECKING:
+    from obstore import ObjectMeta
+    from obstore.store import ClientConfig, RetryConfig, S3Credential
+
+__all__ = ["CloudStore"]
+
+Handle = S3Store | GCSStore | AzureStore
+
+_PAGE_KEYS = 1000  # what S3 and Google list in a page, and what S3 deletes in one request
+_SMALL_BYTES = 1 << 20  # a request that carries at most this much needs no longer timeout
+_LARGEST_BYTES = 80 << 20  # the largest object that is ever put whole (docs/format.md, "Objects": a pack)
+_CONFLICT_TRIES = 6
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LIBRARY_ERRORS = (BaseError, OSError, ValueError)  # FileNotFoundError for 404; ValueError for what it can not even send
+
+
+class _Patience(Enum):
+    """How long a request may take, and how often it is tried again."""
+
+    FIRST = "first"  # the store has not answered yet: it may be misspelt
+    SMALL = "small"
+    LARGE = "large"
+
+
+class CloudStore:
+    """A prefix in a bucket. Use ``address.open_store`` to make one."""
+
+    def __init__(self, url: str, settings: CloudSettings, options: StoreOptions) -> None:
+        self._url = url
+        self._settings = settings
+        self._place = settings.place
+        self._options = options
+        self._meter = RequestMeter()
+        self._handles: dict[tuple[_Patience, bool], Handle] = {}
+        self._handles_lock = Lock()
+        self._process = os.getpid()
+        # What the store turned out to be; each changes once at most.
+        self._has_answered = False
+        self._knows_conditions = True
+        self._knows_ranges = True
+        self._knows_bulk_delete = True
+
+    @property
+    def url(self) -> str:
+        return self._url
+
+    @property
+    def requests(self) -> Requests:
+        return self._meter.requests
+
+    def put(self, key: str, data: Buffer) -> None:
+        check_key(key)
+        for attempt in range(_CONFLICT_TRIES):
+            if self._create(key, data):
+                return
+            held = self._holds(key, data)
+            if held:
+                return
+            if held is not None:
+                raise ObjectExistsError(f"{self._place} already holds other bytes under this key", key=key)
+            time.sleep(0.1 * 2**attempt)  # another put of this key was under way and has failed since
+        raise StoreUnavailableError(f"{self._place} reports a conflict for this key and holds no such object: try again later", key=key)
+
+    def get(self, key: str) -> bytes:
+        with self._clear_errors(check_key(key)):
+            data = obstore.get(self._handle(_LARGEST_BYTES), key).bytes().to_bytes()
+        self._meter.get(len(data))
+        return data
+
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        check_range(key, start, length)
+        if self._knows_ranges:
+            try:
+                data = obstore.get_range(self._handle(length), key, start=start, length=length).to_bytes()
+            except _LIBRARY_ERRORS as error:
+                answer = Answer.of(error)
+                if not answer.is_range_ignored:
+                    raise answer.as_store_error(self._place, key) from error
+                self._knows_ranges = False  # from now on whole objects are fetched and cut here
+            else:
+                self._has_answered = True
+                self._meter.get(len(data))
+        if not self._knows_ranges:
+            data = self.get(key)[start : start + length]
+        if len(data) != length:
+            raise StoreError(f"the object ends before byte {start + length}", key=key)
+        return data
+
+    def head(self, key: str) -> ObjectInfo:
+        self._meter.head()
+        with self._clear_errors(check_key(key)):
+            return _info(obstore.head(self._handle(), key))
+
+    def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
+        check_folder(prefix)
+        last = after
+        for meta in self._pages(prefix, after):
+            info = _info(meta)
+            if info.key <= after:  # a store (Azurite is one) may take the start of a listing as a hint only
+                continue
+            if info.key <= last:
+                raise StoreError(f"{self._place} lists keys out of order, which a directory bucket does: use an ordinary bucket", key=info.key)
+            last = info.key
+            yield info
+
+    def delete(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            check_key(key)
+        for first in range(0, len(keys), _PAGE_KEYS):
+            self._delete_some(keys[first : first + _PAGE_KEYS])
+
+    def close(self) -> None:
+        with self._handles_lock:
+            self._handles.clear()
+
+    def _create(self, key: str, data: Buffer) -> bool:
+        """One create-only put; False if the store says that the key is taken."""
+        size_bytes = memoryview(data).nbytes
+        try:
+            if self._knows_conditions:
+                self._meter.put(size_bytes)
+                obstore.put(self._handle(size_bytes), key, data, mode="create", use_multipart=False)
+            elif self._exists(key):
+                return False
+            else:
+                self._meter.put(size_bytes)
+                obstore.put(self._handle(size_bytes), key, data, mode="overwrite", use_multipart=False)
+        except AlreadyExistsError:
+            return False
+        except _LIBRARY_ERRORS as error:
+            answer = Answer.of(error)
+            if not (self._knows_conditions and answer.is_not_supported):
+                raise self._put_error(answer, key) from error
+        else:
+            self._has_answered = True
+            return True
+        self._knows_conditions = False  # the next best: look first, which leaves a gap between looking and writing
+        return self._create(key, data)
+
+    def _put_error(self, answer: Answer, key: str) -> StoreError:
+        error = answer.as_store_error(self._place, key)
+        if isinstance(error, ObjectNotFoundError):  # of a put: what is missing is the bucket
+            return StoreError(f"there is no {self._place}: create it, or correct the name", key=key)
+        return error
+
+    def _exists(self, key: str) -> bool:
+        try:
+            self.head(key)
+        except ObjectNotFoundError:
+            return False
+        return True
+
+    def _holds(self, key: str, data: Buffer) -> bool | None:
+        """Whether the object under ``key`` has these bytes; None if there is no object.
+
+        The retry of a put whose first answer was lost meets its own object, so this must be asked before anything is called a conflict.
+        """
+        try:
+            with self._clear_errors(key):
+                result = obstore.get(self._handle(_LARGEST_BYTES), key)
+                if result.meta["size"] != memoryview(data).nbytes:
+                    self._meter.get(0)
+                    return False
+                held = result.bytes()
+                self._meter.get(len(held))
+                return memoryview(held) == memoryview(data).cast("B")
+        except ObjectNotFoundError:
+            return None
+        except AccessDeniedError:
+            return self._holds_by_tag(key, data)
+
+    def _holds_by_tag(self, key: str, data: Buffer) -> bool:
+        """The same for a host that may list but not read: by size and entity tag, which is an MD5 where the store does not encrypt by itself.
+
+        Enough against a lost answer; nobody else may write under a host's keys.
+        """
+        folder = key[: key.rfind("/") + 1]
+        for meta in self._pages(folder, key[:-1]):
+            if meta["path"] == key:
+                digest = hashlib.md5(data, usedforsecurity=False).hexdigest()
+                return meta["size"] == memoryview(data).nbytes and (meta["e_tag"] or "").strip('"') == digest
+            if meta["path"] > key:
+                break
+        raise AccessDeniedError(f"{self._place} holds an object under this key that may neither be read nor listed", key=key)
+
+    def _pages(self, prefix: str, after: str) -> Iterator[ObjectMeta]:
+        """The library's listing. A page is counted for each full thousand of keys, which is what S3 and Google charge."""
+        with self._clear_errors(prefix):
+            pages = obstore.list(self._handle(), prefix or None, offset=after or None, chunk_size=_PAGE_KEYS)
+        self._meter.list()
+        full = False
+        while True:
+            with self._clear_errors(prefix):
+                page = next(pages, None)
+            if page is None:
+                return
+            if full:
+                self._meter.list()
+            full = len(page) == _PAGE_KEYS
+            yield from page
+
+    def _delete_some(self, keys: Sequence[str]) -> None:
+        if self._knows_bulk_delete and len(keys) > 1:
+            try:
+                self._meter.delete()
+                obstore.delete(self._handle(), list(keys))
+                return
+            except _LIBRARY_ERRORS as error:
+                answer = Answer.of(error)
+                if answer.is_not_supported:
+                    self._knows_bulk_delete = False
+                elif not isinstance(error, FileNotFoundError):  # Azure and Google call a missing object a failure of the whole request
+                    raise answer.as_store_error(self._place, keys[0]) from error
+        for key in keys:
+            self._delete_one(key)
+
+    def _delete_one(self, key: str) -> None:
+        self._meter.delete()
+        with suppress(ObjectNotFoundError), self._clear_errors(key):
+            obstore.delete(self._handle(bulk_delete=False), key)
+
+    def _handle(self, carried_bytes: int = 0, *, bulk_delete: bool = True) -> Handle:
+        """The library's store for a request of this size. Its settings belong to the store, not to the request, hence several."""
+        if os.getpid() != self._process:
+            raise StoreError("a cloud store can not be used after a fork: open it in the process that uses it")
+        patience = _Patience.LARGE if carried_bytes > _SMALL_BYTES else _Patience.SMALL
+        if not self._has_answered:
+            patience = _Patience.FIRST
+        with self._handles_lock:
+            handle = self._handles.get((patience, bulk_delete))
+            if handle is None:
+                handle = _open(self._settings, self._client(patience), self._retry(patience), self._details(bulk_delete))
+                self._handles[patience, bulk_delete] = handle
+            return handle
+
+    def _details(self, bulk_delete: bool) -> dict[str, Any]:
+        """The settings that are ours to choose. Each is always given, so that nothing in the environment can choose otherwise."""
+        if self._settings.provider != "s3":
+            return {}
+        over_tls = not self._place.endpoint.startswith("http://")
+        unsigned = self._options.unsigned_payload and over_tls
+        return {"conditional_put": "etag", "disable_bulk_delete": not bulk_delete, "unsigned_payload": unsigned}
+
+    def _client(self, patience: _Patience) -> ClientConfig:
+        options = self._options
+        seconds = options.timeout_seconds
+        if patience is not _Patience.SMALL:
+            seconds += _LARGEST_BYTES / options.slowest_bytes_per_second
+        client: ClientConfig = {
+            "timeout": timedelta(seconds=seconds),
+            "connect_timeout": timedelta(seconds=options.connect_timeout_seconds),
+            "allow_http": self._place.endpoint.startswith("http://"),
+        }
+        if options.ca_certificate is not None:
+            client["root_certificate"] = options.ca_certificate
+        return client
+
+    def _retry(self, patience: _Patience) -> RetryConfig:
+        return {
+            "max_retries": self._options.first_retries if patience is _Patience.FIRST else self._options.retries,
+            "retry_timeout": timedelta(seconds=self._options.retry_timeout_seconds),
+            "backoff": {"init_backoff": timedelta(milliseconds=250), "max_backoff": timedelta(seconds=15), "base": 2},
+        }
+
+    @contextmanager
+    def _clear_errors(self, key: str) -> Iterator[None]:
+        try:
+            yield
+        except _LIBRARY_ERRORS as error:
+            answer = Answer.of(error)
+            self._has_answered = self._has_answered or answer.status != 0
+            raise answer.as_store_error(self._place, key) from error
+        self._has_answered = True
+
+
+def _open(settings: CloudSettings, client: ClientConfig, retry: RetryConfig, details: dict[str, Any]) -> Handle:
+    """The library's store. Its configuration is typed by provider; ours is a table, hence the casts."""
+    common: dict[str, Any] = {"prefix": settings.prefix or None, "client_options": client, "retry_config": retry}
+    config: dict[str, Any] = {**settings.config, **details}
+    if settings.provider == "gs":
+        return GCSStore(settings.place.bucket, config=cast(Any, config), **common)
+    if settings.provider == "az":
+        return AzureStore(settings.place.bucket, config=cast(Any, config), **common)
+    if settings.access_key is not None:
+        common["credential_provider"] = _FixedKey(settings.access_key)
+    return S3Store(settings.place.bucket, config=cast(Any, config), **common)
+
+
+class _FixedKey:
+    """Hands the library one access key. Given as settings instead, a session token of the environment would be mixed into it."""
+
+    def __init__(self, key: AccessKey) -> None:
+        self._credential: S3Credential = {
+            "access_key_id": key.key_id,
+            "secret_access_key": key.secret,
+            "token": key.session_token,
+            "expires_at": None,
+        }
+
+    def __call__(self) -> S3Credential:
+        return self._credential
+
+
+def _info(meta: ObjectMeta) -> ObjectInfo:
+    microseconds = (meta["last_modified"] - _EPOCH) // timedelta(microseconds=1)
+    return ObjectInfo(meta["path"], meta["size"], microseconds * 1000)

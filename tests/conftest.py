@@ -1,0 +1,40 @@
+"""Rules for the whole suite: under CI a test runs and passes, or the build fails."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+
+import pytest
+
+
+class NothingIsSkipped:
+    """Turns every skip and expected failure, of a test or of a whole module, into a failure.
+
+    A skipped test looks green and proves nothing. What a test needs is installed by tools/install_system or the requirements;
+    if it is missing, the setup is broken and that should be seen.
+    """
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(self) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        _refuse(report)
+        return report
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_make_collect_report(self) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+        report = yield
+        _refuse(report)
+        return report
+
+
+def _refuse(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if report.skipped:  # pytest reports an expected failure as a skip with a `wasxfail`
+        reason = vars(report).pop("wasxfail", None) or report.longreprtext
+        report.outcome = "failed"
+        report.longrepr = f"skipped or expected to fail, which CI does not accept: {reason}"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if os.environ.get("CI"):
+        config.pluginmanager.register(NothingIsSkipped())

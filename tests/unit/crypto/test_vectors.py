@@ -1,0 +1,94 @@
+"""The stored vectors: what they say still holds, and our code still writes them."""
+
+from __future__ import annotations
+
+import json
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seedcorn.crypto import primitives, slots, words
+from seedcorn.crypto.frames import Sealer
+from seedcorn.crypto.keys import OwnerKey, OwnerSeed
+from seedcorn.errors import CredentialError, IntegrityError
+from seedcorn.ids import RepositoryId
+
+VECTORS = Path(__file__).parents[2] / "vectors"
+MAKE = runpy.run_path(str(VECTORS / "make.py"))
+KEYS = json.loads((VECTORS / "keys.json").read_text())
+FRAMES = json.loads((VECTORS / "frames.json").read_text())
+IDS = json.loads((VECTORS / "ids.json").read_text())
+OWNER = OwnerKey.from_seed(OwnerSeed(bytes.fromhex(KEYS["seed"])), RepositoryId(bytes.fromhex(KEYS["repository"])))
+
+
+def test_our_code_writes_the_stored_files() -> None:
+    for name, text in MAKE["documents"]().items():
+        assert (VECTORS / name).read_text() == text, f"{name} would change: that is a change of the format"
+
+
+def test_words() -> None:
+    assert words.words_to_seed(KEYS["words"]).hex() == KEYS["seed"]
+
+
+@pytest.mark.parametrize("name", KEYS["public"])
+def test_public_keys(name: str) -> None:
+    assert getattr(OWNER.public, name).hex() == KEYS["public"][name]
+
+
+@pytest.mark.parametrize("vector", KEYS["domains"], ids=lambda vector: vector["domain"])
+def test_domain_secrets(vector: dict[str, Any]) -> None:
+    secrets = OWNER.domain(vector["domain"])
+    assert secrets.chunk_id_key.hex() == vector["chunk_id"]
+    assert secrets.listing_id_key.hex() == vector["listing_id"]
+    assert secrets.cut_key.hex() == vector["cut"]
+    assert secrets.index_key.hex() == vector["index"]
+    assert str(secrets.cut_seed) == vector["cut_seed"]
+
+
+@pytest.mark.parametrize("vector", KEYS["contexts"], ids=lambda vector: vector["label"])
+def test_contexts(vector: dict[str, Any]) -> None:
+    fields = [bytes.fromhex(field) if isinstance(field, str) else field for field in vector["fields"]]
+    assert primitives.context(vector["label"], *fields).hex() == vector["context"]
+
+
+@pytest.mark.parametrize("vector", KEYS["signatures"], ids=lambda vector: vector["by"])
+def test_signatures(vector: dict[str, str]) -> None:
+    primitives.verify(getattr(OWNER.public, vector["by"]), bytes.fromhex(vector["signature"]), bytes.fromhex(vector["message"]))
+
+
+@pytest.mark.parametrize("vector", KEYS["hpke"], ids=lambda vector: vector["to"])
+def test_hpke(vector: dict[str, str]) -> None:
+    info, sealed = bytes.fromhex(vector["info"]), bytes.fromhex(vector["sealed"])
+    right, wrong = (OWNER.open_read, OWNER.open_maintain) if vector["to"] == "read_kem" else (OWNER.open_maintain, OWNER.open_read)
+    assert right(info, sealed).hex() == vector["plaintext"]
+    with pytest.raises(IntegrityError):
+        wrong(info, sealed)
+
+
+def test_slot() -> None:
+    vector = KEYS["slot"]
+    parameters = slots.KdfParameters(vector["memory_kib"], vector["iterations"], vector["lanes"], bytes.fromhex(vector["salt"]))
+    associated_data, sealed = bytes.fromhex(vector["associated_data"]), bytes.fromhex(vector["sealed"])
+    assert slots.unwrap_seed(vector["passphrase"], parameters, associated_data, sealed).hex() == KEYS["seed"]
+    with pytest.raises(CredentialError):
+        slots.unwrap_seed(vector["passphrase"] + "!", parameters, associated_data, sealed)
+
+
+@pytest.mark.parametrize("vector", FRAMES["cases"], ids=lambda vector: f"{vector['label']}-{len(vector['plaintext']) // 2}")
+def test_frames(vector: dict[str, str]) -> None:
+    sealed, associated_data = bytes.fromhex(vector["sealed"]), bytes.fromhex(vector["associated_data"])
+    key = bytes.fromhex(FRAMES["key"])
+    assert Sealer(key, vector["label"]).open(sealed, associated_data).hex() == vector["plaintext"]
+    with pytest.raises(IntegrityError):
+        Sealer(key, "frame" if vector["label"] != "frame" else "footer").open(sealed, associated_data)
+
+
+@pytest.mark.parametrize("vector", IDS["cases"], ids=lambda vector: f"{vector['content']}-{vector['length']}")
+def test_ids(vector: dict[str, Any]) -> None:
+    data = MAKE["content"](vector["content"], vector["length"])
+    secrets = OWNER.domain(0)
+    assert secrets.chunk_id(data).hex() == vector["chunk"]
+    assert secrets.listing_id(data).hex() == vector["listing"]
+    assert primitives.object_hash(data).hex() == vector["object"]

@@ -1,0 +1,335 @@
+"""The safe writer under attack and under load: nothing is ever written outside of the target, and nothing is half there."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seedcorn.errors import TargetError, UsageError
+from seedcorn.format.tree import Extra, Kind, Node
+from seedcorn.fs.directories import DirectoryHandle
+from seedcorn.fs.target import Overwrite, Target, TargetOptions
+from seedcorn.testing.trees import describe
+
+BAD_NAMES = [b"", b".", b"..", b"a/b", b"/", b"/etc/passwd", b"../x", b"nul\0inside"]
+
+
+def _node(name: bytes, kind: Kind = Kind.FILE, mode: int = 0o644, **extra: Any) -> Node:
+    return Node(name, kind, mode, os.geteuid(), os.getegid(), 1_000_000_000, 0, 0, 0, 0, b"", Extra(**extra))
+
+
+def _raise(error: TargetError) -> None:
+    raise error
+
+
+def _open(path: Path, **options: Any) -> Target:
+    return Target(os.fsencode(path), TargetOptions(as_root=options.pop("as_root", True), on_problem=options.pop("on_problem", _raise), **options))
+
+
+def _write(target: Target, directory: DirectoryHandle, name: bytes, data: bytes = b"restored", **node: Any) -> Any:
+    pending = target.create_file(directory, name)
+    os.write(pending.fd, data)
+    return target.finish_file(pending, _node(name, **node))
+
+
+@pytest.fixture
+def outside(scratch: Path) -> Iterator[Path]:
+    """A directory beside the target that must be as it was when the test ends."""
+    path = scratch / "outside"
+    path.mkdir()
+    (path / "precious").write_text("precious")
+    before = describe(path)
+    yield path
+    assert describe(path) == before
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+def test_a_name_that_is_not_one_component_is_refused_by_every_call(scratch: Path, name: bytes) -> None:
+    target = _open(scratch / "target")
+    source = _write(target, target.root, b"file", link_count=2)
+    before = describe(scratch)
+    calls: list[Callable[[], object]] = [
+        lambda: target.open_directory(target.root, name),
+        lambda: target.create_file(target.root, name),
+        lambda: target.make_special(target.root, _node(name, Kind.SYMLINK, target=b"x")),
+        lambda: target.make_special(target.root, _node(name, Kind.FIFO)),
+        lambda: target.make_hard_link(target.root, name, source),
+        lambda: target.keeps(target.root, name),
+    ]
+    for call in calls[: 5 + (not target.root.fresh)]:
+        with pytest.raises(TargetError, match="not the name of a directory entry"):
+            call()
+    assert describe(scratch) == before
+
+
+def test_a_symbolic_link_is_never_a_way_out(scratch: Path, outside: Path) -> None:
+    """A hostile listing: a link out of the target, then a directory and a file of the same name."""
+    target = _open(scratch / "target")
+    target.make_special(target.root, _node(b"way", Kind.SYMLINK, target=os.fsencode(outside)))
+    below = target.open_directory(target.root, b"way")
+    _write(target, below, b"precious")
+    target.make_special(target.root, _node(b"precious", Kind.SYMLINK, target=os.fsencode(outside / "precious")))
+    _write(target, target.root, b"precious")
+    target.finish()
+    assert (scratch / "target/way").is_dir()
+    assert not (scratch / "target/way").is_symlink()
+    assert (scratch / "target/precious").read_text() == (scratch / "target/way/precious").read_text() == "restored"
+    assert not (scratch / "target/precious").is_symlink()
+
+
+def test_planted_links_in_an_existing_target_are_replaced_or_kept_but_not_followed(scratch: Path, outside: Path) -> None:
+    for overwrite in Overwrite:
+        path = scratch / overwrite.value
+        path.mkdir()
+        (path / "directory").symlink_to(outside)
+        (path / "file").symlink_to(outside / "precious")
+        (path / "hard").hardlink_to(outside / "precious")
+        target = _open(path, allow_existing=True, overwrite=overwrite)
+        names = [b"file", b"hard"]
+        if overwrite is Overwrite.NEVER:
+            with pytest.raises(TargetError, match=r"^directory: File exists"):
+                target.open_directory(target.root, b"directory")
+            assert all(target.keeps(target.root, name) for name in names)
+            for name in names:  # even if nobody asked before
+                with pytest.raises(TargetError, match="File exists"):
+                    _write(target, target.root, name)
+            assert (path / "file").is_symlink()
+            assert (path / "directory").is_symlink()
+        else:
+            _write(target, target.open_directory(target.root, b"directory"), b"precious")
+            for name in names:
+                assert not target.keeps(target.root, name)
+                _write(target, target.root, name)
+            assert (path / "hard").read_text() == "restored"
+            assert not (path / "file").is_symlink()
+        target.close()
+        assert not list(path.glob(".seedcorn-*"))
+        (path / "hard").unlink()
+
+
+def test_a_directory_that_is_replaced_while_it_is_closed_is_noticed(scratch: Path, outside: Path) -> None:
+    path = scratch / "target"
+    target = _open(path, open_directories=1)
+    victim = target.open_directory(target.root, b"victim")
+    below = target.open_directory(victim, b"below")
+    target.open_directory(target.root, b"other")  # closes the others: only one may be open
+    (path / "victim").rename(path / "moved")
+    (path / "victim").symlink_to(outside)
+    for directory, name in ((victim, b"victim/x"), (below, b"victim/below/x")):
+        with pytest.raises(TargetError) as caught:
+            _write(target, directory, b"x")
+        assert caught.value.path == name
+    (path / "victim").unlink()
+    (path / "victim").mkdir()
+    with pytest.raises(TargetError, match="another directory was put in its place"):
+        _write(target, victim, b"x")
+
+
+def test_a_directory_that_is_replaced_while_it_is_open_is_written_to_where_it_went(scratch: Path, outside: Path) -> None:
+    path = scratch / "target"
+    target = _open(path)
+    victim = target.open_directory(target.root, b"victim")
+    (path / "victim").rename(path / "moved")
+    (path / "victim").symlink_to(outside)
+    _write(target, victim, b"precious")
+    assert (path / "moved/precious").read_text() == "restored"
+
+
+def test_a_hard_link_is_only_made_to_what_was_written(scratch: Path, outside: Path) -> None:
+    path = scratch / "target"
+    target = _open(path)
+    source = _write(target, target.root, b"first", link_count=2)
+    (path / "first").unlink()
+    (path / "first").hardlink_to(outside / "precious")
+    with pytest.raises(TargetError, match="was replaced"):
+        target.make_hard_link(target.root, b"second", source)
+    (path / "first").unlink()
+    (path / "first").symlink_to(outside / "precious")
+    with pytest.raises(TargetError, match="was replaced"):
+        target.make_hard_link(target.root, b"second", source)
+    assert sorted(os.listdir(path)) == ["first"]
+    (path / "first").unlink()
+
+
+def test_a_hard_link_can_be_made_twice_and_over_what_is_there(scratch: Path) -> None:
+    target = _open(scratch / "target")
+    source = _write(target, target.root, b"first", link_count=3)
+    below = target.open_directory(target.root, b"below")
+    for name in (b"second", b"second", b"first"):
+        target.make_hard_link(target.root, name, source)
+    target.make_hard_link(below, b"third", source)
+    assert os.stat(scratch / "target/first").st_nlink == 3
+    assert sorted(os.listdir(scratch / "target")) == ["below", "first", "second"]
+
+
+def test_a_file_has_its_name_only_once_it_is_finished(scratch: Path) -> None:
+    path = scratch / "target"
+    target = _open(path)
+    pending = target.create_file(target.root, b"file")
+    os.write(pending.fd, b"half")
+    assert not (path / "file").exists()
+    assert stat.S_IMODE(os.fstat(pending.fd).st_mode) == 0o600
+    target.discard_file(pending)
+    assert os.listdir(path) == []
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(pending.fd)
+
+
+def test_what_can_not_be_installed_leaves_nothing_behind(scratch: Path) -> None:
+    path = scratch / "target"
+    target = _open(path)
+    _write(target, target.open_directory(target.root, b"full"), b"inside")
+    for make in (lambda: _write(target, target.root, b"full"), lambda: target.make_special(target.root, _node(b"full", Kind.FIFO))):
+        with pytest.raises(TargetError, match=r"^full: Directory not empty"):
+            make()
+    with pytest.raises(TargetError, match="too long"):
+        _write(target, target.root, b"n" * 256)
+    assert os.listdir(path) == ["full"]
+    _write(target, target.root, b"empty")
+    assert target.open_directory(target.root, b"empty").fresh
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        _node(b"x", Kind.SYMLINK, target=b"nul\0inside"),
+        _node(b"x", Kind.SYMLINK, target=b"t" * 5000),
+        _node(b"x", Kind.SYMLINK),
+        _node(b"x", Kind.CHAR_DEVICE, device=1 << 70),
+        _node(b"x", Kind.CHAR_DEVICE, device=-5),
+    ],
+)
+def test_numbers_and_strings_that_no_system_takes_are_target_errors(scratch: Path, node: Node) -> None:
+    target = _open(scratch / "target")
+    with pytest.raises(TargetError) as caught:
+        target.make_special(target.root, node)
+    assert caught.value.path == b"x"
+    assert os.listdir(scratch / "target") == []
+
+
+def test_an_impossible_size_discards_the_file(scratch: Path) -> None:
+    target = _open(scratch / "target")
+    pending = target.create_file(target.root, b"x")
+    node = Node(b"x", Kind.FILE, 0o644, 0, 0, 0, 0, 0, 0, 1 << 65, b"", Extra(holes=((0, 1 << 65),)))
+    with pytest.raises(TargetError):
+        target.finish_file(pending, node)
+    assert os.listdir(scratch / "target") == []
+
+
+def test_the_target_is_new_or_empty_unless_said_otherwise(scratch: Path) -> None:
+    path = scratch / "new/deeper/target"
+    _open(path).close()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o700
+    _open(path).close()
+    (path / "something").touch()
+    with pytest.raises(UsageError, match="is not empty"):
+        _open(path)
+    _open(path, allow_existing=True).close()
+    with pytest.raises(TargetError, match="Not a directory"):
+        _open(path / "something")
+
+
+def test_directories_get_their_metadata_last_and_keep_it(scratch: Path) -> None:
+    path = scratch / "target"
+    target = _open(path)
+    outer = target.open_directory(target.root, b"outer")
+    inner = target.open_directory(outer, b"inner")
+    target.finish_directory(outer, _node(b"outer", Kind.DIRECTORY, mode=0o0))
+    target.finish_directory(inner, _node(b"inner", Kind.DIRECTORY, mode=0o555))
+    _write(target, inner, b"late")
+    target.finish()
+    for name, mode in (("outer", 0o000), ("outer/inner", 0o555)):
+        st = (path / name).stat()
+        assert (stat.S_IMODE(st.st_mode), st.st_mtime_ns) == (mode, 1_000_000_000)
+
+
+def test_a_default_acl_of_an_existing_directory_is_not_handed_down(scratch: Path) -> None:
+    path = scratch / "target"
+    path.mkdir()
+    row = b"".join
+    acl = bytes.fromhex("02000000") + row(
+        bytes.fromhex(entry) for entry in ("01000700ffffffff", "02000700d2040000", "04000500ffffffff", "10000700ffffffff", "20000500ffffffff")
+    )
+    os.setxattr(path, "system.posix_acl_default", acl)
+    target = _open(path, allow_existing=True)
+    below = target.open_directory(target.root, b"below")
+    for directory in (target.root, below):
+        _write(target, directory, b"file", mode=0o640)
+        target.make_special(directory, _node(b"fifo", Kind.FIFO, mode=0o640))
+        target.make_special(directory, _node(b"link", Kind.SYMLINK, target=b"x"))
+    target.finish()
+    described = describe(path)
+    assert described.pop(b".").xattrs == ((b"system.posix_acl_default", acl),)
+    assert {entry.xattrs for entry in described.values()} == {()}
+    assert described[b"file"].mode == described[b"below/fifo"].mode == 0o640
+
+
+def test_directories_deeper_than_the_cache_and_than_any_path(scratch: Path) -> None:
+    target = _open(scratch / "target", open_directories=5)
+    handles = [target.root]
+    for level in range(60):
+        handles.append(target.open_directory(handles[-1], b"%03d" % level + b"d" * 100))
+    for handle in (handles[60], handles[3], handles[59], handles[31]):
+        _write(target, handle, b"file", handle.path()[-3:])
+    assert len(handles[-1].path()) > 6_000
+    for handle in handles[1:]:
+        target.finish_directory(handle, _node(handle.name, Kind.DIRECTORY, mode=0o750))
+    open_before = len(os.listdir("/proc/self/fd"))
+    target.finish()
+    assert len(os.listdir("/proc/self/fd")) <= open_before + 1
+    described = describe(scratch / "target")
+    assert sum(entry.kind == "file" for entry in described.values()) == 4
+    assert {entry.mode for entry in described.values() if entry.kind == "directory"} == {0o750, 0o700}
+    target.close()
+
+
+def test_many_threads_write_into_the_same_and_different_directories(scratch: Path) -> None:
+    target = _open(scratch / "target", open_directories=3)
+    directories = [target.open_directory(target.root, b"%d" % number) for number in range(12)]
+
+    def write(number: int) -> None:
+        name = b"file %d" % number
+        _write(target, directories[number % 12], name, name * 10)
+        _write(target, target.root, name, name)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(600)))
+    target.finish()
+    for number in range(600):
+        assert (scratch / f"target/{number % 12}/file {number}").read_text() == f"file {number}" * 10
+    assert len(os.listdir(scratch / "target")) == 612
+    target.close()
+
+
+def test_a_temporary_name_left_by_a_killed_run_is_not_in_the_way(scratch: Path) -> None:
+    path = scratch / "target"
+    path.mkdir()
+    (path / f".seedcorn-{os.getpid():x}-1").symlink_to("/etc/passwd")
+    target = _open(path, allow_existing=True)
+    _write(target, target.root, b"file")
+    assert (path / "file").read_text() == "restored"
+
+
+def test_an_ordinary_user_is_told_about_devices_and_closed_directories(scratch: Path, as_nobody: Callable[..., Any]) -> None:
+    def body() -> None:
+        path = scratch / "target"
+        (path / "closed").mkdir(parents=True)
+        (path / "closed").chmod(0o500)
+        target = _open(path, as_root=False, allow_existing=True)
+        closed = target.open_directory(target.root, b"closed")
+        with pytest.raises(TargetError, match=r"^closed/x: Permission denied"):
+            _write(target, closed, b"x")
+        with pytest.raises(TargetError, match=r"^zero: only root can restore a device"):
+            target.make_special(target.root, _node(b"zero", Kind.CHAR_DEVICE, device=os.makedev(1, 5)))
+        target.make_special(target.root, _node(b"fifo", Kind.FIFO, mode=0o610))
+        assert stat.S_IMODE((path / "fifo").stat().st_mode) == 0o610
+        (path / "closed").chmod(0o700)
+        target.finish()
+
+    as_nobody(body)
