@@ -16,18 +16,16 @@ backup:
 	@.venv/bin/python tools/first_backup.py --repository "$$REPO" -- "$$DIR"
 
 .PHONY: test
-test: dev ## run the tests, real servers included (a few minutes)
-	@tools/install_system test
+test: servers ## run the tests, real servers included (a few minutes)
 	pytest -n auto -m "not ceph and not slow"
 
 .PHONY: test-slow
-test-slow: dev ## run the long tests
-	@tools/install_system test
+test-slow: servers ## run the long tests
 	pytest -n auto -m "slow and not ceph"
 
 .PHONY: test-ceph
-test-ceph: dev ## run the tests against a Ceph cluster that they start
-	@tools/install_system test ceph
+test-ceph: servers ## run the tests against a Ceph cluster that they start
+	@tools/install_system ceph
 	pytest -m ceph
 
 .PHONY: lint
@@ -37,7 +35,7 @@ lint: dev ## style, types, import direction, shell scripts
 	ruff format --check .
 	mypy
 	lint-imports
-	shellcheck .ci/run tools/install_system tools/pin_requirements tools/prepare_venv
+	shellcheck .ci/run tools/install_npm_servers tools/install_system tools/pin_requirements tools/prepare_venv
 
 .PHONY: format
 format: dev ## put the code into its style
@@ -51,6 +49,11 @@ requirements: dev ## pin the newest releases
 .PHONY: dev
 dev: ## only set up .venv for working on the code
 	@tools/prepare_venv dev
+
+.PHONY: servers
+servers: dev ## only install what the tests run against
+	@tools/install_system test
+	@tools/install_npm_servers
 
 .PHONY: clean
 clean: ## remove what make made in this checkout (no backup is touched)

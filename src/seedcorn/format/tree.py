@@ -23,6 +23,7 @@ __all__ = [
     "Extra",
     "Kind",
     "Node",
+    "check_lengths",
     "content_records",
     "cut_listing",
     "decode_nodes",
@@ -170,21 +171,26 @@ def _check(node: Node) -> None:
     if node.mode & ~0o7777 or node.size < 0 or node.uid < 0 or node.gid < 0:
         raise IntegrityError(f"{name!r} has an impossible mode, size or owner")
     if node.kind == Kind.FILE:
-        holes = node.extra.holes if node.extra else ()
-        _check_lengths(node, holes)
+        check_lengths(node, None if node.extra and node.extra.depth else node.content)
     elif node.kind != Kind.DIRECTORY and node.content:
         raise IntegrityError(f"{name!r} has content but is not a file or directory")
     elif node.kind == Kind.SYMLINK and not (node.extra and node.extra.target):
         raise IntegrityError(f"symbolic link {name!r} has no target")
 
 
-def _check_lengths(node: Node, holes: tuple[tuple[int, int], ...]) -> None:
-    total = sum(length for _, length in content_records(node.content))
-    end = 0
-    for offset, length in holes:
+def check_lengths(node: Node, records: bytes | None) -> None:
+    """Refuse a file whose chunks and holes do not make up its size. ``records`` are its content records with every indirection followed, or None as
+    long as they are not known.
+
+    Raises:
+        IntegrityError: with the figures.
+    """
+    end = hole_bytes = 0
+    for offset, length in node.extra.holes if node.extra else ():
         if offset < end or length <= 0:
             raise IntegrityError(f"{node.name!r} has holes that overlap or are empty")
         end = offset + length
-        total += length
+        hole_bytes += length
+    total = node.size if records is None else hole_bytes + sum(length for _, length in content_records(records))
     if end > node.size or total != node.size:
         raise IntegrityError(f"{node.name!r} is {node.size} bytes long, but its chunks and holes add up to {total}")

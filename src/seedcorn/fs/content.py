@@ -68,7 +68,6 @@ class ContentReader:
             piece = view[filled : filled + self._end - self._offset]
             count = os.preadv(self._fd, [piece], self._offset)
             if not count:
-                self._extents, self._end = iter(()), self._offset
                 break
             self._offset += count
             filled += count

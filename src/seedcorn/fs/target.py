@@ -15,6 +15,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import TypeVar
 
 import msgspec
 
@@ -31,6 +32,8 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _ENTRY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _DEVICE_TYPE = {Kind.FIFO: stat.S_IFIFO, Kind.CHAR_DEVICE: stat.S_IFCHR, Kind.BLOCK_DEVICE: stat.S_IFBLK}
+
+_Created = TypeVar("_Created")
 
 
 class Overwrite(enum.Enum):
@@ -116,13 +119,8 @@ class Target:
     def create_file(self, directory: DirectoryHandle, name: bytes) -> PendingFile:
         """An empty file with mode 0600 under a temporary name in ``directory``. For a sparse file, leave the holes out."""
         with self._writing(directory, name) as dir_fd:
-            while True:
-                temporary_name = self._temporary_name()
-                try:
-                    fd = os.open(temporary_name, _CREATE, 0o600, dir_fd=dir_fd)
-                except FileExistsError:  # left by a killed run that had the same process id
-                    continue
-                return PendingFile(directory, name, temporary_name, fd)
+            temporary_name, fd = self._create(lambda temporary_name: os.open(temporary_name, _CREATE, 0o600, dir_fd=dir_fd))
+            return PendingFile(directory, name, temporary_name, fd)
 
     def finish_file(self, pending: PendingFile, node: Node) -> LinkSource | None:
         """Set size and metadata, give the file its name and close it. A failure discards the file.
@@ -154,30 +152,32 @@ class Target:
     def make_special(self, directory: DirectoryHandle, node: Node) -> None:
         """A symbolic link, FIFO or device named ``node.name``, with its metadata. Devices need root (R7)."""
         kind = Kind(node.kind)
+        if kind in (Kind.CHAR_DEVICE, Kind.BLOCK_DEVICE) and not self._options.as_root:
+            raise TargetError(directory.path_of(node.name), "only root can restore a device")
 
-        def make(temporary_name: bytes, dir_fd: int) -> None:
+        def create(temporary_name: bytes) -> None:
             if kind is Kind.SYMLINK:
                 os.symlink((node.extra and node.extra.target) or b"", temporary_name, dir_fd=dir_fd)
             else:
                 os.mknod(temporary_name, _DEVICE_TYPE[kind] | 0o600, (node.extra and node.extra.device) or 0, dir_fd=dir_fd)
+
+        with self._writing(directory, node.name) as dir_fd, self._temporary(create, dir_fd) as temporary_name:
             with _entry(temporary_name, dir_fd) as where:
                 self._apply(directory, node.name, node, where)
-
-        if kind in (Kind.CHAR_DEVICE, Kind.BLOCK_DEVICE) and not self._options.as_root:
-            raise TargetError(directory.path_of(node.name), "only root can restore a device")
-        self._place(directory, node.name, make)
+            self._install(directory, dir_fd, temporary_name, node.name)
 
     def make_hard_link(self, directory: DirectoryHandle, name: bytes, source: LinkSource) -> None:
         """Another name for a file that this run has written."""
 
-        def make(temporary_name: bytes, dir_fd: int) -> None:
+        def create(temporary_name: bytes) -> None:
             with self._directories.borrow(source.directory) as source_fd:
                 os.link(source.name, temporary_name, src_dir_fd=source_fd, dst_dir_fd=dir_fd, follow_symlinks=False)
+
+        with self._writing(directory, name) as dir_fd, self._temporary(create, dir_fd) as temporary_name:
             st = os.stat(temporary_name, dir_fd=dir_fd, follow_symlinks=False)
             if (st.st_dev, st.st_ino) != (source.device_id, source.inode) or not stat.S_ISREG(st.st_mode):
                 raise TargetError(directory.path_of(name), f"the file that it is a hard link to was replaced: {printable(source.name)}")
-
-        self._place(directory, name, make)
+            self._install(directory, dir_fd, temporary_name, name)
 
     def finish_directory(self, directory: DirectoryHandle, node: Node) -> None:
         """Note the metadata of a directory; ``finish`` applies it when nothing will be written any more."""
@@ -236,17 +236,25 @@ class Target:
         for problem in apply_metadata(node, where, as_root=self._options.as_root):
             self._options.on_problem(TargetError(directory.path_of(name), problem))
 
-    def _place(self, directory: DirectoryHandle, name: bytes, make: Callable[[bytes, int], None]) -> None:
-        """Let ``make`` make an entry under a temporary name, then give it its own."""
-        with self._writing(directory, name) as dir_fd:
-            temporary_name = self._temporary_name()
+    def _create(self, create: Callable[[bytes], _Created]) -> tuple[bytes, _Created]:
+        """Call ``create`` with a name that nothing has yet; the name, and what it returned."""
+        while True:
+            temporary_name = b"%b%x-%x" % (TEMPORARY_PREFIX, os.getpid(), next(self._counter))
             try:
-                make(temporary_name, dir_fd)
-                self._install(directory, dir_fd, temporary_name, name)
-            finally:
-                # Also after success: rename leaves both names where they were links to one file already.
-                with suppress(OSError):
-                    os.unlink(temporary_name, dir_fd=dir_fd)
+                return temporary_name, create(temporary_name)
+            except FileExistsError:  # left by a killed run that had the same process id, or itself restored
+                continue
+
+    @contextmanager
+    def _temporary(self, create: Callable[[bytes], None], dir_fd: int) -> Iterator[bytes]:
+        """The name of a new entry, which is gone when the block ends unless it was given another one."""
+        temporary_name, _ = self._create(create)
+        try:
+            yield temporary_name
+        finally:
+            # Also after success: rename leaves both names where they were links to one file already.
+            with suppress(OSError):
+                os.unlink(temporary_name, dir_fd=dir_fd)
 
     def _install(self, directory: DirectoryHandle, dir_fd: int, temporary_name: bytes, name: bytes) -> None:
         if directory.fresh or self._options.overwrite is Overwrite.ALWAYS:
@@ -262,9 +270,6 @@ class Target:
     def _remove_temporary(self, directory: DirectoryHandle, temporary_name: bytes) -> None:
         with suppress(TargetError, OSError), self._directories.borrow(directory) as dir_fd:
             os.unlink(temporary_name, dir_fd=dir_fd)
-
-    def _temporary_name(self) -> bytes:
-        return b"%b%x-%x" % (TEMPORARY_PREFIX, os.getpid(), next(self._counter))
 
     def _writing(self, directory: DirectoryHandle, name: bytes | None) -> _Writing:
         return _Writing(self._directories, directory, name)

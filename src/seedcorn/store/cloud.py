@@ -120,8 +120,9 @@ class CloudStore:
         return data
 
     def head(self, key: str) -> ObjectInfo:
+        check_key(key)
         self._meter.head()
-        with self._clear_errors(check_key(key)):
+        with self._clear_errors(key):
             return _info(obstore.head(self._handle(), key))
 
     def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:

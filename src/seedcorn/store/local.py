@@ -87,6 +87,7 @@ class LocalStore:
         return data
 
     def head(self, key: str) -> ObjectInfo:
+        check_key(key)
         self._meter.head()
         with self._object(key) as (fd, size_bytes):
             return ObjectInfo(key, size_bytes, os.fstat(fd).st_mtime_ns)
@@ -103,7 +104,9 @@ class LocalStore:
 
     def delete(self, keys: Sequence[str]) -> None:
         for key in keys:
-            *folder, name = check_key(key).split("/")
+            check_key(key)
+        for key in keys:
+            *folder, name = key.split("/")
             self._meter.delete()
             with _clear_errors(key, self._root), suppress(FileNotFoundError), self._folder(folder, create=False) as fd:
                 os.unlink(name, dir_fd=fd)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from urllib.error import HTTPError
 
 import pytest
 
@@ -72,9 +73,10 @@ def fresh_store() -> Iterator[Callable[[S3Server | Azurite], Store]]:
     with ExitStack() as stack:
 
         def open_fresh(server: S3Server | Azurite) -> Store:
-            bucket = f"{_BUCKET}-{next(_numbers)}"
-            server.make_bucket(bucket)
-            store = open_store(server.address(bucket, "some/prefix"), credentials=server.credentials, options=StoreOptions())
+            with suppress(HTTPError):  # it may exist
+                server.make_bucket(_BUCKET)  # one for all: to some servers a bucket is a costly thing
+            address = server.address(_BUCKET, f"test/{next(_numbers)}")
+            store = open_store(address, credentials=server.credentials, options=StoreOptions())
             stack.callback(store.close)
             return store
 

@@ -64,8 +64,9 @@ class MemoryStore:
         return data
 
     def head(self, key: str) -> ObjectInfo:
+        check_key(key)
         self._meter.head()
-        data = self._object(check_key(key))
+        data = self._object(key)
         return ObjectInfo(key, len(data), self._modified_ns.get(key, 0))
 
     def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:

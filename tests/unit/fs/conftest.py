@@ -60,7 +60,7 @@ def _run_as_nobody(body: Callable[[], Any]) -> Any:
             os.setgid(NOBODY)
             os.setuid(NOBODY)
             result = (body(), None)
-        except BaseException:  # noqa: BLE001  whatever it is, the parent raises it
+        except BaseException:  # whatever it is, the parent raises it
             result = (None, traceback.format_exc())
         with os.fdopen(writing, "wb") as pipe:
             pipe.write(pickle.dumps(result))
@@ -69,7 +69,7 @@ def _run_as_nobody(body: Callable[[], Any]) -> Any:
     with os.fdopen(reading, "rb") as pipe:
         data = pipe.read()
     os.waitpid(child, 0)
-    value, failure = pickle.loads(data)  # noqa: S301  our own child wrote it
+    value, failure = pickle.loads(data)  # our own child wrote it
     assert failure is None, failure
     return value
 

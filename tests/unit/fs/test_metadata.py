@@ -27,7 +27,7 @@ def _new_file(scratch: Path) -> int:
 
 def test_a_node_has_the_numbers_of_its_stat(scratch: Path) -> None:
     (scratch / "file").write_text("12345")
-    os.chmod(scratch / "file", 0o4751)  # noqa: S103  the mode is the subject
+    os.chmod(scratch / "file", 0o4751)  # the mode is the subject
     st = os.stat(scratch / "file")
     node = node_from_stat(b"file", st, Kind.FILE, b"", None)
     assert node == Node(b"file", 1, 0o4751, st.st_uid, st.st_gid, st.st_mtime_ns, st.st_ctime_ns, st.st_dev, st.st_ino, 5, b"", None)

@@ -44,7 +44,7 @@ def test_what_root_owned_belongs_to_the_user_who_restores_it(scratch: Path, copy
     (scratch / "source").mkdir()
     make_every_kind(scratch / "source", as_root=True)
     for name in ("modes", "special", "names/directories"):  # closed to others
-        os.chmod(scratch / "source" / name, 0o755)  # noqa: S103  so that it can be read
+        os.chmod(scratch / "source" / name, 0o755)  # so that it can be read
     before = describe(scratch / "source")
 
     problems = as_nobody(lambda: [(problem.path, problem.message) for problem in copy_tree(scratch / "source", scratch / "target", as_root=False)])

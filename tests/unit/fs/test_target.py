@@ -14,7 +14,7 @@ import pytest
 from seedcorn.errors import TargetError, UsageError
 from seedcorn.format.tree import Extra, Kind, Node
 from seedcorn.fs.directories import DirectoryHandle
-from seedcorn.fs.target import Overwrite, Target, TargetOptions
+from seedcorn.fs.target import LinkSource, Overwrite, Target, TargetOptions
 from seedcorn.testing.trees import describe
 
 BAD_NAMES = [b"", b".", b"..", b"a/b", b"/", b"/etc/passwd", b"../x", b"nul\0inside"]
@@ -151,8 +151,10 @@ def test_a_hard_link_is_only_made_to_what_was_written(scratch: Path, outside: Pa
         target.make_hard_link(target.root, b"second", source)
     (path / "first").unlink()
     (path / "first").symlink_to(outside / "precious")
-    with pytest.raises(TargetError, match="was replaced"):
-        target.make_hard_link(target.root, b"second", source)
+    st = (path / "first").lstat()
+    for replaced in (source, LinkSource(target.root, b"first", st.st_dev, st.st_ino)):  # an inode number can come back
+        with pytest.raises(TargetError, match="was replaced"):
+            target.make_hard_link(target.root, b"second", replaced)
     assert sorted(os.listdir(path)) == ["first"]
     (path / "first").unlink()
 
@@ -235,15 +237,19 @@ def test_the_target_is_new_or_empty_unless_said_otherwise(scratch: Path) -> None
         _open(path / "something")
 
 
-def test_directories_get_their_metadata_last_and_keep_it(scratch: Path) -> None:
+def test_directories_get_their_metadata_last_and_the_deepest_first(scratch: Path, as_nobody: Callable[..., Any]) -> None:
     path = scratch / "target"
-    target = _open(path)
-    outer = target.open_directory(target.root, b"outer")
-    inner = target.open_directory(outer, b"inner")
-    target.finish_directory(outer, _node(b"outer", Kind.DIRECTORY, mode=0o0))
-    target.finish_directory(inner, _node(b"inner", Kind.DIRECTORY, mode=0o555))
-    _write(target, inner, b"late")
-    target.finish()
+
+    def body() -> None:
+        target = _open(path, as_root=False, open_directories=1)
+        outer = target.open_directory(target.root, b"outer")
+        inner = target.open_directory(outer, b"inner")
+        target.finish_directory(outer, _node(b"outer", Kind.DIRECTORY, mode=0o000))
+        target.finish_directory(inner, _node(b"inner", Kind.DIRECTORY, mode=0o555))
+        _write(target, inner, b"late")
+        target.finish()
+
+    as_nobody(body)
     for name, mode in (("outer", 0o000), ("outer/inner", 0o555)):
         st = (path / name).stat()
         assert (stat.S_IMODE(st.st_mode), st.st_mtime_ns) == (mode, 1_000_000_000)
@@ -307,13 +313,33 @@ def test_many_threads_write_into_the_same_and_different_directories(scratch: Pat
     target.close()
 
 
-def test_a_temporary_name_left_by_a_killed_run_is_not_in_the_way(scratch: Path) -> None:
+def test_a_temporary_name_that_is_taken_is_not_in_the_way_and_stays(scratch: Path) -> None:
+    """Left by a killed run that had our process id, or written by somebody who guesses."""
     path = scratch / "target"
     path.mkdir()
-    (path / f".seedcorn-{os.getpid():x}-1").symlink_to("/etc/passwd")
+    planted = [f".seedcorn-{os.getpid():x}-{number:x}" for number in (1, 3, 5)]
+    for name in planted:
+        (path / name).symlink_to("/etc/passwd")
     target = _open(path, allow_existing=True)
-    _write(target, target.root, b"file")
+    source = _write(target, target.root, b"file", link_count=2)
+    target.make_special(target.root, _node(b"fifo", Kind.FIFO))
+    target.make_hard_link(target.root, b"link", source)
     assert (path / "file").read_text() == "restored"
+    assert sorted(os.listdir(path)) == [*planted, "fifo", "file", "link"]
+
+
+def test_a_directory_that_is_swapped_for_a_link_as_it_is_made_is_not_followed(scratch: Path, outside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = _open(scratch / "target")
+    real_mkdir = os.mkdir
+
+    def raced_mkdir(name: bytes, mode: int, *, dir_fd: int) -> None:
+        real_mkdir(name, mode, dir_fd=dir_fd)
+        os.rmdir(name, dir_fd=dir_fd)
+        os.symlink(outside, name, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "mkdir", raced_mkdir)
+    with pytest.raises(TargetError, match=r"^way: "):
+        target.open_directory(target.root, b"way")
 
 
 def test_an_ordinary_user_is_told_about_devices_and_closed_directories(scratch: Path, as_nobody: Callable[..., Any]) -> None:

@@ -1,0 +1,243 @@
+"""Getting in: making a repository, opening it as host or owner, key slots, hosts. The front ends' only door to ``repo`` and ``store``.
+
+Nothing here reads a file, the environment or a terminal: callers bring passphrases, words and host files as values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import seedcorn
+from seedcorn.crypto.keys import OwnerKey, OwnerSeed, new_owner_seed
+from seedcorn.crypto.slots import KdfParameters
+from seedcorn.crypto.words import seed_to_words, words_to_seed
+from seedcorn.errors import UsageError
+from seedcorn.events import Clock
+from seedcorn.ids import RepositoryId, SlotId, match_prefix
+from seedcorn.repo import keyslots
+from seedcorn.repo.history import list_heads
+from seedcorn.repo.hosts import EnrolledHost, HostFile, HostRegistry, enroll_host, load_registry, revoke_host
+from seedcorn.repo.keyslots import KeySlot
+from seedcorn.repo.repository import (
+    HostRepository,
+    OwnerRepository,
+    create_repository,
+    new_repository_id,
+    open_as_host,
+    open_as_owner,
+    read_header,
+    refuse_existing,
+)
+from seedcorn.repo.state import State
+from seedcorn.store.address import open_store
+from seedcorn.store.api import Store
+from seedcorn.store.options import StoreOptions
+from seedcorn.store.wrappers import DryRunStore
+
+__all__ = [
+    "EnrolledHost",
+    "HostFile",
+    "HostRegistry",
+    "HostRepository",
+    "InitResult",
+    "KdfParameters",
+    "KeySlot",
+    "OwnerRepository",
+    "State",
+    "Store",
+    "StoreOptions",
+    "add_host",
+    "add_key",
+    "dry_run",
+    "host_policy",
+    "initialize",
+    "keys",
+    "list_hosts",
+    "open_at",
+    "open_host",
+    "open_owner",
+    "open_owner_with_words",
+    "open_state",
+    "recover_key",
+    "remove_key",
+    "repository_id",
+    "revoke",
+]
+
+INITIAL_LABEL = "first passphrase"
+
+
+@dataclass(frozen=True, slots=True)
+class InitResult:
+    """A new repository: the 24 words exist only here, the host file is the caller's to keep."""
+
+    repository: RepositoryId
+    words: tuple[str, ...]
+    host_file: HostFile
+
+
+def open_at(url: str, credentials: Mapping[str, str], options: StoreOptions) -> Store:
+    """The store at ``url`` (a path, ``s3://…``, ``gs://…``, ``az://…``). ``credentials`` are provider settings by their usual variable names."""
+    return open_store(url, credentials=credentials, options=options)
+
+
+def dry_run(store: Store) -> Store:
+    """The same store, with puts that are counted and not made."""
+    return DryRunStore(store)
+
+
+def initialize(
+    store: Store, passphrase: str, host_name: str, clock: Clock, *, label: str = INITIAL_LABEL, trust_hosts: bool = False, kdf: KdfParameters | None = None
+) -> InitResult:
+    """Make a repository: new owner seed, one passphrase slot, this machine enrolled as its first host, and the header last.
+
+    Raises:
+        UsageError: there is a repository already, or the passphrase is empty.
+    """
+    refuse_existing(store)
+    repository, seed = new_repository_id(), new_owner_seed()
+    now_ns = clock.now_ns()
+    key = OwnerKey.from_seed(seed, repository)
+    keyslots.add_slot(store, repository, seed, passphrase, label=label, created_ns=now_ns, kdf=kdf)
+    flags = ("trust-hosts",) if trust_hosts else ()
+    owner = create_repository(store, repository, key, flags=flags, created_ns=now_ns, program=f"seedcorn {seedcorn.__version__}")
+    host_file = enroll_host(owner, host_name, created_ns=now_ns)
+    return InitResult(repository, tuple(seed_to_words(seed)), host_file)
+
+
+def repository_id(store: Store) -> RepositoryId:
+    """Which repository this is, as its header claims.
+
+    Raises:
+        RepositoryNotFoundError: none there.
+    """
+    return read_header(store).repository
+
+
+def open_state(folder: Path, repository: RepositoryId) -> State:
+    """The local state of one repository; ``folder`` holds those of all."""
+    return State(folder / repository.hex(), repository)
+
+
+def open_host(store: Store, host_file: HostFile) -> HostRepository:
+    """Open for backing up."""
+    return open_as_host(store, read_header(store), host_file.key, host_file.name)
+
+
+def open_owner(store: Store, passphrase: str) -> OwnerRepository:
+    """Open for reading, by passphrase.
+
+    Raises:
+        CredentialError: it opens no key slot.
+    """
+    signed = read_header(store)
+    return open_as_owner(store, signed, keyslots.open_with_passphrase(store, signed.repository, passphrase))
+
+
+def open_owner_with_words(store: Store, words: str) -> OwnerRepository:
+    """Open for reading, by the 24 recovery words.
+
+    Raises:
+        CredentialError: not the words of this repository.
+    """
+    return open_as_owner(store, read_header(store), words_to_seed(words))
+
+
+# -- key slots -------------------------------------------------------------------------------------------------------------------------------
+
+
+def keys(store: Store) -> list[KeySlot]:
+    """The key slots, oldest first. Needs no secret."""
+    return keyslots.list_slots(store, read_header(store).repository)
+
+
+def add_key(owner: OwnerRepository, passphrase: str, label: str, clock: Clock, *, kdf: KdfParameters | None = None) -> SlotId:
+    """One more passphrase for the same repository."""
+    return keyslots.add_slot(owner.store, owner.repository, owner.key.seed, passphrase, label=label, created_ns=clock.now_ns(), kdf=kdf)
+
+
+def remove_key(owner: OwnerRepository, slot_prefix: str) -> SlotId:
+    """Remove the slot whose id starts with ``slot_prefix``. Whoever opened it before may still know the seed."""
+    slots = [slot.slot for slot in keyslots.list_slots(owner.store, owner.repository)]
+    slot = SlotId(match_prefix(slot_prefix, slots, noun="key slot"))
+    keyslots.remove_slot(owner.store, owner.repository, slot)
+    return slot
+
+
+def recover_key(store: Store, words: str, passphrase: str, label: str, clock: Clock, *, kdf: KdfParameters | None = None) -> SlotId:
+    """Make a new passphrase slot from the recovery words and the store alone."""
+    return add_key(open_owner_with_words(store, words), passphrase, label, clock, kdf=kdf)
+
+
+# -- hosts -----------------------------------------------------------------------------------------------------------------------------------
+
+
+def registry(owner: OwnerRepository, state: State | None = None) -> HostRegistry:
+    """Every enrolled host with its name."""
+    return load_registry(owner.store, owner.repository, owner.key.public.owner_sign, state=state, reader=owner)
+
+
+def list_hosts(owner: OwnerRepository) -> list[tuple[EnrolledHost, int]]:
+    """(host, number of its newest snapshot, 0 if none), by name."""
+    heads = list_heads(owner.store)
+    hosts = registry(owner).hosts.values()
+    return sorted(((host, heads[host.host].seq if host.host in heads else 0) for host in hosts), key=lambda pair: (pair[0].name, pair[0].host))
+
+
+def add_host(owner: OwnerRepository, name: str, clock: Clock) -> HostFile:
+    """Enrol a host. The returned file is the only copy of its signing key.
+
+    Raises:
+        UsageError: an enrolled host has that name.
+    """
+    if any(host.name == name and not host.revoked for host in registry(owner).hosts.values()):
+        raise UsageError(f"there is a host named {name} already: choose another name, or `seedcorn host revoke {name}` first")
+    return enroll_host(owner, name, created_ns=clock.now_ns())
+
+
+def find_host(owner: OwnerRepository, name_or_id: str) -> EnrolledHost:
+    """The host of that name, else the one whose id starts with it.
+
+    Raises:
+        UsageError: none or several.
+    """
+    hosts = registry(owner).hosts
+    named = [host for host in hosts.values() if host.name == name_or_id]
+    current = [host for host in named if not host.revoked] or named
+    if len(current) == 1:
+        return current[0]
+    try:
+        return hosts[match_prefix(name_or_id, hosts, noun="host")]  # type: ignore[index]  # the ids come from hosts
+    except UsageError as error:
+        raise UsageError(f"no host is named {name_or_id!r}, and {error}") from error
+
+
+def revoke(owner: OwnerRepository, name_or_id: str, clock: Clock) -> EnrolledHost:
+    """From now on nothing new of this host counts; what it has backed up stays."""
+    host = find_host(owner, name_or_id)
+    head = list_heads(owner.store).get(host.host)
+    revoke_host(owner, host, created_ns=clock.now_ns(), last_seq=head.seq if head else 0)
+    return host
+
+
+def host_policy(host: EnrolledHost, bucket: str, prefix: str) -> dict[str, object]:
+    """The IAM policy for the store credential of one host: it can add objects of its own, overwrite and delete nothing, and read no pack or snapshot.
+
+    docs/threat-model.md, "The store".
+    """
+    base = f"{prefix}/" if prefix else ""
+    own = host.host.hex()
+    bucket_arn = f"arn:aws:s3:::{bucket}"
+    written = [f"{bucket_arn}/{base}{room}/{own}/*" for room in ("packs", "index", "snapshots", "receipts", "checkpoints")]
+    read = [f"{bucket_arn}/{base}{name}" for name in ("seedcorn.json", "hosts/*", "index/*", "verified/*", "gc/*")]
+    listed = [f"{base}{room}/*" for room in ("hosts", "index", "snapshots", "verified", "gc")]
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Sid": "AddOwnObjectsOnce", "Effect": "Allow", "Action": "s3:PutObject", "Resource": written, "Condition": {"Null": {"s3:if-none-match": "false"}}},
+            {"Sid": "ReadWhatHostsMay", "Effect": "Allow", "Action": "s3:GetObject", "Resource": read},
+            {"Sid": "ListByPrefix", "Effect": "Allow", "Action": "s3:ListBucket", "Resource": bucket_arn, "Condition": {"StringLike": {"s3:prefix": listed}}},
+        ],
+    }

@@ -1,0 +1,144 @@
+"""A read-only view of snapshots: choosing one, walking its tree. Shared by ``ls``, ``restore``, ``check`` and the library."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from seedcorn.errors import IntegrityError, UsageError, printable
+from seedcorn.events import Monitor
+from seedcorn.format.tree import Kind, Node
+from seedcorn.ids import match_prefix
+from seedcorn.ops.access import registry
+from seedcorn.repo.history import Snapshot, read_snapshots
+from seedcorn.repo.index import sync_state
+from seedcorn.repo.reader import Reader
+from seedcorn.repo.repository import OwnerRepository
+from seedcorn.repo.state import State
+
+__all__ = ["Browser", "Entry", "Snapshot", "SnapshotFilter", "open_browser", "split_reference"]
+
+_LATEST = re.compile(r"latest(?:~([0-9]+))?")
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotFilter:
+    """Which snapshots are meant: empty fields ask for nothing. ``paths`` must all be among a snapshot's."""
+
+    host: str = ""
+    tags: tuple[str, ...] = ()
+    paths: tuple[bytes, ...] = ()
+
+    def accepts(self, snapshot: Snapshot) -> bool:
+        owner = snapshot.owner
+        return (
+            (not self.host or owner.host_name == self.host or snapshot.host.hex().startswith(self.host))
+            and set(self.tags) <= set(owner.tags)
+            and set(self.paths) <= set(owner.paths)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A node and where it is: ``path`` is absolute, raw bytes."""
+
+    path: bytes
+    node: Node
+
+
+class Browser:
+    """An opened repository with its snapshots (oldest first) and the problems that were found in its history and index."""
+
+    def __init__(self, repository: OwnerRepository, state: State, snapshots: Sequence[Snapshot], problems: Sequence[IntegrityError]) -> None:
+        self.repository = repository
+        self.state = state
+        self.snapshots = tuple(snapshots)
+        self.problems = tuple(problems)
+        self.reader = Reader(repository, state)
+
+    def select(self, chosen: SnapshotFilter) -> list[Snapshot]:
+        """The snapshots that ``chosen`` accepts, oldest first."""
+        return [snapshot for snapshot in self.snapshots if chosen.accepts(snapshot)]
+
+    def find(self, reference: str, chosen: SnapshotFilter = SnapshotFilter()) -> Snapshot:
+        """The snapshot that ``reference`` means: ``latest``, ``latest~N`` or the beginning of an id.
+
+        Raises:
+            UsageError: there is none, or several.
+        """
+        candidates = self.select(chosen)
+        match = _LATEST.fullmatch(reference)
+        if match is None:
+            found = match_prefix(reference, [snapshot.id for snapshot in candidates], noun="snapshot")
+            return next(snapshot for snapshot in candidates if snapshot.id == found)
+        back = int(match[1] or 0)
+        if back >= len(candidates):
+            raise UsageError(f"{reference}: there {_are(len(candidates))} to choose from")
+        return candidates[-1 - back]
+
+    def entry(self, snapshot: Snapshot, path: bytes) -> Entry:
+        """What is at an absolute ``path`` in a snapshot; ``/`` is its root.
+
+        Raises:
+            UsageError: nothing is there.
+            IntegrityError: a listing on the way is damaged.
+        """
+        node = snapshot.owner.root
+        at = b""
+        for name in [part for part in path.split(b"/") if part]:
+            child = self._child(node, name)
+            if child is None:
+                raise UsageError(f"{printable(path)} is not in snapshot {snapshot.id.hex()[:12]}: {printable(at or b'/')} has no entry {printable(name)}")
+            node, at = child, at + b"/" + name
+        return Entry(at or b"/", node)
+
+    def _child(self, node: Node, name: bytes) -> Node | None:
+        if node.kind != Kind.DIRECTORY:
+            return None
+        return next((child for child in self.reader.list_directory(node) if child.name == name), None)
+
+    def children(self, entry: Entry) -> Iterator[Entry]:
+        """The entries of a directory, sorted by name.
+
+        Raises:
+            IntegrityError: its listing is damaged.
+        """
+        base = b"" if entry.path == b"/" else entry.path
+        for child in self.reader.list_directory(entry.node):
+            yield Entry(base + b"/" + child.name, child)
+
+    def walk(self, entry: Entry, monitor: Monitor) -> Iterator[Entry]:
+        """Everything below a directory, parents first, each directory's entries by name. A damaged listing goes to ``monitor`` and is passed over."""
+        pending = [entry]
+        while pending:
+            at = pending.pop()
+            below: list[Entry] = []
+            try:
+                for child in self.children(at):
+                    below.append(child)
+            except IntegrityError as error:
+                monitor.error(IntegrityError(error.message, object_name=f"{printable(at.path)} (listing in {error.object_name or 'the index'})"))
+            for child in below:
+                yield child
+            pending += [child for child in reversed(below) if child.node.kind == Kind.DIRECTORY]
+
+
+def open_browser(repository: OwnerRepository, state: State) -> Browser:
+    """Read the snapshots first, then bring the index up to date (in this order, so that what a snapshot needs is there)."""
+    hosts = registry(repository, state)
+    snapshots, problems = read_snapshots(repository, state, hosts)
+    problems += sync_state(repository.store, state, repository.repository, repository.key, hosts, only=None)
+    return Browser(repository, state, snapshots, problems)
+
+
+def split_reference(text: str) -> tuple[str, bytes]:
+    """``SNAP`` or ``SNAP:/absolute/path`` as (reference, path)."""
+    reference, colon, path = text.partition(":")
+    if colon and not path.startswith("/"):
+        raise UsageError(f"{text!r}: the path after the colon must be absolute, as in latest:/etc/hosts")
+    return reference, path.encode("utf-8", "surrogateescape") or b"/"
+
+
+def _are(count: int) -> str:
+    return {0: "is no snapshot", 1: "is one snapshot"}.get(count, f"are {count} snapshots")
