@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
 from seedcorn.store.api import Store
 from seedcorn.testing.ceph import CephCluster
+from seedcorn.testing.fixtures import FreshStore
 from seedcorn.testing.store_contract import StoreContract
 
 pytestmark = pytest.mark.ceph
-
-FreshStore = Callable[[CephCluster], Store]
 
 
 class TestCeph(StoreContract):

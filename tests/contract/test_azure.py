@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
 from seedcorn.store.api import Store
+from seedcorn.testing.fixtures import FreshStore
 from seedcorn.testing.servers import Azurite
 from seedcorn.testing.store_contract import StoreContract
 
@@ -17,5 +16,5 @@ class TestAzurite(StoreContract):
     large_bytes = 8 << 20
 
     @pytest.fixture
-    def store(self, azurite: Azurite, fresh_store: Callable[[Azurite], Store]) -> Store:
+    def store(self, azurite: Azurite, fresh_store: FreshStore) -> Store:
         return fresh_store(azurite)

@@ -86,11 +86,15 @@ def parse_header(data: bytes) -> tuple[Header, bytes, bytes]:
         fields = outer["seedcorn"]
         signature = bytes.fromhex(outer["signature"])
         header = msgspec.convert(fields, Header)
-        sizes = [len(bytes.fromhex(text)) for text in (header.repository, header.owner_sign, header.read_kem, header.maintain_kem, header.maintain_sign)]
+        sizes = [
+            len(bytes.fromhex(text)) for text in (header.repository, header.owner_sign, header.read_kem, header.maintain_kem, header.maintain_sign)
+        ]
     except (ValueError, KeyError, TypeError, RecursionError, msgspec.ValidationError) as error:
         raise IntegrityError(f"malformed repository header: {error}", object_name=HEADER_KEY) from error
     if header.format != VERSION or header.suite != SUITE:
-        raise IntegrityError(f"format {header.format}, suite {header.suite} is not known to this program; a newer seedcorn may read it", object_name=HEADER_KEY)
+        raise IntegrityError(
+            f"format {header.format}, suite {header.suite} is not known to this program; a newer seedcorn may read it", object_name=HEADER_KEY
+        )
     if unknown := set(header.flags) - _KNOWN_FLAGS:
         raise IntegrityError(f"needs features this program does not have: {', '.join(sorted(unknown))}", object_name=HEADER_KEY)
     if sizes != [16, 32, 1216, 1216, 32]:

@@ -111,7 +111,7 @@ def content_records(content: bytes) -> Iterator[tuple[ChunkId, int]]:
     """
     if len(content) % CONTENT_RECORD_BYTES:
         raise IntegrityError(f"content of {len(content)} bytes is not a whole number of {CONTENT_RECORD_BYTES}-byte records")
-    return _RECORD.iter_unpack(content)  # type: ignore[return-value]  # iter_unpack is typed as tuple[Any, ...]
+    return _RECORD.iter_unpack(content)
 
 
 def encode_nodes(nodes: Sequence[Node]) -> bytes:

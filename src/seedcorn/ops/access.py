@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import seedcorn
-from seedcorn.crypto.keys import OwnerKey, OwnerSeed, new_owner_seed
+from seedcorn.crypto.keys import OwnerKey, new_owner_seed
 from seedcorn.crypto.slots import KdfParameters
 from seedcorn.crypto.words import seed_to_words, words_to_seed
 from seedcorn.errors import UsageError
@@ -89,7 +89,14 @@ def dry_run(store: Store) -> Store:
 
 
 def initialize(
-    store: Store, passphrase: str, host_name: str, clock: Clock, *, label: str = INITIAL_LABEL, trust_hosts: bool = False, kdf: KdfParameters | None = None
+    store: Store,
+    passphrase: str,
+    host_name: str,
+    clock: Clock,
+    *,
+    label: str = INITIAL_LABEL,
+    trust_hosts: bool = False,
+    kdf: KdfParameters | None = None,
 ) -> InitResult:
     """Make a repository: new owner seed, one passphrase slot, this machine enrolled as its first host, and the header last.
 
@@ -236,8 +243,20 @@ def host_policy(host: EnrolledHost, bucket: str, prefix: str) -> dict[str, objec
     return {
         "Version": "2012-10-17",
         "Statement": [
-            {"Sid": "AddOwnObjectsOnce", "Effect": "Allow", "Action": "s3:PutObject", "Resource": written, "Condition": {"Null": {"s3:if-none-match": "false"}}},
+            {
+                "Sid": "AddOwnObjectsOnce",
+                "Effect": "Allow",
+                "Action": "s3:PutObject",
+                "Resource": written,
+                "Condition": {"Null": {"s3:if-none-match": "false"}},
+            },
             {"Sid": "ReadWhatHostsMay", "Effect": "Allow", "Action": "s3:GetObject", "Resource": read},
-            {"Sid": "ListByPrefix", "Effect": "Allow", "Action": "s3:ListBucket", "Resource": bucket_arn, "Condition": {"StringLike": {"s3:prefix": listed}}},
+            {
+                "Sid": "ListByPrefix",
+                "Effect": "Allow",
+                "Action": "s3:ListBucket",
+                "Resource": bucket_arn,
+                "Condition": {"StringLike": {"s3:prefix": listed}},
+            },
         ],
     }

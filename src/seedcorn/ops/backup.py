@@ -5,8 +5,9 @@ The snapshot is put last and create-only: until then nothing exists, after that 
 
 from __future__ import annotations
 
+import dataclasses
 import os
-import stat
+import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,6 @@ from pyroaring import BitMap, BitMap64
 import seedcorn
 from seedcorn.errors import EXIT_DONE, EXIT_INTEGRITY, EXIT_SOURCE_ERRORS, IntegrityError, SeedcornError, SourceError, UsageError, printable
 from seedcorn.events import Clock, Counter, Monitor
-from seedcorn.format.header import HostPublic, HostState
 from seedcorn.format.pack import PackKind
 from seedcorn.format.snapshot import Head, SnapshotMaintain, SnapshotOwner, SnapshotPublic, Statistics
 from seedcorn.format.tree import Extra, Kind, Node
@@ -27,7 +27,6 @@ from seedcorn.fs.selection import Selection
 from seedcorn.ids import SnapshotId
 from seedcorn.ops.scan import ScanOptions, Tally, TreeScanner
 from seedcorn.repo.history import (
-    Heads,
     build_snapshot,
     check_rollback,
     group_of,
@@ -36,7 +35,7 @@ from seedcorn.repo.history import (
     remember_heads,
     remembered_heads,
 )
-from seedcorn.repo.hosts import EnrolledHost, HostRegistry, load_registry
+from seedcorn.repo.hosts import HostRegistry, load_registry
 from seedcorn.repo.index import sync_state
 from seedcorn.repo.repository import HostRepository
 from seedcorn.repo.state import State
@@ -58,7 +57,7 @@ class BackupOptions:
     exclude_caches: bool = False
     one_file_system: bool = False
     force: bool = False
-    dry_run: bool = False
+    dry_run: bool = False  # keep nothing in the state; the store has to be one that makes no puts
     tags: tuple[str, ...] = ()
     writer: WriterOptions = field(default_factory=WriterOptions)
 
@@ -135,6 +134,7 @@ class _Run:
         self._options = options
         self._clock = clock
         self._monitor = monitor
+        state.discard_writes = options.dry_run
         self._begun_ns = clock.elapsed_ns()
         self.start_ns = clock.now_ns()
         self._registry = _check_enrolled(repository, state)
@@ -146,13 +146,18 @@ class _Run:
         self.problems += check_rollback(remembered_heads(state), self._heads)
         for problem in self.problems:
             monitor.error(problem)
-        self.writer = Writer(repository, state, options.writer, clock, monitor)
+        # A dry run's packs never reach the index, so its chunks are only known as long as no checkpoint hands them over.
+        writing = (
+            dataclasses.replace(options.writer, checkpoint_packs=sys.maxsize, checkpoint_seconds=sys.maxsize) if options.dry_run else options.writer
+        )
+        self.writer = Writer(repository, state, writing, clock, monitor)
 
     def __enter__(self) -> _Run:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.writer.close()
+        self._state.discard_writes = False
 
     def commit(self, root: Node, paths: Sequence[bytes], frames: BitMap64, tally: Tally, *, source: str) -> BackupResult:
         """Finish the writer and put the snapshot."""
@@ -204,14 +209,23 @@ class _Run:
                 group=group_of(repository, owner.host_name, owner.paths),
                 tags=owner.tags,
                 complete=owner.error_count == 0,
-                needed=needed_frames(_by_session(frames, state)),
+                needed=needed_frames(self._by_session(frames)),
                 heads=tuple(head for host, head in sorted(self._heads.items()) if host != repository.host),
             )
             key, snapshot, data = build_snapshot(repository, public, maintain, owner)
             self.writer.put(key, data)
+            if self._options.dry_run:
+                return snapshot, seq
             state.complete_session(self.writer.session_number)
             remember_heads(state, self._heads | {repository.host: Head(repository.host, seq, snapshot)})
         return snapshot, seq
+
+    def _by_session(self, frames: BitMap64) -> list[tuple[bytes, BitMap]]:
+        numbers: dict[int, list[int]] = defaultdict(list)
+        for ordinal in frames:
+            numbers[ordinal >> 32].append(ordinal & 0xFFFFFFFF)
+        own = {self.writer.session_number: self.writer.session}
+        return [(own.get(number) or self._state.session(number).session, BitMap(seqs)) for number, seqs in numbers.items()]
 
     def _owner_names(self, tally: Tally) -> tuple[dict[int, str], dict[int, str]]:
         """Names for the owners met now and in the runs whose listings are still in use."""
@@ -289,13 +303,6 @@ def _without_nested(paths: Sequence[bytes]) -> list[bytes]:
         if not any(path == other or path.startswith(other.rstrip(b"/") + b"/") for other in kept[-1:]):
             kept.append(path)
     return kept
-
-
-def _by_session(frames: BitMap64, state: State) -> list[tuple[bytes, BitMap]]:
-    numbers: dict[int, list[int]] = defaultdict(list)
-    for ordinal in frames:
-        numbers[ordinal >> 32].append(ordinal & 0xFFFFFFFF)
-    return [(state.session(number).session, BitMap(seqs)) for number, seqs in numbers.items()]
 
 
 def _newest(*heads: Head | None) -> Head | None:

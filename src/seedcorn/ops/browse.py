@@ -89,7 +89,9 @@ class Browser:
         for name in [part for part in path.split(b"/") if part]:
             child = self._child(node, name)
             if child is None:
-                raise UsageError(f"{printable(path)} is not in snapshot {snapshot.id.hex()[:12]}: {printable(at or b'/')} has no entry {printable(name)}")
+                raise UsageError(
+                    f"{printable(path)} is not in snapshot {snapshot.id.hex()[:12]}: {printable(at or b'/')} has no entry {printable(name)}"
+                )
             node, at = child, at + b"/" + name
         return Entry(at or b"/", node)
 
@@ -113,15 +115,15 @@ class Browser:
         pending = [entry]
         while pending:
             at = pending.pop()
-            below: list[Entry] = []
+            directories: list[Entry] = []
             try:
                 for child in self.children(at):
-                    below.append(child)
+                    yield child
+                    if child.node.kind == Kind.DIRECTORY:
+                        directories.append(child)
             except IntegrityError as error:
                 monitor.error(IntegrityError(error.message, object_name=f"{printable(at.path)} (listing in {error.object_name or 'the index'})"))
-            for child in below:
-                yield child
-            pending += [child for child in reversed(below) if child.node.kind == Kind.DIRECTORY]
+            pending += reversed(directories)
 
 
 def open_browser(repository: OwnerRepository, state: State) -> Browser:

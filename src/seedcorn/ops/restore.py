@@ -131,9 +131,7 @@ def restore(browser: Browser, snapshot: Snapshot, path: bytes, options: RestoreO
     failures = _Failures(monitor)
     if options.dry_run:
         return _rehearse(browser, entry, options, failures)
-    target_options = TargetOptions(
-        as_root=os.geteuid() == 0, on_problem=failures.error, allow_existing=options.existing, overwrite=options.overwrite
-    )
+    target_options = TargetOptions(as_root=os.geteuid() == 0, on_problem=failures.error, allow_existing=options.existing, overwrite=options.overwrite)
     target = Target(os.fsencode(options.target), target_options)
     try:
         run = _Restore(browser, target, options, failures)

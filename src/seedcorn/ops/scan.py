@@ -70,7 +70,23 @@ class Tally:
 class _Directory:
     """A directory in the middle of being scanned."""
 
-    __slots__ = ("at", "cached", "changed", "entries", "fd", "frames", "key", "name", "nodes", "old", "path", "racy_from_ns", "reused", "reread", "st")
+    __slots__ = (
+        "at",
+        "cached",
+        "changed",
+        "entries",
+        "fd",
+        "frames",
+        "key",
+        "name",
+        "nodes",
+        "old",
+        "path",
+        "racy_from_ns",
+        "reread",
+        "reused",
+        "st",
+    )
 
     def __init__(self, fd: int, path: bytes, name: bytes, st: os.stat_result) -> None:
         self.fd = fd
@@ -195,8 +211,8 @@ class TreeScanner:
         except OSError as error:
             self.fail(path, error)
             directory.entries, failed = [], []
-        for entry, error in failed:
-            self.fail(_join(path, entry), error)
+        for entry, reason in failed:
+            self.fail(_join(path, entry), reason)
         if self._options.exclude_caches and is_cache_directory(fd):
             directory.entries = [entry for entry in directory.entries if entry[0] == CACHE_TAG_NAME]
         if self._options.excluded is not None:
@@ -384,10 +400,7 @@ class TreeScanner:
         self.tally.users.add(st.st_uid)
         self.tally.groups.add(st.st_gid)
         new_before = self._writer.new_data_bytes
-        if kind is Kind.FILE:
-            node = self._file(directory, name, st)
-        else:
-            node = self._special(directory, name, st, kind)
+        node = self._file(directory, name, st) if kind is Kind.FILE else self._special(directory, name, st, kind)
         if node is None:
             return None
         if old is None or old.kind != node.kind:

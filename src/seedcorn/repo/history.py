@@ -25,7 +25,18 @@ from seedcorn.repo.repository import HostRepository, OwnerRepository
 from seedcorn.repo.state import State
 from seedcorn.store.api import Store
 
-__all__ = ["Heads", "Snapshot", "build_snapshot", "check_rollback", "group_of", "list_heads", "needed_frames", "read_snapshots", "remember_heads", "remembered_heads"]
+__all__ = [
+    "Heads",
+    "Snapshot",
+    "build_snapshot",
+    "check_rollback",
+    "group_of",
+    "list_heads",
+    "needed_frames",
+    "read_snapshots",
+    "remember_heads",
+    "remembered_heads",
+]
 
 Heads = dict[HostId, Head]
 _HEADS = "heads"
@@ -58,7 +69,9 @@ def needed_frames(by_session: Iterable[tuple[bytes, BitMap]]) -> tuple[NeededFra
     return tuple(NeededFrames(session, bitmap.serialize()) for session, bitmap in sorted(by_session, key=lambda pair: pair[0]))
 
 
-def build_snapshot(repository: HostRepository, public: SnapshotPublic, maintain: SnapshotMaintain, owner: SnapshotOwner) -> tuple[str, SnapshotId, bytes]:
+def build_snapshot(
+    repository: HostRepository, public: SnapshotPublic, maintain: SnapshotMaintain, owner: SnapshotOwner
+) -> tuple[str, SnapshotId, bytes]:
     """(store key, id, bytes) of a signed snapshot."""
     public_part = encode(public)
     parts = [

@@ -121,9 +121,7 @@ def revoke_host(repository: OwnerRepository, host: EnrolledHost, *, created_ns: 
     """No snapshot or segment of this host that comes after ``last_seq`` counts from now on."""
     if host.revoked:
         raise UsageError(f"host {host.name} has been revoked already")
-    public = HostPublic(
-        repository.repository, host.host, host.public.number + 1, HostState.REVOKED, host.public.sign_public, created_ns, last_seq
-    )
+    public = HostPublic(repository.repository, host.host, host.public.number + 1, HostState.REVOKED, host.public.sign_public, created_ns, last_seq)
     _put_record(repository, public, HostPrivate(host.name))
 
 

@@ -48,7 +48,9 @@ def build_segment(repository: HostRepository, session: SessionId, number: int, r
     return segment_key(repository.host, number, SegmentId(primitives.object_hash(data))), data
 
 
-def open_segment(data: bytes, name: NumberedKey, repository: RepositoryId, domain_secrets: DomainSecrets | OwnerKey, registry: HostRegistry) -> OpenedSegment:
+def open_segment(
+    data: bytes, name: NumberedKey, repository: RepositoryId, domain_secrets: DomainSecrets | OwnerKey, registry: HostRegistry
+) -> OpenedSegment:
     """Verify and open a segment's bytes.
 
     Raises:

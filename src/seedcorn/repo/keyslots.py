@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from seedcorn.crypto import primitives, slots
+from seedcorn.crypto.keys import OwnerSeed
 from seedcorn.errors import CredentialError, IntegrityError, UsageError
 from seedcorn.format.codec import Envelope, Magic, decode, encode
 from seedcorn.format.header import SlotPublic, slot_key
@@ -32,13 +33,24 @@ class KeySlot:
 
 
 def add_slot(
-    store: Store, repository: RepositoryId, seed: bytes, passphrase: str, *, label: str, created_ns: int, kdf: slots.KdfParameters | None = None
+    store: Store, repository: RepositoryId, seed: OwnerSeed, passphrase: str, *, label: str, created_ns: int, kdf: slots.KdfParameters | None = None
 ) -> SlotId:
     """Wrap the owner seed under one more passphrase."""
     parameters = kdf or slots.KdfParameters.fresh()
     slot = SlotId(primitives.random_bytes(RANDOM_ID_BYTES))
     public_part = encode(
-        SlotPublic(repository, slot, "passphrase", label, created_ns, "argon2id", parameters.memory_kib, parameters.iterations, parameters.lanes, parameters.salt)
+        SlotPublic(
+            repository,
+            slot,
+            "passphrase",
+            label,
+            created_ns,
+            "argon2id",
+            parameters.memory_kib,
+            parameters.iterations,
+            parameters.lanes,
+            parameters.salt,
+        )
     )
     sealed_seed = slots.wrap_seed(passphrase, parameters, slot_binding(public_part), seed)
     store.put(slot_key(slot), Envelope.build(Magic.SLOT, [public_part, sealed_seed]))
@@ -66,7 +78,7 @@ def list_slots(store: Store, repository: RepositoryId) -> list[KeySlot]:
     return sorted(found, key=lambda slot: (slot.public.created_ns, slot.public.slot))
 
 
-def open_with_passphrase(store: Store, repository: RepositoryId, passphrase: str) -> bytes:
+def open_with_passphrase(store: Store, repository: RepositoryId, passphrase: str) -> OwnerSeed:
     """The owner seed.
 
     Raises:

@@ -20,8 +20,18 @@ from seedcorn.crypto.frames import SEAL_OVERHEAD, Sealer
 from seedcorn.errors import IntegrityError, SeedcornError
 from seedcorn.events import Counter, Monitor
 from seedcorn.format.codec import encode
-from seedcorn.format.pack import FRAME_RAW_LIMIT_BYTES, TRAILER_BYTES, FrameEntry, KeyRow, PackEntry, PackHead, PackKind, build_pack_head, build_trailer
 from seedcorn.format.header import pack_key
+from seedcorn.format.pack import (
+    FRAME_RAW_LIMIT_BYTES,
+    TRAILER_BYTES,
+    FrameEntry,
+    KeyRow,
+    PackEntry,
+    PackHead,
+    PackKind,
+    build_pack_head,
+    build_trailer,
+)
 from seedcorn.ids import PackId, SessionId
 from seedcorn.repo.bindings import footer_binding, frame_binding
 from seedcorn.repo.repository import HostRepository
@@ -74,7 +84,9 @@ class _Pack:
 class Packer:
     """The threads and buffers of one session. ``submit``, ``put``, ``drain`` and ``close`` are called by one thread."""
 
-    def __init__(self, repository: HostRepository, session: SessionId, session_key: bytes, row: KeyRow, options: PackerOptions, monitor: Monitor) -> None:
+    def __init__(
+        self, repository: HostRepository, session: SessionId, session_key: bytes, row: KeyRow, options: PackerOptions, monitor: Monitor
+    ) -> None:
         self._repository = repository
         self._session = session
         self._row = row
@@ -177,7 +189,7 @@ class Packer:
             while (frame := self._sealing.get()) is not None and self._failure is None:
                 self._seal(frame, plain, opened)
                 self._frame_buffers.put(frame.view)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  # the calling thread raises it again
             self._fail(error)
 
     def _seal(self, frame: Frame, plain: memoryview, opened: memoryview) -> None:
@@ -249,7 +261,7 @@ class Packer:
         try:
             if self._failure is None:
                 work()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  # the calling thread raises it again
             self._fail(error)
 
     def _finish_pack(self, pack: _Pack) -> None:

@@ -101,8 +101,8 @@ class Reader:
         if place is None:
             raise IntegrityError(f"frame {ordinal & 0xFFFFFFFF} is not in the index")
         wanted = FrameRange(pack_key(place.host, place.pack), place.offset, place.sealed_bytes, ((ordinal, place),))
-        for _, _, sealed in self.read_range(wanted):
-            raw = self.open_frame(ordinal, place, sealed)
+        ((_, _, sealed),) = self.read_range(wanted)
+        raw = self.open_frame(ordinal, place, sealed)
         with self._lock:
             self._frames[ordinal] = raw
             while len(self._frames) > _CACHED_FRAMES:
@@ -211,4 +211,3 @@ def _near(run: Sequence[tuple[int, FramePlace]], place: FramePlace) -> bool:
 def _range(run: Sequence[tuple[int, FramePlace]]) -> FrameRange:
     first, last = run[0][1], run[-1][1]
     return FrameRange(pack_key(first.host, first.pack), first.offset, last.offset + last.sealed_bytes - first.offset, tuple(run))
-

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import msgspec
 
 from seedcorn.crypto import primitives
-from seedcorn.crypto.keys import HostKey, OwnerKey, PublicKeys
+from seedcorn.crypto.keys import HostKey, OwnerKey, OwnerSeed, PublicKeys
 from seedcorn.errors import CredentialError, IntegrityError, ObjectNotFoundError, RepositoryNotFoundError, UsageError
 from seedcorn.format.codec import SUITE, VERSION
 from seedcorn.format.header import HEADER_KEY, HEADER_LIMIT_BYTES, Header, header_payload, parse_header, serialize_header
@@ -19,7 +19,16 @@ from seedcorn.ids import RANDOM_ID_BYTES, HostId, RepositoryId
 from seedcorn.repo.bindings import header_binding
 from seedcorn.store.api import Store
 
-__all__ = ["HostRepository", "OwnerRepository", "SignedHeader", "create_repository", "new_repository_id", "open_as_host", "open_as_owner", "read_header"]
+__all__ = [
+    "HostRepository",
+    "OwnerRepository",
+    "SignedHeader",
+    "create_repository",
+    "new_repository_id",
+    "open_as_host",
+    "open_as_owner",
+    "read_header",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +49,9 @@ class SignedHeader:
         Raises:
             IntegrityError: with what differs.
         """
-        claimed = PublicKeys(*(bytes.fromhex(text) for text in (self.header.owner_sign, self.header.read_kem, self.header.maintain_kem, self.header.maintain_sign)))
+        claimed = PublicKeys(
+            *(bytes.fromhex(text) for text in (self.header.owner_sign, self.header.read_kem, self.header.maintain_kem, self.header.maintain_sign))
+        )
         if claimed != public:
             raise IntegrityError("the public keys in it are not the owner's: somebody has replaced them", object_name=HEADER_KEY)
         try:
@@ -84,7 +95,9 @@ def new_repository_id() -> RepositoryId:
     return RepositoryId(primitives.random_bytes(RANDOM_ID_BYTES))
 
 
-def create_repository(store: Store, repository: RepositoryId, key: OwnerKey, *, flags: tuple[str, ...], created_ns: int, program: str) -> OwnerRepository:
+def create_repository(
+    store: Store, repository: RepositoryId, key: OwnerKey, *, flags: tuple[str, ...], created_ns: int, program: str
+) -> OwnerRepository:
     """Put the header: the repository exists from then on.
 
     Raises:
@@ -149,7 +162,7 @@ def open_as_host(store: Store, signed: SignedHeader, key: HostKey, host_name: st
     return HostRepository(store, signed.header, key, host_name)
 
 
-def open_as_owner(store: Store, signed: SignedHeader, seed: bytes) -> OwnerRepository:
+def open_as_owner(store: Store, signed: SignedHeader, seed: OwnerSeed) -> OwnerRepository:
     """Open with the owner seed.
 
     Raises:

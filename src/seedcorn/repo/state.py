@@ -114,6 +114,7 @@ class State:
             txn.put(b"repository", repository, db=self._meta)
             txn.put(b"schema", _SCHEMA, db=self._meta)
             self._epoch = int(txn.get(b"epoch", b"0", db=self._meta))
+        self.discard_writes = False  # for a dry run: nothing that is learned is kept
         self._untrusted: frozenset[int] = frozenset()
         self._incomplete = {number for number, record in self.sessions().items() if not record.complete}
         self._renew()
@@ -150,7 +151,7 @@ class State:
         packed = txn.get(record.session, db=self._session_numbers)
         if packed is not None:
             return int(_NUMBER.unpack(packed)[0])
-        number = txn.stat(self._sessions)["entries"]
+        number: int = txn.stat(self._sessions)["entries"]
         txn.put(record.session, _NUMBER.pack(number), db=self._session_numbers)
         txn.put(_NUMBER.pack(number), msgspec.msgpack.encode(record), db=self._sessions)
         return number
@@ -158,7 +159,9 @@ class State:
     def session(self, number: int) -> SessionRecord:
         """The session of that number, which must be known."""
         with self._env.begin() as txn:
-            return msgspec.msgpack.decode(txn.get(_NUMBER.pack(number), db=self._sessions), type=SessionRecord)
+            packed = txn.get(_NUMBER.pack(number), db=self._sessions)
+        assert packed is not None, "session numbers come from this state"
+        return msgspec.msgpack.decode(packed, type=SessionRecord)
 
     def sessions(self) -> dict[int, SessionRecord]:
         """Every known session by number."""
@@ -167,18 +170,16 @@ class State:
 
     def complete_session(self, number: int) -> None:
         """The session's snapshot is in the store."""
+        record = msgspec.structs.replace(self.session(number), complete=True)
         with self._writing() as txn:
-            record = msgspec.msgpack.decode(txn.get(_NUMBER.pack(number), db=self._sessions), type=SessionRecord)
-            txn.put(_NUMBER.pack(number), msgspec.msgpack.encode(msgspec.structs.replace(record, complete=True)), db=self._sessions)
+            txn.put(_NUMBER.pack(number), msgspec.msgpack.encode(record), db=self._sessions)
 
     def add_segment(self, key: str, host: HostId, domain: int, rows: Iterable[KeyRow], packs: Iterable[PackEntry]) -> None:
         """Take in a segment that is in the store: its sessions, packs, frames and chunks, in one transaction."""
         with self._writing() as txn:
             if txn.get(key.encode("ascii"), db=self._segments) is not None:
                 return
-            numbers = {
-                row.session: self._session_number(txn, SessionRecord(SessionId(row.session), host, domain, row.sealed_key)) for row in rows
-            }
+            numbers = {row.session: self._session_number(txn, SessionRecord(SessionId(row.session), host, domain, row.sealed_key)) for row in rows}
             copies: list[tuple[bytes, bytes]] = []
             for pack in packs:
                 pack_number = txn.stat(self._packs)["entries"]
@@ -253,7 +254,7 @@ class State:
                     continue
                 pack_number, offset, sealed_bytes, raw_bytes, kind = _FRAME.unpack(value)
                 if pack_number not in packs:
-                    packs[pack_number] = msgspec.msgpack.decode(txn.get(_NUMBER.pack(pack_number), db=self._packs), type=_PackRecord)
+                    packs[pack_number] = _decode_pack(txn.get(_NUMBER.pack(pack_number), db=self._packs))
                 record = packs[pack_number]
                 found[ordinal] = FramePlace(HostId(record.host), PackId(record.pack), offset, sealed_bytes, raw_bytes, kind)
         return found
@@ -262,7 +263,7 @@ class State:
         """Every indexed pack."""
         with self._env.begin() as txn, txn.cursor(self._packs) as cursor:
             for value in cursor.iternext(keys=False, values=True):
-                record = msgspec.msgpack.decode(value, type=_PackRecord)
+                record = _decode_pack(value)
                 yield HostId(record.host), PackId(record.pack)
 
     def frames(self) -> Iterator[tuple[int, int, int, int]]:
@@ -287,10 +288,8 @@ class State:
         if value is None:
             return None
         cached = msgspec.msgpack.decode(value, type=CachedListing)
-        if cached.epoch != self._epoch or cached.session_number in self._incomplete:
-            if not self.all_indexed(cached.frames):
-                return None
-        return cached
+        to_be_checked = cached.epoch != self._epoch or cached.session_number in self._incomplete
+        return None if to_be_checked and not self.all_indexed(cached.frames) else cached
 
     def all_indexed(self, frames: bytes) -> bool:
         """Whether every frame of a serialized BitMap64 of ordinals is in the index."""
@@ -351,8 +350,15 @@ class State:
         try:
             with self._env.begin(write=True) as txn:
                 yield txn
+                if self.discard_writes:
+                    txn.abort()
         except (lmdb.MapFullError, lmdb.DiskError) as error:
             raise SeedcornError(f"the state directory {self.folder} is full: {error}") from error
+
+
+def _decode_pack(value: bytes | None) -> _PackRecord:
+    assert value is not None, "pack numbers come from this state"
+    return msgspec.msgpack.decode(value, type=_PackRecord)
 
 
 def _chunk_place(value: bytes) -> ChunkPlace:

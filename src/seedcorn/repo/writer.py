@@ -10,7 +10,7 @@ docs/format.md, sections "Content", "Frame", "Pack".
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from seedcorn import compression
 from seedcorn.chunking import HEAD_MATTERS_ABOVE, Cutter, Tier, tier_for
@@ -41,7 +41,7 @@ ReadInto = Callable[[memoryview], int]
 class WriterOptions:
     """How to write. Sizes in bytes, times in seconds."""
 
-    packer: PackerOptions = PackerOptions()
+    packer: PackerOptions = field(default_factory=PackerOptions)
     checkpoint_packs: int = 16
     checkpoint_seconds: int = 300
 
@@ -230,7 +230,9 @@ class Writer:
         """The open frame for compressible content, or for content that is kept as it is."""
         frame = self._frames.get((kind, stored))
         if frame is None:
-            frame = self._frames[kind, stored] = self._packer.new_frame(kind, stored, self._next_seq, frame_ordinal(self.session_number, self._next_seq))
+            frame = self._frames[kind, stored] = self._packer.new_frame(
+                kind, stored, self._next_seq, frame_ordinal(self.session_number, self._next_seq)
+            )
             self._next_seq += 1
         return frame
 
@@ -299,4 +301,3 @@ def _cut_records(records: bytes) -> list[bytes]:
     if begin < len(records):
         pieces.append(records[begin:])
     return pieces
-

@@ -42,6 +42,7 @@ Handle = S3Store | GCSStore | AzureStore
 _PAGE_KEYS = 1000  # what S3 and Google list in a page, and what S3 deletes in one request
 _SMALL_BYTES = 1 << 20  # a request that carries at most this much needs no longer timeout
 _LARGEST_BYTES = 80 << 20  # the largest object that is ever put whole (docs/format.md, "Objects": a pack)
+_KEY_CHARACTERS = "-.0123456789_abcdefghijklmnopqrstuvwxyz"  # in the order of their bytes
 _CONFLICT_TRIES = 6
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LIBRARY_ERRORS = (BaseError, OSError, ValueError)  # FileNotFoundError for 404; ValueError for what it can not even send
@@ -130,10 +131,12 @@ class CloudStore:
         last = after
         for meta in self._pages(prefix, after):
             info = _info(meta)
-            if info.key <= after:  # a store (Azurite is one) may take the start of a listing as a hint only
+            if info.key <= after:  # asked for from a little before; and some (Azurite) take the start as a hint only
                 continue
             if info.key <= last:
-                raise StoreError(f"{self._place} lists keys out of order, which a directory bucket does: use an ordinary bucket", key=info.key)
+                raise StoreError(
+                    f"{self._place} does not list keys in the order of their bytes (directory buckets do not): use another", key=info.key
+                )
             last = info.key
             yield info
 
@@ -220,7 +223,7 @@ class CloudStore:
     def _pages(self, prefix: str, after: str) -> Iterator[ObjectMeta]:
         """The library's listing. A page is counted for each full thousand of keys, which is what S3 and Google charge."""
         with self._clear_errors(prefix):
-            pages = obstore.list(self._handle(), prefix or None, offset=after or None, chunk_size=_PAGE_KEYS)
+            pages = obstore.list(self._handle(), prefix or None, offset=_just_before(after), chunk_size=_PAGE_KEYS)
         self._meter.list()
         full = False
         while True:
@@ -333,6 +336,15 @@ class _FixedKey:
 
     def __call__(self) -> S3Credential:
         return self._credential
+
+
+def _just_before(key: str) -> str | None:
+    """A start for a listing that is to show everything after ``key``; None for the beginning.
+
+    SeaweedFS, asked for what follows a key that is the name of a folder, leaves the folder out. So listings start at a smaller name.
+    """
+    place = _KEY_CHARACTERS.find(key.rstrip("/")[-1:])
+    return key.rstrip("/")[:-1] + _KEY_CHARACTERS[place - 1] + _KEY_CHARACTERS[-1] if place > 0 else None
 
 
 def _info(meta: ObjectMeta) -> ObjectInfo:

@@ -6,9 +6,9 @@ Load it with ``pytest_plugins = ["seedcorn.testing.fixtures"]`` in the top conft
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
-from urllib.error import HTTPError
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Protocol
 
 import pytest
 
@@ -19,7 +19,14 @@ from seedcorn.testing.ceph import CephCluster
 from seedcorn.testing.servers import Azurite, Ministack, RcloneServe, S3Server, SeaweedFS
 from seedcorn.testing.swift import Swift
 
-__all__ = ["azurite", "ceph", "fresh_store", "ministack", "rclone_serve", "seaweedfs", "swift"]
+__all__ = ["FreshStore", "azurite", "ceph", "fresh_store", "ministack", "rclone_serve", "seaweedfs", "swift"]
+
+
+class FreshStore(Protocol):
+    """The fixture ``fresh_store``."""
+
+    def __call__(self, server: S3Server | Azurite, options: StoreOptions = ...) -> Store: ...
+
 
 _BUCKET = "seedcorn-tests"
 _numbers = itertools.count()
@@ -68,15 +75,14 @@ def ceph() -> Iterator[CephCluster]:
 
 
 @pytest.fixture
-def fresh_store() -> Iterator[Callable[[S3Server | Azurite], Store]]:
+def fresh_store() -> Iterator[FreshStore]:
     """Opens a new, empty prefix on a running server; closed after the test."""
     with ExitStack() as stack:
 
-        def open_fresh(server: S3Server | Azurite) -> Store:
-            with suppress(HTTPError):  # it may exist
-                server.make_bucket(_BUCKET)  # one for all: to some servers a bucket is a costly thing
+        def open_fresh(server: S3Server | Azurite, options: StoreOptions = StoreOptions()) -> Store:
+            server.make_bucket(_BUCKET)  # one for all: to some servers a bucket is a costly thing
             address = server.address(_BUCKET, f"test/{next(_numbers)}")
-            store = open_store(address, credentials=server.credentials, options=StoreOptions())
+            store = open_store(address, credentials=server.credentials, options=options)
             stack.callback(store.close)
             return store
 

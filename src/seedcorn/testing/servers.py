@@ -18,8 +18,8 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -140,12 +140,13 @@ class S3Server(Server):
         return f"s3:{self.endpoint}/{bucket}/{prefix}".rstrip("/")
 
     def make_bucket(self, name: str) -> None:
-        """Create a bucket; one of that name may exist already.
+        """Create a bucket; nothing happens if it is there.
 
         Raises:
             urllib.error.URLError: the server refuses, or is not there.
         """
-        self.request("PUT", f"/{name}")
+        with _existing_is_fine():
+            self.request("PUT", f"/{name}")
 
     def request(self, method: str, path: str, body: bytes = b"") -> bytes:
         """One signed request, for what the store under test has no verb for."""
@@ -159,7 +160,7 @@ class S3Server(Server):
         try:
             self.make_bucket("ready")
             self.request("PUT", "/ready/object", b"ready")
-        except (OSError, urllib.error.URLError):
+        except OSError:  # which a urllib.error.URLError is
             return False
         return True
 
@@ -249,11 +250,12 @@ class Azurite(Server):
         return f"az://{bucket}/{prefix}".rstrip("/")
 
     def make_bucket(self, name: str) -> None:
-        """Create a container."""
+        """Create a container; nothing happens if it is there."""
         resource = f"/{self.account}/{self.account}/{name}\nrestype:container"
         url = f"{self.endpoint}/{name}?restype=container"
         signed = azure_request("PUT", url, account=self.account, account_key=self.account_key, resource=resource)
-        urllib.request.urlopen(signed, timeout=10).close()  # noqa: S310  # loopback only
+        with _existing_is_fine():
+            urllib.request.urlopen(signed, timeout=10).close()  # noqa: S310  # loopback only
 
     def launch(self) -> None:
         options = ["--blobHost", "127.0.0.1", "--blobPort", str(self.port), "--inMemoryPersistence"]
@@ -262,11 +264,18 @@ class Azurite(Server):
     def is_ready(self) -> bool:
         try:
             self.make_bucket("ready")
-        except urllib.error.HTTPError as error:
-            return error.code == 409  # it exists: ready, and not for the first time
         except OSError:
             return False
         return True
+
+
+@contextmanager
+def _existing_is_fine() -> Iterator[None]:
+    try:
+        yield
+    except urllib.error.HTTPError as error:
+        if error.code != 409:
+            raise
 
 
 def search_path() -> str:

@@ -1,0 +1,88 @@
+"""Sets of frames: which ones are indexed, which ones a snapshot needs. Set operations here replace walking trees.
+
+A member of a ``FrameSet`` is a frame's ordinal in the local state. Invariant: a set never grows beyond what the index holds, however large a set a
+snapshot claims to need (a few bytes of bitmap can stand for billions of frames).
+
+docs/format.md, section "Snapshot".
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from pyroaring import BitMap, BitMap64
+
+from seedcorn.errors import IntegrityError
+from seedcorn.format.snapshot import NeededFrames
+from seedcorn.ids import SessionId
+from seedcorn.repo.history import Snapshot
+from seedcorn.repo.state import State, frame_ordinal
+
+__all__ = ["FrameSet", "IndexedFrames", "Missing", "Needed", "open_bitmap"]
+
+FrameSet = BitMap64
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """How many frames of one session a snapshot needs and the index lacks; ``seq`` is the first of them."""
+
+    session: SessionId
+    count: int
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Needed:
+    """The frames of one snapshot: those that are indexed, and those that are not."""
+
+    frames: FrameSet
+    missing: tuple[Missing, ...]
+
+
+def open_bitmap(needed: NeededFrames) -> BitMap:
+    """The sequence numbers of the frames that a snapshot needs of one session.
+
+    Raises:
+        IntegrityError: not a roaring bitmap.
+    """
+    try:
+        return BitMap.deserialize(needed.bitmap)
+    except ValueError as error:
+        raise IntegrityError(f"its set of frames is malformed: {error}") from error
+
+
+class IndexedFrames:
+    """The frames of a state as they were when this was made, by session."""
+
+    def __init__(self, state: State) -> None:
+        self._numbers = {record.session: number for number, record in state.sessions().items()}
+        seqs: dict[int, list[int]] = defaultdict(list)
+        for ordinal, _, _, _ in state.frames():
+            seqs[ordinal >> 32].append(ordinal & 0xFFFFFFFF)
+        self._by_number = {number: BitMap(found) for number, found in seqs.items()}
+
+    def __len__(self) -> int:
+        return sum(map(len, self._by_number.values()))
+
+    def needed_by(self, snapshot: Snapshot) -> Needed:
+        """What a snapshot says that it needs.
+
+        Raises:
+            IntegrityError: its set of frames is malformed; names the snapshot.
+        """
+        frames = FrameSet()
+        missing: list[Missing] = []
+        for needed in snapshot.maintain.needed:
+            try:
+                wanted = open_bitmap(needed)
+            except IntegrityError as error:
+                raise error.named(snapshot.key) from error
+            number = self._numbers.get(SessionId(needed.session), -1)
+            found = wanted & self._by_number.get(number, BitMap())
+            frames.update([frame_ordinal(number, seq) for seq in found])
+            if len(found) < len(wanted):
+                absent = wanted - found
+                missing.append(Missing(SessionId(needed.session), len(absent), absent.min()))
+        return Needed(frames, tuple(missing))

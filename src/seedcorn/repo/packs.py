@@ -1,0 +1,150 @@
+"""A whole pack, read by itself: its hash, head, trailer, footer and every frame.
+
+Owns what makes a pack whole. Uses no index, so that the index can be compared with it, and rebuilt from it. Invariant: after ``open_pack`` every byte of
+the object is accounted for: the head, then the frames end to end, then the footer and the trailer.
+
+docs/format.md, section "Pack".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from seedcorn import compression
+from seedcorn.crypto import primitives
+from seedcorn.crypto.frames import SEAL_OVERHEAD, Sealer
+from seedcorn.crypto.keys import DomainSecrets, OwnerKey
+from seedcorn.errors import IntegrityError
+from seedcorn.format.codec import SUITE, Magic, decode, encode
+from seedcorn.format.pack import (
+    TRAILER_BYTES,
+    FrameEntry,
+    PackHead,
+    PackKind,
+    check_frames,
+    parse_pack_head,
+    parse_trailer,
+)
+from seedcorn.format.tree import content_records
+from seedcorn.ids import CHUNK_ID_BYTES, HostId, PackId, RepositoryId
+from seedcorn.repo.bindings import footer_binding, frame_binding, session_binding
+
+__all__ = ["OpenedPack", "check_hash", "entries_digest", "open_pack", "plausible_sizes"]
+
+_FOOTER_RAW_LIMIT_BYTES = 64 << 20
+_ENTRIES_SLACK_BYTES = 1 << 10  # seal, zstd header, and what zstd adds to bytes that it can not compress
+
+
+def check_hash(data: bytes | memoryview, pack: PackId) -> None:
+    """Needs no key.
+
+    Raises:
+        IntegrityError: the bytes are not those that the pack's name stands for.
+    """
+    if primitives.object_hash(data) != pack:
+        raise IntegrityError("its bytes do not match the hash in its name")
+
+
+def entries_digest(frames: tuple[FrameEntry, ...]) -> bytes:
+    """32 bytes that are equal for equal frame entries: for comparing a footer with an index without keeping either."""
+    return primitives.object_hash(encode(frames))
+
+
+def plausible_sizes(frames: tuple[FrameEntry, ...]) -> range:
+    """The lengths that a pack of these frames can have; the compressed footer leaves some room."""
+    frames_end = max((frame.offset + frame.sealed_bytes for frame in frames), default=0)
+    footer_bytes = len(encode(frames))
+    least = frames_end + SEAL_OVERHEAD + TRAILER_BYTES
+    return range(least, least + footer_bytes + footer_bytes // 64 + _ENTRIES_SLACK_BYTES)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedPack:
+    """A pack whose head, trailer and footer have been opened and agree with each other; ``frames`` are sorted by offset."""
+
+    data: memoryview
+    head: PackHead
+    frames: tuple[FrameEntry, ...]
+    _sealers: Mapping[bytes, Sealer]
+    _secrets: DomainSecrets
+
+    def open_frame(self, entry: FrameEntry) -> bytes | memoryview:
+        """The raw bytes of a frame, every chunk id in it recomputed.
+
+        Raises:
+            IntegrityError: with what is wrong.
+        """
+        binding = frame_binding(self.head.kind, self.head.repository, entry.session, entry.seq)
+        plain = memoryview(bytearray(entry.sealed_bytes))
+        length = self._sealers[entry.session].open_into(self.data[entry.offset : entry.offset + entry.sealed_bytes], binding, plain)
+        raw = compression.decompress(plain[:length], entry.raw_bytes)
+        self._check_chunks(entry, memoryview(raw))
+        return raw
+
+    def _check_chunks(self, entry: FrameEntry, raw: memoryview) -> None:
+        key = self._secrets.chunk_id_key if self.head.kind is PackKind.DATA else self._secrets.listing_id_key
+        at = 0
+        for chunk_id, length in content_records(entry.records):
+            if primitives.keyed_hash(key, raw[at : at + length], CHUNK_ID_BYTES) != chunk_id:
+                raise IntegrityError(f"chunk {chunk_id.hex()[:16]} in frame {entry.seq} does not have the content its id stands for")
+            at += length
+
+
+def open_pack(data: bytes | memoryview, host: HostId, repository: RepositoryId, key: OwnerKey) -> OpenedPack:
+    """Open everything of a pack but its frames. Its hash is not looked at.
+
+    Raises:
+        IntegrityError: with what is wrong.
+    """
+    if len(data) > Magic.PACK.limit_bytes:
+        raise IntegrityError("is larger than a pack may be")
+    view = memoryview(data)
+    head, frames_begin = parse_pack_head(view)
+    if head.repository != repository or head.host != host:
+        raise IntegrityError("belongs to another repository or host, or has been moved")
+    secrets = key.domain(head.domain)
+    frames, frames_end = _open_footer(view, head, secrets)
+    _check_layout(frames, frames_begin, frames_end)
+    return OpenedPack(view, head, frames, _open_keys(head, frames, key), secrets)
+
+
+def _open_footer(view: memoryview, head: PackHead, secrets: DomainSecrets) -> tuple[tuple[FrameEntry, ...], int]:
+    """(frame entries, where the footer begins)."""
+    frame_count, footer_bytes = parse_trailer(view)
+    end = len(view) - TRAILER_BYTES
+    begin = end - footer_bytes
+    if begin < 0:
+        raise IntegrityError("the length of its footer is wrong")
+    packed = Sealer(secrets.index_key, "footer").open(view[begin:end], footer_binding(head, frame_count))
+    frames = decode(compression.decompress_bounded(packed, limit_bytes=_FOOTER_RAW_LIMIT_BYTES), tuple[FrameEntry, ...])
+    if len(frames) != frame_count:
+        raise IntegrityError("its footer lists another number of frames than its trailer")
+    check_frames(frames)
+    return frames, begin
+
+
+def _check_layout(frames: tuple[FrameEntry, ...], begin: int, end: int) -> None:
+    at = begin
+    for frame in frames:
+        if frame.offset != at:
+            raise IntegrityError(f"frame {frame.seq} does not follow the one before it")
+        at += frame.sealed_bytes
+    if at != end:
+        raise IntegrityError("its frames do not reach to its footer")
+
+
+def _open_keys(head: PackHead, frames: tuple[FrameEntry, ...], key: OwnerKey) -> dict[bytes, Sealer]:
+    rows = {row.session: row for row in head.key_rows}
+    sealers: dict[bytes, Sealer] = {}
+    for session in {frame.session for frame in frames}:
+        row = rows.get(session)
+        if row is None:
+            raise IntegrityError("has frames of a session whose key it does not carry")
+        if row.suite != SUITE:
+            raise IntegrityError(f"the key of a session is of suite {row.suite}, which this program does not know")
+        session_key = key.open_read(session_binding(head.repository, head.host, session), row.sealed_key)
+        if len(session_key) != primitives.KEY_BYTES:
+            raise IntegrityError("the key of a session has the wrong length")
+        sealers[session] = Sealer(session_key, "frame")
+    return sealers
