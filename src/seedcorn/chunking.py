@@ -44,12 +44,11 @@ def tier_for(size: int | None, *, compressible: bool = True) -> Tier:
     """The tier of a whole content of ``size`` bytes (``None``: a stream of unknown length). ``compressible`` tells of its head."""
     if size is None:
         return LARGE
-    if not compressible and size > HEAD_MATTERS_ABOVE:
-        return HUGE  # no small edits are expected in compressed media and archives, so fine cuts would only cost index
-    if size <= _MIB:
-        return SMALL
-    if size <= 16 * _MIB:
-        return MEDIUM
+    if compressible or size <= HEAD_MATTERS_ABOVE:
+        if size <= _MIB:
+            return SMALL
+        if size <= 16 * _MIB:
+            return MEDIUM
     return LARGE if size <= 256 * _MIB else HUGE
 
 

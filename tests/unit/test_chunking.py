@@ -196,8 +196,9 @@ def test_one_cutter_serves_many_threads() -> None:
         (None, True, LARGE),
         (None, False, LARGE),
         (HEAD_MATTERS_ABOVE, False, SMALL),
-        (HEAD_MATTERS_ABOVE + 1, False, HUGE),
-        (20 * MIB, False, HUGE),
+        (HEAD_MATTERS_ABOVE + 1, False, LARGE),
+        (20 * MIB, False, LARGE),
+        (256 * MIB + 1, False, HUGE),
     ],
 )
 def test_tiers(size: int | None, compressible: bool, tier: Tier) -> None:

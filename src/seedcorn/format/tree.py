@@ -35,7 +35,7 @@ __all__ = [
 CONTENT_RECORD_BYTES = CHUNK_ID_BYTES + 4
 LISTING_CHUNK_LIMIT_BYTES = 1 << 20  # a listing chunk is closed before it would pass this; one node alone may be larger
 NAME_LIMIT_BYTES = 255 * 4  # Linux allows 255; other systems 255 UTF-16 units
-_CUT_MASK = 0x3F  # a name whose CRC-32 ends in six zero bits begins a new listing chunk: 64 entries on average
+_CUT_MASK = 0x0F  # a name whose CRC-32 ends in four zero bits begins a new listing chunk: 16 entries on average
 _RECORD = struct.Struct(f"<{CHUNK_ID_BYTES}sI")
 
 
@@ -122,7 +122,7 @@ def encode_nodes(nodes: Sequence[Node]) -> bytes:
 def cut_listing(nodes: Sequence[Node]) -> Iterator[Sequence[Node]]:
     """The nodes of one directory, sorted by name, in the runs that become its listing chunks.
 
-    A run begins at each name whose CRC-32 ends in six zero bits (so the place of a cut depends on one name alone and an edit anywhere else does not
+    A run begins at each name whose CRC-32 ends in four zero bits (so the place of a cut depends on one name alone and an edit anywhere else does not
     move it) and before a node that would take the run past ``LISTING_CHUNK_LIMIT_BYTES``.
     """
     begin = 0

@@ -1,1 +1,1 @@
-"""What stands between a front end and ops: environment, places, secrets, opened sessions. The only layer that reads configuration and the environment."""
+"""Between front ends and ops: environment, places, secrets, opened sessions. The only layer that reads configuration and the environment."""

@@ -79,8 +79,7 @@ class Environment:
 
     def host_file(self, given: str | None, repository: RepositoryId) -> Path:
         """Where this machine's host file for a repository is, or is to be."""
-        chosen = self.given_host_file(given)
-        return chosen if chosen else self.config_dir / "hosts" / f"{repository.hex()}.json"
+        return self.given_host_file(given) or self.config_dir / "hosts" / f"{repository.hex()}.json"
 
     def given_host_file(self, given: str | None) -> Path | None:
         """``given``, else ``SEEDCORN_HOST_FILE``; None if the usual place is meant."""

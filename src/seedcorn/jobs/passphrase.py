@@ -62,7 +62,7 @@ class PassphraseSources:
         if command := self.command or self._variables.get("SEEDCORN_PASSPHRASE_COMMAND"):
             return _run(command)
         if found := self._variables.get("SEEDCORN_PASSPHRASE"):
-            warn("the passphrase was taken from SEEDCORN_PASSPHRASE, where other processes of this user can see it: SEEDCORN_PASSPHRASE_FILE is safer")
+            warn("the passphrase is in SEEDCORN_PASSPHRASE, where other processes of this user can see it: SEEDCORN_PASSPHRASE_FILE is safer")
             return found
         return _from_keyring(self.place)
 
@@ -101,7 +101,7 @@ def new_passphrase(file: Path | None, sources: PassphraseSources | None, prompt:
     if found is not None:
         return found
     if prompt is None:
-        raise CredentialError(f"no passphrase to set; it can come from {_SOURCES}" if sources else "no passphrase to set: give --new-passphrase-file FILE")
+        raise CredentialError(f"no passphrase to set; {'it can come from ' + _SOURCES if sources else 'give --new-passphrase-file FILE'}")
     typed = prompt("New passphrase: ")
     if not typed:
         raise UsageError("a passphrase can not be empty")

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import msgspec
-from pyroaring import BitMap, BitMap64
 
 import seedcorn
 from seedcorn.errors import EXIT_DONE, EXIT_INTEGRITY, EXIT_SOURCE_ERRORS, IntegrityError, SeedcornError, SourceError, UsageError, printable
@@ -24,7 +23,7 @@ from seedcorn.format.tree import Extra, Kind, Node
 from seedcorn.fs.metadata import node_from_stat
 from seedcorn.fs.owners import group_names, user_names
 from seedcorn.fs.selection import Selection
-from seedcorn.ids import SnapshotId
+from seedcorn.ids import SessionId, SnapshotId
 from seedcorn.ops.scan import ScanOptions, Tally, TreeScanner
 from seedcorn.repo.history import (
     build_snapshot,
@@ -38,7 +37,7 @@ from seedcorn.repo.history import (
 from seedcorn.repo.hosts import HostRegistry, load_registry
 from seedcorn.repo.index import sync_state
 from seedcorn.repo.repository import HostRepository
-from seedcorn.repo.state import State
+from seedcorn.repo.state import FrameSet, State
 from seedcorn.repo.writer import ReadInto, Writer, WriterOptions
 from seedcorn.store.api import Requests
 
@@ -122,7 +121,7 @@ def backup_stream(
         tally.users.add(node.uid)
         tally.groups.add(node.gid)
         root = _directory(b"", content, depth, 1)
-        return run.commit(root, (b"/" + file_name,), BitMap64(frames), tally, source="stdin")
+        return run.commit(root, (b"/" + file_name,), FrameSet(frames), tally, source="stdin")
 
 
 class _Run:
@@ -159,7 +158,7 @@ class _Run:
         self.writer.close()
         self._state.discard_writes = False
 
-    def commit(self, root: Node, paths: Sequence[bytes], frames: BitMap64, tally: Tally, *, source: str) -> BackupResult:
+    def commit(self, root: Node, paths: Sequence[bytes], frames: FrameSet, tally: Tally, *, source: str) -> BackupResult:
         """Finish the writer and put the snapshot."""
         self.writer.finish()
         put_before = self._repository.store.requests.put_bytes
@@ -196,7 +195,7 @@ class _Run:
             problems=tuple(self.problems),
         )
 
-    def _put_snapshot(self, owner: SnapshotOwner, frames: BitMap64) -> tuple[SnapshotId, int]:
+    def _put_snapshot(self, owner: SnapshotOwner, frames: FrameSet) -> tuple[SnapshotId, int]:
         repository, state = self._repository, self._state
         with state.locked():  # two runs on one machine must not take the same number
             newest = _newest(self._heads.get(repository.host), remembered_heads(state).get(repository.host))
@@ -209,7 +208,7 @@ class _Run:
                 group=group_of(repository, owner.host_name, owner.paths),
                 tags=owner.tags,
                 complete=owner.error_count == 0,
-                needed=needed_frames(self._by_session(frames)),
+                needed=needed_frames(frames, self._session_of),
                 heads=tuple(head for host, head in sorted(self._heads.items()) if host != repository.host),
             )
             key, snapshot, data = build_snapshot(repository, public, maintain, owner)
@@ -220,12 +219,8 @@ class _Run:
             remember_heads(state, self._heads | {repository.host: Head(repository.host, seq, snapshot)})
         return snapshot, seq
 
-    def _by_session(self, frames: BitMap64) -> list[tuple[bytes, BitMap]]:
-        numbers: dict[int, list[int]] = defaultdict(list)
-        for ordinal in frames:
-            numbers[ordinal >> 32].append(ordinal & 0xFFFFFFFF)
-        own = {self.writer.session_number: self.writer.session}
-        return [(own.get(number) or self._state.session(number).session, BitMap(seqs)) for number, seqs in numbers.items()]
+    def _session_of(self, number: int) -> SessionId:
+        return self.writer.session if number == self.writer.session_number else self._state.session(number).session
 
     def _owner_names(self, tally: Tally) -> tuple[dict[int, str], dict[int, str]]:
         """Names for the owners met now and in the runs whose listings are still in use."""

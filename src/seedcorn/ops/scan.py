@@ -16,7 +16,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import msgspec
-from pyroaring import BitMap64
 
 from seedcorn.crypto.primitives import object_hash
 from seedcorn.errors import SourceError, printable
@@ -26,7 +25,7 @@ from seedcorn.fs.content import ContentReader, holes_of
 from seedcorn.fs.metadata import XattrReader, error_text, node_from_stat
 from seedcorn.fs.selection import CACHE_TAG_NAME, is_cache_directory
 from seedcorn.fs.walk import Listed, list_directory, open_directory, open_source_file
-from seedcorn.repo.state import CachedListing, State
+from seedcorn.repo.state import CachedListing, FrameSet, State
 from seedcorn.repo.writer import StoredContent, Writer
 
 __all__ = ["ScanOptions", "Tally", "TreeScanner"]
@@ -140,7 +139,7 @@ class TreeScanner:
         self._new_listings: list[tuple[bytes, CachedListing | None]] = []
         self._new_contents: list[tuple[bytes, bytes | None]] = []
         self._unflushed_bytes = 0
-        self.frames = BitMap64()
+        self.frames = FrameSet()
         self.tally = Tally()
 
     # -- trees -------------------------------------------------------------------------------------------------------------------------------
@@ -171,10 +170,10 @@ class TreeScanner:
         self._count_entries(lone)
         if lone.cached is None or lone.changed or lone.reread:
             nodes = self._with_known_frames(lone)
-            bitmap = BitMap64(lone.frames)
+            bitmap = FrameSet(lone.frames)
             self._cache(lone.key, b"", 0, bitmap.serialize(), (encode_nodes(nodes),))
         else:
-            nodes, bitmap = lone.nodes, BitMap64.deserialize(lone.cached.frames)
+            nodes, bitmap = lone.nodes, FrameSet.deserialize(lone.cached.frames)
         self.frames |= bitmap
         return nodes[0] if nodes else None
 
@@ -315,7 +314,7 @@ class TreeScanner:
             content, depth = self._store_listing(directory)
         else:
             content, depth = cached.content, cached.depth
-            self.frames |= BitMap64.deserialize(cached.frames)
+            self.frames |= FrameSet.deserialize(cached.frames)
             if directory.reread:
                 self._cache(directory.key, cached.content, cached.depth, cached.frames, cached.runs)
         extra = Extra(xattrs=xattrs, depth=depth) if xattrs or depth else None
@@ -324,7 +323,7 @@ class TreeScanner:
     def _store_listing(self, directory: _Directory) -> tuple[bytes, int]:
         nodes, frames = self._with_known_frames(directory), directory.frames
         content, depth, runs = self._writer.store_listing(nodes, frames)
-        bitmap = BitMap64(frames)
+        bitmap = FrameSet(frames)
         self.frames |= bitmap
         self._cache(directory.key, content, depth, bitmap.serialize(), tuple(runs))
         return content, depth
@@ -378,7 +377,7 @@ class TreeScanner:
             packed = self._state.content_frames(object_hash(node.content)[:16])
             if packed is None or not self._state.all_indexed(packed):
                 return False
-            frames.update(BitMap64.deserialize(packed))
+            frames.update(FrameSet.deserialize(packed))
             return True
         ordinals = [self._writer.known(chunk_id) for chunk_id, _ in content_records(node.content)]
         if None in ordinals:
@@ -482,7 +481,7 @@ class TreeScanner:
         stored = self._writer.store_content(read_into, size, own_frames)
         frames |= own_frames
         if stored.depth:
-            self._new_contents.append((object_hash(stored.content)[:16], BitMap64(own_frames).serialize()))
+            self._new_contents.append((object_hash(stored.content)[:16], FrameSet(own_frames).serialize()))
         self.tally.read_bytes += stored.size
         self.tally.deduplicated_bytes += stored.size - stored.new_bytes
         self._monitor.count(Counter.READ_BYTES, stored.size)

@@ -7,7 +7,7 @@ its enrolled host signed it, its parts opened.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -18,11 +18,11 @@ from seedcorn.errors import IntegrityError
 from seedcorn.format.codec import Envelope, Magic, decode, encode
 from seedcorn.format.header import NumberedKey, parse_numbered_key, snapshot_key
 from seedcorn.format.snapshot import Head, NeededFrames, SnapshotMaintain, SnapshotOwner, SnapshotPublic
-from seedcorn.ids import HostId, SnapshotId
+from seedcorn.ids import HostId, SessionId, SnapshotId
 from seedcorn.repo.bindings import signature_binding, snapshot_maintain_binding, snapshot_owner_binding
 from seedcorn.repo.hosts import HostRegistry
 from seedcorn.repo.repository import HostRepository, OwnerRepository
-from seedcorn.repo.state import State
+from seedcorn.repo.state import FrameSet, State
 from seedcorn.store.api import Store
 
 __all__ = [
@@ -64,9 +64,13 @@ def group_of(repository: HostRepository, host_name: str, paths: Sequence[bytes])
     return primitives.keyed_hash(repository.key.secrets.index_key, b"group" + fields, 16)
 
 
-def needed_frames(by_session: Iterable[tuple[bytes, BitMap]]) -> tuple[NeededFrames, ...]:
-    """The form in which a snapshot keeps its frames, sorted by session."""
-    return tuple(NeededFrames(session, bitmap.serialize()) for session, bitmap in sorted(by_session, key=lambda pair: pair[0]))
+def needed_frames(frames: FrameSet, session_of: Callable[[int], SessionId]) -> tuple[NeededFrames, ...]:
+    """The form in which a snapshot keeps its frames: a bitmap for each session, sorted by session. ``session_of`` knows a session's number."""
+    seqs: dict[int, list[int]] = defaultdict(list)
+    for ordinal in frames:
+        seqs[ordinal >> 32].append(ordinal & 0xFFFFFFFF)
+    needed = [NeededFrames(session_of(number), BitMap(of_session).serialize()) for number, of_session in seqs.items()]
+    return tuple(sorted(needed, key=lambda entry: entry.session))
 
 
 def build_snapshot(

@@ -1,7 +1,7 @@
 """A whole pack, read by itself: its hash, head, trailer, footer and every frame.
 
-Owns what makes a pack whole. Uses no index, so that the index can be compared with it, and rebuilt from it. Invariant: after ``open_pack`` every byte of
-the object is accounted for: the head, then the frames end to end, then the footer and the trailer.
+Owns what makes a pack whole. Uses no index, so that the index can be compared with it, and rebuilt from it. Invariant: after ``open_pack`` every byte
+of the object is accounted for: the head, then the frames end to end, then the footer and the trailer.
 
 docs/format.md, section "Pack".
 """

@@ -19,14 +19,14 @@ from typing import Any
 
 import lmdb
 import msgspec
-from pyroaring import BitMap64
+from pyroaring import BitMap64 as FrameSet  # a set of frame ordinals
 
 from seedcorn.errors import SeedcornError
 from seedcorn.format.pack import FrameEntry, KeyRow, PackEntry
 from seedcorn.format.tree import content_records
 from seedcorn.ids import ChunkId, HostId, PackId, RepositoryId, SessionId
 
-__all__ = ["CachedListing", "ChunkPlace", "FramePlace", "SessionRecord", "State", "frame_ordinal"]
+__all__ = ["CachedListing", "ChunkPlace", "FramePlace", "FrameSet", "SessionRecord", "State", "frame_ordinal"]
 
 _SCHEMA = b"1"
 _MAP_BYTES = 1 << 36  # address space, not disk: about 900 million chunks
@@ -73,7 +73,7 @@ class CachedListing(msgspec.Struct, array_like=True, frozen=True):
     scan_start_ns: int
     content: bytes
     depth: int
-    frames: bytes  # BitMap64 of the ordinals of the frames that hold the files' chunks and this listing's
+    frames: bytes  # FrameSet of the ordinals of the frames that hold the files' chunks and this listing's
     runs: tuple[bytes, ...]  # the listing chunks
 
 
@@ -292,9 +292,9 @@ class State:
         return None if to_be_checked and not self.all_indexed(cached.frames) else cached
 
     def all_indexed(self, frames: bytes) -> bool:
-        """Whether every frame of a serialized BitMap64 of ordinals is in the index."""
+        """Whether every frame of a serialized FrameSet of ordinals is in the index."""
         with self._env.begin(db=self._frames) as txn:
-            return all(txn.get(_FRAME_KEY.pack(ordinal >> 32, ordinal & 0xFFFFFFFF)) is not None for ordinal in BitMap64.deserialize(frames))
+            return all(txn.get(_FRAME_KEY.pack(ordinal >> 32, ordinal & 0xFFFFFFFF)) is not None for ordinal in FrameSet.deserialize(frames))
 
     def put_listings(self, listings: Iterable[tuple[bytes, CachedListing | None]], contents: Iterable[tuple[bytes, bytes | None]]) -> None:
         """Store cached listings by directory key, and the frames of indirect contents; None removes."""
@@ -311,7 +311,7 @@ class State:
                     txn.put(key, frames, db=self._contents)
 
     def content_frames(self, key: bytes) -> bytes | None:
-        """The frames (BitMap64) behind an indirect content."""
+        """The frames (FrameSet) behind an indirect content."""
         with self._env.begin(db=self._contents) as txn:
             return txn.get(key)
 

@@ -31,7 +31,7 @@ __all__ = ["ReadInto", "StoredContent", "Writer", "WriterOptions"]
 
 FRAME_TARGET_BYTES = 1 << 20
 FRAME_CHUNK_LIMIT = 8192  # so that a footer of tiny chunks stays small
-INLINE_RECORDS_LIMIT = 64
+INLINE_RECORDS_LIMIT = 8
 _FOLD_LIMIT = 4096
 
 ReadInto = Callable[[memoryview], int]

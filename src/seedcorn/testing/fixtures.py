@@ -29,6 +29,7 @@ class FreshStore(Protocol):
 
 
 _BUCKET = "seedcorn-tests"
+_DEFAULTS = StoreOptions()
 _numbers = itertools.count()
 
 
@@ -79,7 +80,7 @@ def fresh_store() -> Iterator[FreshStore]:
     """Opens a new, empty prefix on a running server; closed after the test."""
     with ExitStack() as stack:
 
-        def open_fresh(server: S3Server | Azurite, options: StoreOptions = StoreOptions()) -> Store:
+        def open_fresh(server: S3Server | Azurite, options: StoreOptions = _DEFAULTS) -> Store:
             server.make_bucket(_BUCKET)  # one for all: to some servers a bucket is a costly thing
             address = server.address(_BUCKET, f"test/{next(_numbers)}")
             store = open_store(address, credentials=server.credentials, options=options)

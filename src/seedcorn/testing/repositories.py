@@ -151,5 +151,3 @@ def read_tree(browser: Browser, reference: str = "latest", path: bytes = b"/", m
     for entry in browser.walk(top, monitor or VoidMonitor()):
         found[entry.path] = read_file(browser, entry.node) if entry.node.kind == Kind.FILE else None
     return found
-
-

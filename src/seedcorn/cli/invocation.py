@@ -1,0 +1,102 @@
+"""One run of one command: its options, its output, and the repository opened in the way that the command needs. Closes what it opened.
+
+Opening loads most of the program, so it is imported where it happens: ``--help`` and a mistyped option answer at once.
+"""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from seedcorn.cli.output import Output
+from seedcorn.errors import EXIT_INTEGRITY, IntegrityError
+from seedcorn.jobs.environment import Environment
+
+if TYPE_CHECKING:
+    from seedcorn.cli.options import CommonOptions
+    from seedcorn.jobs.passphrase import PassphraseSources, Prompt
+    from seedcorn.jobs.sessions import HostSession, OwnerSession
+    from seedcorn.ops.access import Store
+
+__all__ = ["Invocation"]
+
+
+class Invocation:
+    """What a command function is given."""
+
+    def __init__(self, options: CommonOptions, environment: Environment | None = None) -> None:
+        self.options = options
+        self.environment = environment or Environment.of_process()
+        self.output = Output(as_json=options.json, quiet=options.quiet, verbose=options.verbose)
+        self._resources = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self._resources.close()
+
+    @cached_property
+    def place(self) -> str:
+        """The repository's address."""
+        return self.environment.repository(self.options.repo)
+
+    @cached_property
+    def store(self) -> Store:
+        """The repository's store, not yet asked anything."""
+        from seedcorn.ops.access import open_at
+
+        options = self.environment.store_options(connections=self.options.connections, ca_certificate=self.options.ca_certificate)
+        store = open_at(self.place, self.environment.credentials, options)
+        self._resources.callback(store.close)
+        return store
+
+    def host(self) -> HostSession:
+        """Open for backing up. Needs no passphrase, and never asks for one."""
+        from seedcorn.jobs.host_files import load_host_file
+        from seedcorn.jobs.sessions import HostSession
+        from seedcorn.ops import access
+
+        path = self.environment.host_file(self.options.host_file, access.repository_id(self.store))
+        repository = access.open_host(self.store, load_host_file(path, self.place))
+        state = access.open_state(self.environment.state_dir, repository.repository)
+        return self._resources.enter_context(HostSession(repository, state, self.options.connections))
+
+    def owner(self) -> OwnerSession:
+        """Open for reading, with a passphrase from wherever there is one."""
+        from seedcorn.jobs.passphrase import read_passphrase
+        from seedcorn.jobs.sessions import OwnerSession
+        from seedcorn.ops import access
+
+        access.repository_id(self.store)  # before anyone is asked for a passphrase of a repository that is not there
+        repository = access.open_owner(self.store, read_passphrase(self.passphrase_sources, self.prompt, self.output.warn))
+        state = access.open_state(self.environment.state_dir, repository.repository)
+        return self._resources.enter_context(OwnerSession(repository, state))
+
+    @property
+    def passphrase_sources(self) -> PassphraseSources:
+        """Where the passphrase may come from."""
+        from seedcorn.jobs.passphrase import PassphraseSources
+
+        return PassphraseSources(self.environment, self.place, self.options.passphrase_file, self.options.passphrase_command)
+
+    @property
+    def prompt(self) -> Prompt | None:
+        """Asks for a secret on the terminal, if there is one."""
+        return getpass.getpass if sys.stdin.isatty() else None
+
+    def path(self, given: str) -> Path:
+        """A path of the command line."""
+        return self.environment.cwd / given
+
+    def finish(self, problems: Sequence[IntegrityError], exit_code: int = 0) -> int:
+        """The exit status of a command that reads: whatever else it found, damage in the history or the index is reported and rules."""
+        for problem in problems:
+            self.output.error(problem)
+        return EXIT_INTEGRITY if problems else exit_code

@@ -1,0 +1,62 @@
+"""What a check finds, collected from several threads: problems without repeats, and the files that they hit."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from seedcorn.errors import IntegrityError
+from seedcorn.events import Counter, Monitor
+from seedcorn.ids import SnapshotId
+
+__all__ = ["AFFECTED_LIMIT", "AffectedPath", "Findings"]
+
+AFFECTED_LIMIT = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class AffectedPath:
+    """A file that can not be restored whole, or a directory (and all below it) that can not be listed, in one snapshot. ``path`` is raw bytes."""
+
+    snapshot: SnapshotId
+    path: bytes
+
+
+class Findings:
+    """Tells the monitor of every new problem, and counts what has been checked."""
+
+    def __init__(self, monitor: Monitor, problems: Iterable[IntegrityError] = ()) -> None:
+        self._monitor = monitor
+        self._lock = threading.Lock()
+        self._problems: dict[str, IntegrityError] = {}
+        self.affected: list[AffectedPath] = []
+        self.affected_count = 0
+        self.checked_bytes = 0
+        for problem in problems:
+            self.problem(problem)
+
+    @property
+    def problems(self) -> tuple[IntegrityError, ...]:
+        """In the order in which they were found."""
+        return tuple(self._problems.values())
+
+    def problem(self, error: IntegrityError) -> None:
+        """Something is wrong; the check goes on."""
+        with self._lock:
+            new = self._problems.setdefault(str(error), error) is error
+        if new:
+            self._monitor.error(error)
+
+    def hit(self, snapshot: SnapshotId, path: bytes) -> None:
+        """Damage makes this path unrestorable. The first ``AFFECTED_LIMIT`` are kept, all are counted."""
+        self.affected_count += 1
+        if len(self.affected) < AFFECTED_LIMIT:
+            self.affected.append(AffectedPath(snapshot, path))
+
+    def checked(self, size_bytes: int) -> None:
+        """One more object has been read and looked at."""
+        with self._lock:
+            self.checked_bytes += size_bytes
+        self._monitor.count(Counter.CHECKED_OBJECTS)
+        self._monitor.count(Counter.CHECKED_BYTES, size_bytes)

@@ -1,0 +1,154 @@
+"""The objects that say what is where: header, key slots, host records, index segments, snapshots. Read from the store anew, whatever the local state
+has kept, because the question is whether the store would serve a machine that has nothing.
+
+docs/format.md, sections "Header" to "Host record", "Index segment" and "Snapshot".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from seedcorn.crypto import primitives
+from seedcorn.errors import IntegrityError, ObjectNotFoundError, RepositoryNotFoundError
+from seedcorn.format.codec import Magic
+from seedcorn.format.header import HEADER_KEY, pack_key, parse_numbered_key
+from seedcorn.format.pack import PackEntry, PackKind
+from seedcorn.ids import HostId, PackId
+from seedcorn.ops.browse import Browser
+from seedcorn.ops.check_findings import Findings
+from seedcorn.ops.parallel import work_ahead
+from seedcorn.repo import keyslots
+from seedcorn.repo.hosts import EnrolledHost, HostRegistry, load_registry
+from seedcorn.repo.index import open_segment
+from seedcorn.repo.packs import entries_digest, plausible_sizes
+from seedcorn.repo.repository import read_header
+
+__all__ = ["IndexedPack", "IndexedPacks", "ObjectCheck"]
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedPack:
+    """A pack as a segment describes it: enough to recognise it, little enough to keep for all."""
+
+    host: HostId
+    pack: PackId
+    kind: PackKind
+    frame_count: int
+    digest: bytes  # of its frame entries
+    sizes: range  # plausible lengths in bytes
+
+    @property
+    def key(self) -> str:
+        return pack_key(self.host, self.pack)
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedPacks:
+    """Every pack that a good segment lists, by store key; and how many segments there are."""
+
+    packs: dict[str, IndexedPack]
+    segment_count: int
+
+
+class ObjectCheck:
+    """Checks them kind by kind. Each method goes on after a damaged object."""
+
+    def __init__(self, browser: Browser, findings: Findings, connections: int) -> None:
+        self._repository = browser.repository
+        self._store = browser.repository.store
+        self._snapshots = browser.snapshots
+        self._findings = findings
+        self._connections = connections
+
+    def header(self) -> None:
+        try:
+            signed = read_header(self._store)
+            signed.verify(self._repository.key.public)
+        except IntegrityError as error:
+            self._findings.problem(error.named(HEADER_KEY))
+        except RepositoryNotFoundError:
+            self._findings.problem(IntegrityError("is missing from the store", object_name=HEADER_KEY))
+        else:
+            self._findings.checked(len(signed.payload))
+
+    def key_slots(self) -> None:
+        """Their form only: what is sealed in them opens to their passphrases alone."""
+        infos = list(self._store.list("keys/"))
+        try:
+            keyslots.list_slots(self._store, self._repository.repository)
+        except IntegrityError as error:
+            self._findings.problem(error)
+        if not infos:
+            self._findings.problem(IntegrityError("holds no key slot: only the recovery words can open this repository", object_name="keys/"))
+        for info in infos:
+            self._findings.checked(info.size_bytes)
+
+    def hosts(self) -> HostRegistry:
+        """Every host whose records are good."""
+        found: dict[HostId, EnrolledHost] = {}
+        sizes: dict[str, int] = {}
+        for info in self._store.list("hosts/"):
+            host = info.key.split("/")[1]
+            sizes[host] = sizes.get(host, 0) + info.size_bytes
+            self._findings.checked(info.size_bytes)
+        owner_sign = self._repository.key.public.owner_sign
+        for host in sizes:
+            try:
+                only = HostId(bytes.fromhex(host))
+            except ValueError:
+                continue  # not a name of ours: ignored, as everywhere
+            try:
+                found.update(load_registry(self._store, self._repository.repository, owner_sign, reader=self._repository, only=only).hosts)
+            except IntegrityError as error:
+                self._findings.problem(error)
+        return HostRegistry(found)
+
+    def snapshots(self) -> None:
+        """That the store still has, byte for byte, every snapshot that the history was read from."""
+        names = {snapshot.key: snapshot.id for snapshot in self._snapshots}
+        for key, data in self._fetch(names):
+            if data is None:
+                continue
+            if primitives.object_hash(data) != names[key]:
+                self._findings.problem(IntegrityError("its bytes do not match the hash in its name", object_name=key))
+            self._findings.checked(len(data))
+
+    def segments(self, registry: HostRegistry) -> IndexedPacks:
+        packs: dict[str, IndexedPack] = {}
+        infos = {info.key: info for info in self._store.list("index/") if parse_numbered_key(info.key)}
+        too_large = {key for key, info in infos.items() if info.size_bytes > Magic.SEGMENT.limit_bytes}
+        for key in sorted(too_large):
+            self._findings.problem(IntegrityError("is larger than a segment may be", object_name=key))
+        for key, data in self._fetch(key for key in infos if key not in too_large):
+            if data is None:
+                continue
+            try:
+                for indexed in self._open_segment(key, data, registry):
+                    packs[indexed.key] = indexed
+            except IntegrityError as error:
+                self._findings.problem(error.named(key))
+            self._findings.checked(len(data))
+        return IndexedPacks(packs, len(infos))
+
+    def _open_segment(self, key: str, data: bytes, registry: HostRegistry) -> list[IndexedPack]:
+        name = parse_numbered_key(key)
+        assert name is not None
+        opened = open_segment(data, name, self._repository.repository, self._repository.key, registry)
+        return [_indexed_pack(name.host, entry) for entry in opened.packs]
+
+    def _fetch(self, keys: Iterable[str]) -> Iterable[tuple[str, bytes | None]]:
+        """Each object with its bytes; one that is gone is a problem and None."""
+
+        def fetch(key: str) -> tuple[str, bytes | None]:
+            try:
+                return key, self._store.get(key)
+            except ObjectNotFoundError:
+                self._findings.problem(IntegrityError("is missing from the store", object_name=key))
+                return key, None
+
+        return work_ahead(fetch, keys, threads=self._connections)
+
+
+def _indexed_pack(host: HostId, entry: PackEntry) -> IndexedPack:
+    return IndexedPack(host, PackId(entry.pack), entry.kind, len(entry.frames), entries_digest(entry.frames), plausible_sizes(entry.frames))

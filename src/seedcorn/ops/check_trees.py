@@ -1,0 +1,180 @@
+"""The trees: can every directory be listed, is every chunk that a node names where the snapshot says, and which paths does damage hit.
+
+A directory's content identifies all that is below it, so a subtree that has been found whole is not walked again, in whatever snapshot it comes up:
+its *closure*, the frames that it needs, is kept instead and compared with the needed set of each snapshot. A hundred snapshots that resemble each
+other thus cost little more than one. Subtrees with damage are walked each time, to name the paths.
+
+docs/format.md, sections "Listing", "Content" and "Snapshot".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from seedcorn.crypto import primitives
+from seedcorn.errors import IntegrityError, printable
+from seedcorn.format.pack import PackKind
+from seedcorn.format.tree import Kind, Node, check_lengths, content_records, decode_nodes
+from seedcorn.ids import ChunkId
+from seedcorn.ops.browse import Browser, Entry, Snapshot
+from seedcorn.ops.check_findings import Findings
+from seedcorn.repo.needed import FrameSet
+
+__all__ = ["TreeCheck"]
+
+_DEPTH_LIMIT = 8
+_Choice = tuple[int, ...]  # frames any one of which will do, because each holds a copy of the same chunk
+
+
+@dataclass(frozen=True, slots=True)
+class _Closure:
+    """What a whole subtree needs: every frame of ``frames``, and one of each choice."""
+
+    frames: FrameSet
+    choices: frozenset[_Choice]
+
+
+@dataclass(slots=True)
+class _Directory:
+    """A directory in the middle of being checked."""
+
+    path: bytes
+    key: bytes
+    frames: FrameSet = field(default_factory=FrameSet)
+    choices: set[_Choice] = field(default_factory=set)
+    below: list[Entry] = field(default_factory=list)
+    whole: bool = True
+
+    def absorb(self, closure: _Closure) -> None:
+        self.frames |= closure.frames
+        self.choices |= closure.choices
+
+
+class TreeCheck:
+    """Checks snapshots one after the other. ``lost`` are the frames that are known to be damaged or gone."""
+
+    def __init__(self, browser: Browser, findings: Findings, lost: FrameSet) -> None:
+        self._reader = browser.reader
+        self._state = browser.state
+        self._findings = findings
+        self._lost = lost
+        self._known: dict[bytes, _Closure] = {}
+        self._interned: dict[bytes, FrameSet] = {}
+
+    def check(self, snapshot: Snapshot, needed: FrameSet) -> None:
+        """Walk the snapshot, and compare what its files need with what it says it needs."""
+        closure = self._walk(snapshot)
+        lacking = len(closure.frames - needed) + sum(1 for choice in closure.choices if not any(ordinal in needed for ordinal in choice))
+        if lacking:
+            self._findings.problem(IntegrityError(f"its set of frames lacks {lacking} that its files need", object_name=snapshot.key))
+
+    def _walk(self, snapshot: Snapshot) -> _Closure:
+        """Depth first with a stack of our own: a tree may be deeper than Python's."""
+        root = Entry(b"", snapshot.owner.root)
+        known = self._known.get(_key(root.node))
+        if known is not None:
+            return known
+        stack = [self._enter(snapshot, root)]
+        while True:
+            directory = stack[-1]
+            if directory.below:
+                entry = directory.below.pop()
+                known = self._known.get(_key(entry.node))
+                if known is not None:
+                    directory.absorb(known)
+                else:
+                    stack.append(self._enter(snapshot, entry))
+                continue
+            closure = self._leave(stack.pop())
+            if not stack:
+                return closure
+            stack[-1].absorb(closure)
+            stack[-1].whole &= directory.whole
+
+    def _enter(self, snapshot: Snapshot, entry: Entry) -> _Directory:
+        """Read a listing and look at everything in it but the directories, which are left in ``below``."""
+        directory = _Directory(entry.path, _key(entry.node))
+        try:
+            for node in self._list(directory, entry.node):
+                path = entry.path + b"/" + node.name
+                if node.kind == Kind.DIRECTORY:
+                    directory.below.append(Entry(path, node))
+                elif node.kind == Kind.FILE and node.content:
+                    self._file(snapshot, directory, path, node)
+        except IntegrityError as error:
+            self._damaged(snapshot, directory, entry.path or b"/", error)
+        directory.below.reverse()
+        return directory
+
+    def _leave(self, directory: _Directory) -> _Closure:
+        closure = _Closure(self._intern(directory.frames), frozenset(directory.choices))
+        if directory.whole:
+            self._known[directory.key] = closure
+        return closure
+
+    def _intern(self, frames: FrameSet) -> FrameSet:
+        """One object for equal sets: most directories need the same few frames as their neighbours."""
+        return self._interned.setdefault(frames.serialize(), frames)
+
+    def _damaged(self, snapshot: Snapshot, directory: _Directory, path: bytes, error: IntegrityError) -> None:
+        directory.whole = False
+        self._findings.hit(snapshot.id, path)
+        where = f" (in {error.object_name})" if error.object_name else ""
+        self._findings.problem(IntegrityError(error.message + where, object_name=f"{snapshot.id.hex()[:12]}:{printable(path)}"))
+
+    # -- content -----------------------------------------------------------------------------------------------------------------------------
+
+    def _list(self, directory: _Directory, node: Node) -> Iterator[Node]:
+        last = b""
+        for chunk_id, length in content_records(self._records(directory, node)):
+            for child in decode_nodes(self._listing_chunk(directory, chunk_id, length), after=last):
+                last = child.name
+                yield child
+
+    def _file(self, snapshot: Snapshot, directory: _Directory, path: bytes, node: Node) -> None:
+        try:
+            records = self._records(directory, node)
+            check_lengths(node, records)
+            lost = [self._note(directory, chunk_id, length) for chunk_id, length in content_records(records)].count(False)
+        except IntegrityError as error:
+            self._damaged(snapshot, directory, path, error)
+            return
+        if lost:  # the object that lost them is a problem already
+            directory.whole = False
+            self._findings.hit(snapshot.id, path)
+
+    def _records(self, directory: _Directory, node: Node) -> bytes:
+        """``Reader.records``, noting the chunks on the way."""
+        depth = node.extra.depth if node.extra else 0
+        if depth > _DEPTH_LIMIT:
+            raise IntegrityError(f"content is nested {depth} deep")
+        content = node.content
+        for _ in range(depth):
+            content = b"".join([self._listing_chunk(directory, chunk_id, length) for chunk_id, length in content_records(content)])
+        return content
+
+    def _listing_chunk(self, directory: _Directory, chunk_id: ChunkId, length: int) -> bytes | memoryview:
+        if not self._note(directory, chunk_id, length):
+            raise IntegrityError(f"the frame that holds chunk {chunk_id.hex()[:16]} is lost")
+        return self._reader.chunk(PackKind.LISTING, chunk_id, length)
+
+    def _note(self, directory: _Directory, chunk_id: ChunkId, length: int) -> bool:
+        """The directory needs this chunk. Whether a copy of it is in a frame that is not lost.
+
+        Raises:
+            IntegrityError: the index knows no such chunk.
+        """
+        ordinals = tuple({copy.ordinal: None for copy in self._state.copies(chunk_id) if copy.length == length})
+        if len(ordinals) == 1:
+            directory.frames.add(ordinals[0])
+        elif ordinals:
+            directory.choices.add(ordinals)
+        else:
+            raise IntegrityError(f"chunk {chunk_id.hex()[:16]} is not in the index")
+        return not self._lost or any(ordinal not in self._lost for ordinal in ordinals)
+
+
+def _key(node: Node) -> bytes:
+    depth = node.extra.depth if node.extra else 0
+    return primitives.object_hash(node.content + depth.to_bytes(8, "little", signed=True))[:16]

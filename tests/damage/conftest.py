@@ -1,0 +1,45 @@
+"""One repository for the whole matrix: two hosts, three snapshots, two key slots, so that there is an undamaged object beside every damaged one."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from seedcorn.events import SystemClock
+from seedcorn.ops import access
+from seedcorn.testing.memory_store import MemoryStore
+from seedcorn.testing.repositories import SmallRepository, cheap_kdf, make_tree, read_tree
+
+SECOND_PASSPHRASE = "another one"
+
+
+@dataclass(frozen=True)
+class Pristine:
+    """``trees``: for each snapshot, by its key, what is in it."""
+
+    repository: SmallRepository
+    store: MemoryStore
+    trees: dict[str, dict[bytes, bytes | None]]
+
+
+@pytest.fixture(scope="session")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pristine]:
+    folder = tmp_path_factory.mktemp("pristine")
+    chosen = random.Random(2008)
+    store = MemoryStore()
+    with SmallRepository(store, folder) as repository:
+        files = {f"old/{n}": chosen.randbytes(n * 3_000) for n in range(12)} | {f"old/sub/{n}.txt": b"seed %d\n" % n * 500 for n in range(12)}
+        tree = make_tree(folder / "tree", files)
+        repository.backup(tree)
+        make_tree(folder / "tree", {f"new/{n}": chosen.randbytes(n * 2_000) for n in range(8)})
+        repository.backup(tree)
+        other = repository.machine("beta")
+        other.backup(make_tree(folder / "other", {f"{n}/file": chosen.randbytes(20_000) for n in range(4)}))
+        access.add_key(repository.owner(), SECOND_PASSPHRASE, "second", SystemClock(), kdf=cheap_kdf())
+        browser = repository.browser()
+        assert browser.problems == ()
+        yield Pristine(repository, store, {snapshot.key: read_tree(browser, snapshot.id.hex()) for snapshot in browser.snapshots})

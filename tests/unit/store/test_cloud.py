@@ -1,0 +1,238 @@
+"""What CloudStore makes of the answers that stores give on bad days. The good days are in tests/contract."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from typing import Any
+
+import pytest
+
+from seedcorn.errors import AccessDeniedError, ObjectExistsError, ObjectNotFoundError, StoreError, StoreUnavailableError
+from seedcorn.store.address import open_store
+from seedcorn.store.options import StoreOptions
+
+
+def _put_of(key: str) -> Any:
+    return lambda asked: asked.method == "PUT" and asked.path == key
+
+
+class TestCreateOnlyPut:
+    def test_the_condition_and_the_whole_body_go_in_one_request(self, s3: Any) -> None:
+        data = bytes(range(256)) * (40 << 12)
+        s3.store().put("packs/1", data)
+        (asked,) = s3.asked
+        assert (asked.method, asked.path, asked.headers["if-none-match"], asked.body) == ("PUT", "packs/1", "*", data)
+
+    def test_our_own_object_after_a_lost_answer_is_a_success(self, s3: Any, reply: Any) -> None:
+        def store_and_break_off(asked: Any) -> Any:
+            if asked.method == "PUT" and asked.path not in s3.objects:
+                s3.objects[asked.path] = asked.body
+                return reply(0)
+            return None
+
+        s3.rules.append(store_and_break_off)
+        s3.store().put("snapshots/1", b"ours")
+        assert s3.objects == {"snapshots/1": b"ours"}
+        assert (s3.count("PUT"), s3.count("GET")) == (2, 1)
+
+    @pytest.mark.parametrize("there", [b"them", b"a longer one", b""])
+    def test_the_object_of_somebody_else_is_a_conflict(self, s3: Any, there: bytes) -> None:
+        s3.objects["snapshots/1"] = there
+        with pytest.raises(ObjectExistsError):
+            s3.store().put("snapshots/1", b"ours")
+        assert s3.objects["snapshots/1"] == there
+
+    def test_a_conflict_without_an_object_is_tried_again(self, s3: Any, error_reply: Any) -> None:
+        conflicts = iter([409, 409])
+        s3.rules.append(lambda asked: error_reply(status, "ConditionalRequestConflict") if asked.method == "PUT" and (status := next(conflicts, 0)) else None)
+        s3.store().put("snapshots/1", b"ours")
+        assert s3.objects["snapshots/1"] == b"ours"
+
+    def test_a_conflict_that_never_ends_is_reported(self, s3: Any, error_reply: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("time.sleep", lambda _: None)
+        s3.rules.append(lambda asked: error_reply(409, "OperationAborted") if asked.method == "PUT" else None)
+        with pytest.raises(StoreUnavailableError, match="conflict"):
+            s3.store().put("snapshots/1", b"ours")
+
+    def test_a_host_that_may_not_read_compares_by_entity_tag(self, s3: Any, error_reply: Any) -> None:
+        s3.objects.update({"packs/a": b"before", "packs/b": b"ours", "packs/c": b"after"})
+        s3.rules.append(lambda asked: error_reply(403, "AccessDenied") if asked.method == "GET" and "list-type" not in asked.query else None)
+        store = s3.store()
+        store.put("packs/b", b"ours")
+        for other in (b"them", b"longer"):
+            with pytest.raises(ObjectExistsError):
+                store.put("packs/b", other)
+
+    def test_what_may_neither_be_read_nor_listed_is_not_called_a_success(self, s3: Any, error_reply: Any) -> None:
+        s3.objects["packs/b"] = b"ours"
+        s3.rules.append(lambda asked: error_reply(403, "AccessDenied") if asked.method == "GET" else None)
+        with pytest.raises(AccessDeniedError):
+            s3.store().put("packs/b", b"ours")
+
+    @pytest.mark.parametrize("status", [501, 400])
+    def test_a_store_without_conditions_is_asked_first(self, s3: Any, error_reply: Any, status: int) -> None:
+        s3.rules.append(lambda asked: error_reply(status, "NotImplemented") if "if-none-match" in asked.headers else None)
+        store = s3.store()
+        store.put("snapshots/1", b"ours")
+        store.put("snapshots/1", b"ours")
+        with pytest.raises(ObjectExistsError):
+            store.put("snapshots/1", b"other")
+        store.put("snapshots/2", b"more")
+        assert s3.objects == {"snapshots/1": b"ours", "snapshots/2": b"more"}
+        assert sum("if-none-match" in asked.headers for asked in s3.asked) == 1  # learnt once
+
+
+class TestFailures:
+    def test_a_storm_of_errors_is_weathered(self, s3: Any, error_reply: Any) -> None:
+        storm = iter([503, 429, 500])
+        s3.rules.append(lambda asked: error_reply(status, "SlowDown") if asked.method == "GET" and (status := next(storm, 0)) else None)
+        s3.objects["one"] = b"1"
+        store = s3.store()
+        store.head("one")
+        assert store.get("one") == b"1"
+
+    @pytest.mark.parametrize(
+        ("status", "code", "kind", "words"),
+        [
+            (403, "AccessDenied", AccessDeniedError, "AWS_ACCESS_KEY_ID"),
+            (403, "InvalidAccessKeyId", AccessDeniedError, "does not know this access key"),
+            (403, "SignatureDoesNotMatch", AccessDeniedError, "AWS_SECRET_ACCESS_KEY"),
+            (403, "RequestTimeTooSkewed", AccessDeniedError, "clock"),
+            (400, "ExpiredToken", AccessDeniedError, "expired"),
+            (404, "NoSuchBucket", StoreError, "create it"),
+            (301, "PermanentRedirect", StoreError, "region"),
+            (400, "AuthorizationHeaderMalformed", StoreError, "region"),
+            (400, "InvalidRequest", StoreError, "InvalidRequest: as told"),
+            (503, "SlowDown", StoreUnavailableError, "503"),
+            (507, "InsufficientStorage", StoreUnavailableError, "507"),
+        ],
+    )
+    @pytest.mark.parametrize("verb", ["put", "get", "list"])
+    def test_an_answer_is_said_in_our_words(self, s3: Any, error_reply: Any, status: int, code: str, kind: type, words: str, verb: str) -> None:
+        s3.rules.append(lambda _: error_reply(status, code))
+        store = s3.store(first_retries=0)
+        use = {"put": lambda: store.put("packs/1", b"x"), "get": lambda: store.get("packs/1"), "list": lambda: list(store.list("packs/"))}[verb]
+        with pytest.raises(kind, match=words) as raised:
+            use()
+        assert type(raised.value) is kind
+        assert "secret-example" not in str(raised.value)
+        assert s3.endpoint in str(raised.value)
+        assert "'bucket'" in str(raised.value)
+
+    def test_a_put_into_a_missing_bucket_is_not_a_missing_object(self, s3: Any, reply: Any) -> None:
+        s3.rules.append(lambda _: reply(404))
+        with pytest.raises(StoreError, match="there is no bucket 'bucket'") as raised:
+            s3.store().put("packs/1", b"x")
+        assert not isinstance(raised.value, ObjectNotFoundError)
+
+    def test_a_wrong_address_is_reported_in_seconds(self) -> None:
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))
+            address = f"s3:http://127.0.0.1:{unused.getsockname()[1]}/bucket"
+            store = open_store(address, credentials={"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}, options=StoreOptions(first_retries=2))
+            started = time.monotonic()
+            with pytest.raises(StoreUnavailableError, match="refuses connections"):
+                store.head("seedcorn.json")
+            assert time.monotonic() - started < 10
+
+    def test_a_name_without_an_address_is_told_from_a_refusal(self) -> None:
+        options = StoreOptions(first_retries=0)
+        store = open_store("s3:http://nowhere.invalid/bucket", credentials={"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}, options=options)
+        with pytest.raises(StoreUnavailableError, match="no address is known"):
+            store.head("seedcorn.json")
+
+    def test_plain_http_under_https_is_named(self, s3: Any) -> None:
+        address = f"s3:{s3.endpoint.replace('http:', 'https:')}/bucket"
+        store = open_store(address, credentials={"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}, options=StoreOptions(first_retries=0))
+        with pytest.raises(StoreError, match="does not speak TLS"):
+            store.head("seedcorn.json")
+
+    def test_a_silent_server_is_given_up(self, s3: Any) -> None:
+        store = s3.store(timeout_seconds=0.3, retries=0)
+        s3.objects["one"] = b"1"
+        store.head("one")
+        s3.rules.append(lambda _: time.sleep(1.5))
+        with pytest.raises(StoreUnavailableError, match="in time"):
+            store.head("one")
+
+    def test_a_listing_that_fails_on_its_second_page_does_not_end_quietly(self, s3: Any, error_reply: Any) -> None:
+        s3.objects.update({f"packs/{number:04}": b"" for number in range(1000)})
+        keys = sorted(s3.objects)
+        s3.rules.append(lambda asked: error_reply(403, "AccessDenied") if "continuation-token" in asked.query else s3.listing(keys, more="next"))
+        listing = s3.store().list("packs/")
+        with pytest.raises(AccessDeniedError):
+            list(listing)
+
+    def test_a_listing_out_of_order_is_refused(self, s3: Any) -> None:
+        s3.objects.update({"packs/1": b"", "packs/2": b""})
+        s3.rules.append(lambda _: s3.listing(["packs/2", "packs/1"]))
+        with pytest.raises(StoreError, match="out of order"):
+            list(s3.store().list("packs/"))
+
+
+class TestRequests:
+    def test_a_store_that_ignores_ranges_is_asked_for_one_only_once(self, s3: Any) -> None:
+        s3.objects["packs/1"] = b"0123456789"  # the scripted server always sends 200 and everything
+        store = s3.store()
+        assert store.get_range("packs/1", 2, 3) == b"234"
+        assert store.get_range("packs/1", 5, 5) == b"56789"
+        assert [asked.headers.get("range") for asked in s3.asked] == ["bytes=2-4", None, None]
+
+    def test_bulk_deletes_fall_back_to_single_ones(self, s3: Any, error_reply: Any) -> None:
+        s3.rules.append(lambda asked: error_reply(501, "NotImplemented") if asked.method == "POST" else None)
+        s3.objects.update({"packs/1": b"", "packs/2": b"", "kept": b""})
+        store = s3.store()
+        store.delete(["packs/1", "packs/2", "packs/never"])
+        assert set(s3.objects) == {"kept"}
+        assert (s3.count("POST"), s3.count("DELETE")) == (1, 3)
+        store.delete(["kept", "packs/1"])
+        assert s3.count("POST") == 1  # learnt once
+
+    def test_a_listing_starts_a_little_before_where_it_should(self, s3: Any) -> None:
+        """Asked for what follows the name of a folder, SeaweedFS leaves the folder out."""
+        s3.objects.update({"snapshots/a1": b"", "snapshots/a2/1": b"", "snapshots/a2/2": b""})
+        assert [info.key for info in s3.store().list("snapshots/", after="snapshots/a2")] == ["snapshots/a2/1", "snapshots/a2/2"]
+        assert s3.asked[-1].query["start-after"] == ["snapshots/a1z"]
+
+    def test_nothing_of_the_environment_is_mixed_into_given_keys(self, s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+            monkeypatch.setenv(name, "OF-THE-ENVIRONMENT")
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")
+        monkeypatch.setenv("AWS_REGION", "mars-north-1")
+        s3.store().put("one", b"1")
+        (asked,) = s3.asked
+        assert "Credential=AKIDEXAMPLE/" in asked.headers["authorization"]
+        assert "/us-east-1/" in asked.headers["authorization"]
+        assert "x-amz-security-token" not in asked.headers
+
+    def test_a_session_token_is_sent(self, s3: Any) -> None:
+        keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_SESSION_TOKEN": "the-token", "AWS_REGION": "eu-central-1"}
+        open_store(f"s3:{s3.endpoint}/bucket/a/prefix", credentials=keys, options=StoreOptions()).put("one", b"1")
+        assert s3.asked[0].headers["x-amz-security-token"] == "the-token"
+        assert s3.asked[0].path == "a/prefix/one"
+
+    def test_payloads_are_signed_over_http_even_if_unsigned_ones_were_asked_for(self, s3: Any) -> None:
+        s3.store(unsigned_payload=True).put("one", b"1")
+        assert len(s3.asked[0].headers["x-amz-content-sha256"]) == 64
+
+    def test_google_gets_its_own_condition(self, s3: Any) -> None:
+        """Google Cloud Storage itself was never met: this pins the requests only."""
+        keys = {"GOOGLE_BASE_URL": s3.endpoint, "GOOGLE_SKIP_SIGNATURE": "true"}
+        store = open_store("gs://bucket/prefix", credentials=keys, options=StoreOptions(first_retries=0))
+        store.put("packs/1", b"x")
+        assert s3.asked[0].headers["x-goog-if-generation-match"] == "0"
+        assert s3.objects == {"prefix/packs/1": b"x"}
+
+    def test_a_forked_child_is_told_instead_of_hanging(self, s3: Any) -> None:
+        store = s3.store()
+        store.put("one", b"1")
+        child = os.fork()
+        if child == 0:
+            try:
+                store.head("one")
+            except StoreError as error:
+                os._exit(7 if "fork" in str(error) else 8)
+            os._exit(9)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7

@@ -1,0 +1,267 @@
+"""What LocalStore does to the file system: order of fsyncs, modes, symbolic links, killed puts, full disks."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from seedcorn.errors import AccessDeniedError, ObjectExistsError, ObjectNotFoundError, StoreError
+from seedcorn.store.local import LocalStore
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "repository"
+
+
+@pytest.fixture
+def store(root: Path) -> LocalStore:
+    return LocalStore(root)
+
+
+def _keys(store: LocalStore, prefix: str = "") -> list[str]:
+    return [info.key for info in store.list(prefix)]
+
+
+def test_only_the_owner_may_read(store: LocalStore, root: Path) -> None:
+    old = os.umask(0)
+    try:
+        store.put("packs/ab/one", b"x")
+    finally:
+        os.umask(old)
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (root, root / "packs", root / "packs/ab", root / "packs/ab/one")}
+    assert list(modes.values()) == [0o700, 0o700, 0o700, 0o600]
+
+
+def test_content_is_durable_before_the_name_and_the_name_before_the_return(store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[str] = []
+    real = {"fsync": os.fsync, "link": os.link, "mkdir": os.mkdir}
+
+    def fsync(fd: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{fd}"))
+        events.append("fsync file" if path.name.startswith(".put-") else f"fsync {path.relative_to(root.parent)}")
+        real["fsync"](fd)
+
+    def link(*args: str, **options: int) -> None:
+        events.append("link")
+        real["link"](*args, **options)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "link", link)
+    store.put("packs/ab/one", b"x")
+    name = root.name
+    assert events == ["fsync .", f"fsync {name}", f"fsync {name}/packs", "fsync file", "link", f"fsync {name}/packs/ab"]
+    events.clear()
+    store.put("packs/ab/two", b"x")
+    assert events == ["fsync file", "link", f"fsync {name}/packs/ab"]
+    events.clear()
+    LocalStore(root).put("packs/ab/two", b"x")  # found there: its folders may be new and not yet durable
+    assert events == [f"fsync {name}", f"fsync {name}/packs", "fsync file", "link", f"fsync {name}/packs/ab"]
+
+
+def test_nothing_is_left_of_a_put_that_fails(store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.put("packs/one", b"x")
+    monkeypatch.setattr(os, "write", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
+    with pytest.raises(StoreError, match="packs/two: the disk is full"):
+        store.put("packs/two", b"y")
+    assert os.listdir(root / "packs") == ["one"]
+
+
+def test_short_writes_are_completed(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:1000]))
+    store.put("packs/one", bytes(range(250)) * 41)
+    assert store.get("packs/one") == bytes(range(250)) * 41
+
+
+def test_a_killed_put_leaves_nothing_visible(store: LocalStore, root: Path) -> None:
+    writer = (
+        "import itertools, sys; from pathlib import Path; from seedcorn.store.local import LocalStore\n"
+        "store = LocalStore(Path(sys.argv[1])); print('ready', flush=True)\n"
+        "for number in itertools.count(): store.put(f'packs/{number:08}', bytes([number % 256]) * 3_000_000)\n"
+    )
+    for _ in range(5):
+        for path in (root / "packs").glob("*"):
+            path.unlink()
+        with subprocess.Popen([sys.executable, "-c", writer, str(root)], stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            while not store.requests.list or not _keys(store, "packs/"):
+                pass
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        keys = _keys(store, "packs/")
+        assert keys
+        for number, key in enumerate(keys):
+            assert store.get(key) == bytes([number % 256]) * 3_000_000
+        store.put(f"packs/{len(keys):08}", b"the next run is not in the way of the leftover")
+
+
+def test_leftovers_are_ignored_and_can_be_removed(store: LocalStore, root: Path) -> None:
+    store.put("packs/ab/one", b"x")
+    old, young = root / "packs/ab/.put-1-0", root / "packs/.put-2-0"
+    for path, when in ((old, 1000), (young, 2000)):
+        path.write_bytes(b"half")
+        os.utime(path, (when, when))
+    assert _keys(store) == ["packs/ab/one"]
+    assert store.remove_leftovers(before_ns=1500 * 10**9) == 1
+    assert (old.exists(), young.exists()) == (False, True)
+    assert store.get("packs/ab/one") == b"x"
+
+
+def test_a_leftover_with_our_process_number_is_no_obstacle(store: LocalStore, root: Path) -> None:
+    (root / "packs").mkdir(parents=True)
+    for number in range(3):
+        (root / f"packs/.put-{os.getpid()}-{number}").write_bytes(b"half")
+    store.put("packs/one", b"x")
+    assert store.get("packs/one") == b"x"
+
+
+def test_processes_that_race_have_one_winner(root: Path) -> None:
+    racer = (
+        "import sys; from pathlib import Path; from seedcorn.store.local import LocalStore; from seedcorn.errors import ObjectExistsError\n"
+        "store, won = LocalStore(Path(sys.argv[1])), 0\nsys.stdin.readline()\n"
+        "for number in range(200):\n"
+        "    try: store.put(f'snapshots/{number}', sys.argv[2].encode()); won += 1\n"
+        "    except ObjectExistsError: pass\n"
+        "print(won)\n"
+    )
+    racers = [subprocess.Popen([sys.executable, "-c", racer, str(root), name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for name in "abc"]
+    for process in racers:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    wins = {name: int(process.communicate()[0]) for name, process in zip("abc", racers, strict=True)}
+    held = [LocalStore(root).get(f"snapshots/{number}").decode() for number in range(200)]
+    assert wins == {name: held.count(name) for name in "abc"}
+
+
+class TestSymbolicLinks:
+    @pytest.fixture
+    def outside(self, tmp_path: Path) -> Path:
+        outside = tmp_path / "outside"
+        outside.mkdir()
+        (outside / "secret").write_bytes(b"secret")
+        return outside
+
+    def test_a_linked_object_is_neither_read_nor_listed(self, store: LocalStore, root: Path, outside: Path) -> None:
+        store.put("packs/one", b"x")
+        (root / "packs/linked").symlink_to(outside / "secret")
+        assert _keys(store) == ["packs/one"]
+        for read in (store.get, store.head):
+            with pytest.raises(StoreError, match="symbolic link"):
+                read("packs/linked")
+
+    def test_a_linked_folder_is_neither_entered_nor_written_into(self, store: LocalStore, root: Path, outside: Path) -> None:
+        store.put("packs/one", b"x")
+        (root / "keys").symlink_to(outside)
+        assert _keys(store) == ["packs/one"]
+        for use in (lambda: store.get("keys/secret"), lambda: store.put("keys/new", b"x"), lambda: store.delete(["keys/secret"]), lambda: _keys(store, "keys/")):
+            with pytest.raises(StoreError):
+                use()
+        assert os.listdir(outside) == ["secret"]
+
+    def test_a_link_in_the_way_of_a_put_is_not_followed(self, store: LocalStore, root: Path, outside: Path) -> None:
+        store.put("packs/one", b"x")
+        (root / "packs/two").symlink_to(outside / "new")
+        with pytest.raises(StoreError):
+            store.put("packs/two", b"y")
+        assert os.listdir(outside) == ["secret"]
+
+    def test_the_root_itself_may_be_a_link(self, tmp_path: Path, outside: Path) -> None:
+        (tmp_path / "link").symlink_to(outside)
+        store = LocalStore(tmp_path / "link")
+        store.put("one", b"x")
+        assert (outside / "one").read_bytes() == b"x"
+
+
+def test_strangers_are_left_out_of_listings(store: LocalStore, root: Path) -> None:
+    store.put("packs/one", b"x")
+    (root / "lost+found").mkdir()
+    (root / "lost+found/file").touch()
+    (root / "README.txt").touch()
+    (root / "packs/.hidden").touch()
+    os.mkfifo(root / "packs/fifo")
+    (root / os.fsdecode(b"bad\xff")).touch()
+    assert _keys(store) == ["packs/one"]
+    with pytest.raises(StoreError):
+        store.get("packs/fifo")
+
+
+def test_a_listing_enters_only_the_folders_it_needs(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("aa", "bb", "cc"):
+        for number in range(3):
+            store.put(f"packs/{folder}/{number}", b"")
+    entered: list[str] = []
+    scandir = os.scandir
+
+    def watch(fd: int) -> object:
+        entered.append(Path(os.readlink(f"/proc/self/fd/{fd}")).name)
+        return scandir(fd)
+
+    monkeypatch.setattr(os, "scandir", watch)
+    assert [info.key for info in store.list("packs/", after="packs/bb/1")] == ["packs/bb/2", "packs/cc/0", "packs/cc/1", "packs/cc/2"]
+    assert entered == ["packs", "bb", "cc"]
+    entered.clear()
+    next(store.list("packs/"))
+    assert entered == ["packs", "aa"]
+
+
+def test_a_root_that_went_away_is_not_an_empty_store(store: LocalStore, root: Path) -> None:
+    assert _keys(store) == []
+    store.put("packs/one", b"x")
+    root.rename(root.with_name("elsewhere"))
+    with pytest.raises(StoreError, match="mounted"):
+        _keys(store)
+    with pytest.raises(StoreError, match="mounted"):
+        _keys(store, "packs/")
+
+
+def test_reading_makes_nothing(store: LocalStore, root: Path) -> None:
+    with pytest.raises(ObjectNotFoundError):
+        store.get("seedcorn.json")
+    store.delete(["packs/one"])
+    assert not root.exists()
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "words"),
+    [
+        (errno.EACCES, AccessDeniedError, "may not"),
+        (errno.EROFS, StoreError, "read-only"),
+        (errno.EDQUOT, StoreError, "quota"),
+        (errno.EIO, StoreError, "input/output"),
+        (errno.EMFILE, StoreError, "Too many open files"),
+    ],
+)
+def test_what_the_system_says_is_passed_on_in_clear_words(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[StoreError], words: str
+) -> None:
+    store.put("packs/one", b"x")
+
+    def refuse(*_: object, **__: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "open", refuse)
+    for use in (lambda: store.put("packs/two", b"x"), lambda: store.get("packs/one"), lambda: _keys(store)):
+        with pytest.raises(kind, match=words):
+            use()
+
+
+def test_a_file_system_without_hard_links_still_refuses_other_bytes(store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr(os, "link", refuse)
+    store.put("one", b"x")
+    store.put("one", b"x")
+    with pytest.raises(ObjectExistsError):
+        store.put("one", b"y")
+    assert os.listdir(root) == ["one"]
