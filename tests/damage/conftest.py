@@ -4,26 +4,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
 from seedcorn.events import SystemClock
 from seedcorn.ops import access
+from seedcorn.testing.damage import Pristine
 from seedcorn.testing.memory_store import MemoryStore
-from seedcorn.testing.repositories import SmallRepository, cheap_kdf, make_tree, read_tree
+from seedcorn.testing.repositories import PASSPHRASE, SmallRepository, cheap_kdf, make_tree, read_tree
 
 SECOND_PASSPHRASE = "another one"
-
-
-@dataclass(frozen=True)
-class Pristine:
-    """``trees``: for each snapshot, by its key, what is in it."""
-
-    repository: SmallRepository
-    store: MemoryStore
-    trees: dict[str, dict[bytes, bytes | None]]
 
 
 @pytest.fixture(scope="session")
@@ -42,4 +32,5 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pristine]:
         access.add_key(repository.owner(), SECOND_PASSPHRASE, "second", SystemClock(), kdf=cheap_kdf())
         browser = repository.browser()
         assert browser.problems == ()
-        yield Pristine(repository, store, {snapshot.key: read_tree(browser, snapshot.id.hex()) for snapshot in browser.snapshots})
+        trees = {snapshot.key: read_tree(browser, snapshot.id.hex()) for snapshot in browser.snapshots}
+        yield Pristine(repository, store, trees, (PASSPHRASE, SECOND_PASSPHRASE))

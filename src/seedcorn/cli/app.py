@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; its exit status. An interrupted one does not return."""
     from seedcorn.jobs.process import prepare_process
 
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     prepare_process()
     prepare_streams()
     signal.signal(signal.SIGINT, _interrupt)

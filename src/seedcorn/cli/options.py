@@ -29,15 +29,15 @@ Command = Callable[..., int]
 class CommonOptions:
     """What every command takes."""
 
-    repo: Annotated[str | None, typer.Option("-r", "--repo", metavar="PLACE", help="Directory, s3://bucket/prefix, gs://… or az://… [SEEDCORN_REPOSITORY]")] = None
+    repo: Annotated[str | None, typer.Option("-r", "--repo", metavar="PLACE", help="Directory, s3://…, gs://…, az://… [SEEDCORN_REPOSITORY]")] = None
     passphrase_file: Annotated[str | None, typer.Option("--passphrase-file", metavar="FILE", help="Read the passphrase from a file.")] = None
     passphrase_command: Annotated[str | None, typer.Option("--passphrase-command", metavar="COMMAND", help="Run this to get the passphrase.")] = None
     host_file: Annotated[str | None, typer.Option("--host-file", metavar="FILE", help="This machine's host file, if not at the usual place.")] = None
     connections: Annotated[int | None, typer.Option("--connections", metavar="N", help="Requests to the store at a time.")] = None
-    ca_certificate: Annotated[str | None, typer.Option("--ca-certificate", metavar="FILE", help="Trust this certificate (PEM) of the store, too.")] = None
+    ca_certificate: Annotated[str | None, typer.Option("--ca-certificate", metavar="FILE", help="Trust this certificate (PEM), too.")] = None
     json: Annotated[bool, typer.Option("--json", help="Print JSON lines.")] = False
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print errors only.")] = False
-    verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Say more.")] = 0
+    verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, show_default=False, help="Say more.")] = 0
 
     def over(self, before: CommonOptions) -> CommonOptions:
         """These, and where nothing was given, those of ``before``."""
@@ -56,13 +56,12 @@ def new_app(help_text: str | None = None, **settings: Any) -> typer.Typer:
         add_completion=False,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
-        no_args_is_help=bool(help_text),
         context_settings={"help_option_names": ["-h", "--help"]},
         **settings,
     )
 
 
-def add_command(app: typer.Typer, name: str | None = None, *, no_args_is_help: bool = False) -> Callable[[Command], Command]:
+def add_command(app: typer.Typer, name: str | None = None) -> Callable[[Command], Command]:
     """Make the decorated function a command of ``app``."""
 
     def add(function: Command) -> Command:
@@ -74,7 +73,7 @@ def add_command(app: typer.Typer, name: str | None = None, *, no_args_is_help: b
                 return function(invocation, **values)
 
         settings = {"help_option_names": ["-h", "--help"]}
-        app.command(name or function.__name__, help=function.__doc__, no_args_is_help=no_args_is_help, context_settings=settings)(_with_signature(run, own))
+        app.command(name or function.__name__, help=function.__doc__, context_settings=settings)(_with_signature(run, own))
         return function
 
     return add
@@ -98,8 +97,9 @@ def _common(context: typer.Context, values: dict[str, Any]) -> CommonOptions:
 def _with_signature(function: Callable[..., Any], own: list[inspect.Parameter]) -> Callable[..., Any]:
     """``function`` as Typer is to see it: its own parameters and the common ones."""
     hints = get_type_hints(CommonOptions, include_extras=True)
-    common = [inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]) for field in fields(CommonOptions)]
-    parameters = [_CONTEXT, *(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own), *common]
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    common = [inspect.Parameter(field.name, keyword, default=field.default, annotation=hints[field.name]) for field in fields(CommonOptions)]
+    parameters = [_CONTEXT, *(parameter.replace(kind=keyword) for parameter in own), *common]
     function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # PEP 362 allows it on any callable
     function.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return function

@@ -1,6 +1,7 @@
 """What is shown while an operation runs: a bar on a terminal, plain lines for who asked for them, JSON lines for programs, or nothing.
 
-Owns the monitors of the command line. Counting is on the hot path, so it only adds; a thread of its own looks at the sums now and then and shows them.
+Owns the monitors of the command line. Counting is on the hot path, so it only adds; a thread of its own looks at the sums now and then and shows
+them.
 """
 
 from __future__ import annotations

@@ -57,7 +57,11 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     lines = [[title.strip() for title in header], *rows]
     widths = [max(len(line[at]) for line in lines) for at in range(len(header))]
     right = [title.startswith(" ") for title in header]
-    return ["  ".join(cell.rjust(width) if is_right else cell.ljust(width) for cell, width, is_right in zip(line, widths, right, strict=True)).rstrip() for line in lines]
+    return ["  ".join(map(_cell, line, widths, right)).rstrip() for line in lines]
+
+
+def _cell(text: str, width: int, to_the_right: bool) -> str:
+    return text.rjust(width) if to_the_right else text.ljust(width)
 
 
 def statistics_block(statistics: Statistics, *, start_ns: int, end_ns: int, elapsed_seconds: float) -> list[str]:

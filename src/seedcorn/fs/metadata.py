@@ -13,7 +13,7 @@ import stat
 
 from seedcorn.format.tree import Extra, Kind, Node
 
-__all__ = ["ACCESS_ACL", "DEFAULT_ACL", "MetadataError", "XattrReader", "apply_metadata", "error_text", "node_from_stat", "proc_path"]
+__all__ = ["ACCESS_ACL", "DEFAULT_ACL", "MetadataError", "XattrReader", "Xattrs", "apply_metadata", "error_text", "node_from_stat", "proc_path"]
 
 Xattrs = tuple[tuple[bytes, bytes], ...]  # (name, value), sorted by name
 

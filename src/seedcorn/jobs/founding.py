@@ -14,10 +14,11 @@ from seedcorn.events import Clock
 from seedcorn.ids import RepositoryId
 from seedcorn.jobs.environment import Environment
 from seedcorn.jobs.host_files import save_host_file
-from seedcorn.jobs.private_files import reserve_private
+from seedcorn.jobs.private_files import reserve_private, write_reserved
 from seedcorn.ops import access
+from seedcorn.repo.repository import refuse_existing
 
-__all__ = ["FoundingOptions", "NewRepository", "found_repository"]
+__all__ = ["FoundingOptions", "NewRepository", "found_repository", "refuse_existing"]
 
 WORDS_A_LINE = 6
 
@@ -63,12 +64,9 @@ def found_repository(store: access.Store, passphrase: str, options: FoundingOpti
             os.close(words_file)
             options.recovery_file.unlink()
         raise
-    if words_file is not None:
-        with os.fdopen(words_file, "w") as file:
-            lines = (made.words[at : at + WORDS_A_LINE] for at in range(0, len(made.words), WORDS_A_LINE))
-            file.writelines(" ".join(line) + "\n" for line in lines)
-            file.flush()
-            os.fsync(file.fileno())
+    if words_file is not None and options.recovery_file:
+        lines = (made.words[at : at + WORDS_A_LINE] for at in range(0, len(made.words), WORDS_A_LINE))
+        write_reserved(words_file, options.recovery_file, "".join(" ".join(line) + "\n" for line in lines).encode())
     path = chosen or environment.host_file(None, made.repository)
     save_host_file(path, made.host_file)
     return NewRepository(made.repository, made.words, path)

@@ -5,13 +5,17 @@ docs/format.md, section "Host file".
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from seedcorn.errors import CredentialError, UsageError
-from seedcorn.jobs.private_files import create_private, read_private, replace_private
+from seedcorn.events import Clock
+from seedcorn.jobs.environment import Environment
+from seedcorn.jobs.private_files import create_private, read_private, replace_private, reserve_private, write_reserved
+from seedcorn.ops import access
 from seedcorn.ops.access import HostFile
 
-__all__ = ["install_host_file", "load_host_file", "save_host_file"]
+__all__ = ["enroll_to_file", "install_host_file", "load_host_file", "save_host_file"]
 
 
 def load_host_file(path: Path, place: str) -> HostFile:
@@ -39,12 +43,35 @@ def save_host_file(path: Path, host_file: HostFile) -> None:
     create_private(path, host_file.serialize())
 
 
-def install_host_file(source: Path, path: Path, host_file: HostFile) -> None:
-    """Put ``host_file``, which was read from ``source``, where ``backup`` looks for it.
+def enroll_to_file(owner: access.OwnerRepository, name: str, path: Path, clock: Clock) -> HostFile:
+    """Enrol a host and write its file, which must not exist: it is made before the enrolment, so that none is lost.
 
     Raises:
-        UsageError: this machine is enrolled as another host already.
+        UsageError: there is a file, or a host of that name.
     """
+    descriptor = reserve_private(path)
+    try:
+        host_file = access.add_host(owner, name, clock)
+    except BaseException:
+        os.close(descriptor)
+        path.unlink()
+        raise
+    write_reserved(descriptor, path, host_file.serialize())
+    return host_file
+
+
+def install_host_file(source: Path, environment: Environment, given: str | None) -> tuple[HostFile, Path]:
+    """Put the host file ``source`` where ``backup`` looks for it; the file and its new place. However it was brought here, the new one is private.
+
+    Raises:
+        CredentialError: it is none.
+        UsageError: it can not be read, or this machine is enrolled as another host already.
+    """
+    try:
+        host_file = HostFile.parse(source.read_bytes(), source=str(source))
+    except OSError as error:
+        raise UsageError(f"{source} can not be read: {error.strerror}") from error
+    path = environment.host_file(given, host_file.key.repository)
     try:
         installed = HostFile.parse(read_private(path), source=str(path))
     except FileNotFoundError:
@@ -52,3 +79,4 @@ def install_host_file(source: Path, path: Path, host_file: HostFile) -> None:
     if installed and installed.key.host != host_file.key.host:
         raise UsageError(f"this machine is enrolled as {installed.name} already ({path}): move that file away if {source} is to take its place")
     replace_private(path, host_file.serialize())
+    return host_file, path

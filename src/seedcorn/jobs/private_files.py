@@ -11,7 +11,7 @@ from pathlib import Path
 
 from seedcorn.errors import CredentialError, SeedcornError, UsageError
 
-__all__ = ["create_private", "is_private", "read_private", "replace_private", "reserve_private"]
+__all__ = ["create_private", "is_private", "read_private", "replace_private", "reserve_private", "write_reserved"]
 
 SIZE_LIMIT_BYTES = 1 << 20
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO must not make us wait
@@ -65,7 +65,7 @@ def reserve_private(path: Path) -> int:
 
 def create_private(path: Path, data: bytes) -> None:
     """Write a file of mode 0600 that must not exist yet. Raises as ``reserve_private`` does."""
-    _write(reserve_private(path), path, data)
+    write_reserved(reserve_private(path), path, data)
 
 
 def replace_private(path: Path, data: bytes) -> None:
@@ -85,7 +85,12 @@ def replace_private(path: Path, data: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _write(descriptor: int, path: Path, data: bytes) -> None:
+def write_reserved(descriptor: int, path: Path, data: bytes) -> None:
+    """Write what a reserved file was reserved for, durably, and close it.
+
+    Raises:
+        SeedcornError: it can not be written.
+    """
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)

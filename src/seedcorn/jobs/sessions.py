@@ -12,18 +12,19 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypedDict, Unpack
+from typing import Literal, Self, TypedDict, Unpack
 
 from seedcorn.errors import UsageError
 from seedcorn.events import Clock, Monitor, SystemClock, VoidMonitor
+from seedcorn.fs.selection import read_exclude_file
 from seedcorn.ops import access
 from seedcorn.ops.backup import BackupOptions, BackupResult, backup, backup_stream
 from seedcorn.ops.browse import Browser, Entry, Snapshot, SnapshotFilter, open_browser, split_reference
-from seedcorn.ops.restore import RestoreOptions, RestoreResult, restore
+from seedcorn.ops.restore import Overwrite, RestoreOptions, RestoreResult, restore
 from seedcorn.repo.packer import PackerOptions
 from seedcorn.repo.writer import ReadInto, WriterOptions
 
-__all__ = ["BackupArguments", "HostSession", "OwnerSession", "RestoreArguments"]
+__all__ = ["BackupArguments", "HostSession", "OwnerSession", "RestoreArguments", "snapshot_filter"]
 
 LEVELS = range(1, 20)  # of zstd, without those that need much memory to read
 _WORKERS_LIMIT = 8
@@ -35,6 +36,7 @@ class BackupArguments(TypedDict, total=False):
     host_name: str  # what snapshots call this machine; usually as the owner enrolled it
     tags: Sequence[str]
     excludes: Sequence[str]  # patterns, later ones overrule earlier ones
+    exclude_files: Sequence[str]  # files of patterns, read before ``excludes``
     exclude_caches: bool
     one_file_system: bool
     force: bool  # read every file
@@ -52,6 +54,8 @@ class RestoreArguments(TypedDict, total=False):
     excludes: Sequence[str]
     dry_run: bool
     existing: bool  # the target need not be empty
+    overwrite: Literal["always", "never"]  # what becomes of files that are there
+    workers: int
     monitor: Monitor
 
 
@@ -105,6 +109,7 @@ class HostSession(_Session):
         if level not in LEVELS:
             raise UsageError(f"compression level {level}: give one from {LEVELS[0]} to {LEVELS[-1]}")
         dry_run = arguments.get("dry_run", False)
+        from_files = [pattern for path in arguments.get("exclude_files", ()) for pattern in read_exclude_file(path)]
         packer = PackerOptions(
             workers=min(max(2, len(os.sched_getaffinity(0))), _WORKERS_LIMIT),
             connections=self._connections or usual.connections,
@@ -113,7 +118,7 @@ class HostSession(_Session):
         )
         options = BackupOptions(
             host_name=arguments.get("host_name") or self.repository.host_name,
-            excludes=tuple(arguments.get("excludes", ())),
+            excludes=tuple(from_files) + tuple(arguments.get("excludes", ())),
             exclude_caches=arguments.get("exclude_caches", False),
             one_file_system=arguments.get("one_file_system", False),
             force=arguments.get("force", False),
@@ -165,14 +170,22 @@ class OwnerSession(_Session):
         path = os.fsencode(arguments.get("path", b"/"))
         if isinstance(reference, str) and ":" in reference:
             reference, path = split_reference(reference)
-        options = RestoreOptions(
-            Path(target),
+        usual = RestoreOptions(Path(target))
+        options = replace(
+            usual,
             includes=tuple(arguments.get("includes", ())),
             excludes=tuple(arguments.get("excludes", ())),
             dry_run=arguments.get("dry_run", False),
             existing=arguments.get("existing", False),
+            overwrite=Overwrite(arguments.get("overwrite", usual.overwrite)),
+            workers=arguments.get("workers", usual.workers),
         )
         return restore(self.browser, self._snapshot(reference), path, options, arguments.get("monitor") or VoidMonitor())
 
     def _snapshot(self, reference: str | Snapshot) -> Snapshot:
         return self.browser.find(reference) if isinstance(reference, str) else reference
+
+
+def snapshot_filter(host: str | None = None, tags: Sequence[str] | None = None, paths: Sequence[str | bytes] | None = None) -> SnapshotFilter:
+    """The filter that asks for what is given; relative paths are taken from the current directory, as they were when they were backed up."""
+    return SnapshotFilter(host or "", tuple(tags or ()), tuple(os.fsencode(os.path.abspath(path)) for path in paths or ()))

@@ -24,7 +24,8 @@ from seedcorn.fs.metadata import node_from_stat
 from seedcorn.fs.owners import group_names, user_names
 from seedcorn.fs.selection import Selection
 from seedcorn.ids import SessionId, SnapshotId
-from seedcorn.ops.scan import ScanOptions, Tally, TreeScanner
+from seedcorn.ops.entries import Tally
+from seedcorn.ops.scan import ScanOptions, TreeScanner
 from seedcorn.repo.history import (
     build_snapshot,
     check_rollback,
@@ -89,7 +90,7 @@ def backup(repository: HostRepository, state: State, paths: Sequence[bytes], opt
         UsageError: no path, or a malformed pattern.
         SeedcornError: none of the paths can be read, the store fails, or this host has been revoked.
     """
-    wanted = _without_nested([os.path.abspath(path) for path in paths])
+    wanted = _without_nested([b"/" + os.path.abspath(path).lstrip(b"/") for path in paths])  # POSIX lets abspath keep two leading slashes
     if not wanted:
         raise UsageError("nothing to back up: give at least one path")
     excluded = Selection(options.excludes).excluded if options.excludes else None
@@ -135,6 +136,7 @@ class _Run:
         self._monitor = monitor
         state.discard_writes = options.dry_run
         self._begun_ns = clock.elapsed_ns()
+        self._requests_before = dataclasses.replace(repository.store.requests)
         self.start_ns = clock.now_ns()
         self._registry = _check_enrolled(repository, state)
         only = None if repository.header.trust_hosts else repository.host
@@ -161,8 +163,7 @@ class _Run:
     def commit(self, root: Node, paths: Sequence[bytes], frames: FrameSet, tally: Tally, *, source: str) -> BackupResult:
         """Finish the writer and put the snapshot."""
         self.writer.finish()
-        put_before = self._repository.store.requests.put_bytes
-        statistics = _statistics(tally, self.writer, put_before)
+        statistics = _statistics(tally, self.writer, self._requests().put_bytes)
         end_ns = self._clock.now_ns()
         users, groups = self._owner_names(tally)
         owner = SnapshotOwner(
@@ -182,15 +183,15 @@ class _Run:
             source=source,
         )
         snapshot, seq = self._put_snapshot(owner, frames)
-        size = self._repository.store.requests.put_bytes - put_before
+        requests = self._requests()
         return BackupResult(
             snapshot=None if self._options.dry_run else snapshot,
             seq=seq,
-            statistics=msgspec.structs.replace(statistics, total_destination_size_change=statistics.total_destination_size_change + size),
+            statistics=msgspec.structs.replace(statistics, total_destination_size_change=requests.put_bytes),
             start_ns=self.start_ns,
             end_ns=self._clock.now_ns(),
             elapsed_ns=self._clock.elapsed_ns() - self._begun_ns,
-            requests=self._repository.store.requests,
+            requests=requests,
             errors=tuple(tally.errors),
             problems=tuple(self.problems),
         )
@@ -218,6 +219,10 @@ class _Run:
             state.complete_session(self.writer.session_number)
             remember_heads(state, self._heads | {repository.host: Head(repository.host, seq, snapshot)})
         return snapshot, seq
+
+    def _requests(self) -> Requests:
+        """The requests of this run so far."""
+        return self._repository.store.requests.since(self._requests_before)
 
     def _session_of(self, number: int) -> SessionId:
         return self.writer.session if number == self.writer.session_number else self._state.session(number).session

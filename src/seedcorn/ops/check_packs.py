@@ -13,7 +13,7 @@ from seedcorn.events import Counter, Monitor
 from seedcorn.format.codec import Magic
 from seedcorn.format.header import pack_key
 from seedcorn.format.pack import FrameEntry
-from seedcorn.ids import SessionId
+from seedcorn.ids import HostId, SessionId
 from seedcorn.ops.browse import Browser
 from seedcorn.ops.check_findings import Findings
 from seedcorn.ops.check_objects import IndexedPack
@@ -36,7 +36,7 @@ class PackCheck:
         self._findings = findings
         self._packs = packs
         self._frames = _frames_by_pack(browser.state)
-        self._numbers = {record.session: number for number, record in browser.state.sessions().items()}
+        self._numbers = {(record.host, record.session): number for number, record in browser.state.sessions().items()}
         self.sizes: dict[str, int] = {}
         self.lost = FrameSet()
 
@@ -95,11 +95,11 @@ class PackCheck:
                 opened.open_frame(entry)
             except IntegrityError as error:
                 first = first or error
-                lost.update(self._ordinal(entry))
+                lost.update(self._ordinal(opened, entry))
         return lost, first
 
-    def _ordinal(self, entry: FrameEntry) -> list[int]:
-        number = self._numbers.get(SessionId(entry.session))
+    def _ordinal(self, opened: OpenedPack, entry: FrameEntry) -> list[int]:
+        number = self._numbers.get((HostId(opened.head.host), SessionId(entry.session)))
         return [] if number is None else [frame_ordinal(number, entry.seq)]
 
     def _salvage(self, indexed: IndexedPack, data: bytes) -> FrameSet:

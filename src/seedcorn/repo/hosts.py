@@ -154,12 +154,12 @@ def load_registry(
             if info.size_bytes > Magic.HOST.limit_bytes:
                 raise IntegrityError("is far too long for a host record", object_name=info.key)
             data = store.get(info.key)
-            if state:
-                state.cache_object(info.key, data)
         try:
             enrolled = _open_record(data, info.key, repository, owner_sign, reader)
         except IntegrityError as error:
             raise error.named(info.key) from error
+        if state:
+            state.cache_object(info.key, data)
         newest[enrolled.host] = enrolled  # keys come in order of their number
     return HostRegistry(newest)
 

@@ -49,7 +49,7 @@ def open_bitmap(needed: NeededFrames) -> BitMap:
     """
     try:
         return BitMap.deserialize(needed.bitmap)
-    except ValueError as error:
+    except (ValueError, IndexError) as error:  # the latter for no bytes at all
         raise IntegrityError(f"its set of frames is malformed: {error}") from error
 
 
@@ -57,7 +57,9 @@ class IndexedFrames:
     """The frames of a state as they were when this was made, by session."""
 
     def __init__(self, state: State) -> None:
-        self._numbers = {record.session: number for number, record in state.sessions().items()}
+        self._numbers: dict[SessionId, list[int]] = defaultdict(list)
+        for number, record in state.sessions().items():
+            self._numbers[record.session].append(number)
         seqs: dict[int, list[int]] = defaultdict(list)
         for ordinal, _, _, _ in state.frames():
             seqs[ordinal >> 32].append(ordinal & 0xFFFFFFFF)
@@ -79,10 +81,11 @@ class IndexedFrames:
                 wanted = open_bitmap(needed)
             except IntegrityError as error:
                 raise error.named(snapshot.key) from error
-            number = self._numbers.get(SessionId(needed.session), -1)
-            found = wanted & self._by_number.get(number, BitMap())
-            frames.update([frame_ordinal(number, seq) for seq in found])
-            if len(found) < len(wanted):
-                absent = wanted - found
-                missing.append(Missing(SessionId(needed.session), len(absent), absent.min()))
+            session = SessionId(needed.session)
+            for number in self._numbers.get(session, ()):  # more than one only if a host claims another one's session
+                found = wanted & self._by_number.get(number, BitMap())
+                frames.update([frame_ordinal(number, seq) for seq in found])
+                wanted -= found
+            if wanted:
+                missing.append(Missing(session, len(wanted), wanted.min()))
         return Needed(frames, tuple(missing))

@@ -135,7 +135,8 @@ class Packer:
     def take_finished(self) -> list[PackEntry]:
         """The packs that have reached the store since the last call."""
         self._raise_failure()
-        taken, self._finished = self._finished, []
+        with self._puts_lock:
+            taken, self._finished = self._finished, []
         return taken
 
     def put(self, key: str, data: bytes) -> None:
@@ -273,7 +274,9 @@ class Packer:
         data = pack.view[:end]
         pack_id = PackId(primitives.object_hash(data))
         self._put(pack_key(self._repository.host, pack_id), data)
-        self._finished.append(PackEntry(pack_id, pack.head.kind, frames))
+        entry = PackEntry(pack_id, pack.head.kind, frames)
+        with self._puts_lock:
+            self._finished.append(entry)
         self._pack_buffers.put(pack.view)
 
     def _put(self, key: str, data: bytes | memoryview) -> None:

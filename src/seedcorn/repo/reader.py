@@ -17,7 +17,7 @@ from seedcorn import compression
 from seedcorn.crypto import primitives
 from seedcorn.crypto.frames import SEAL_OVERHEAD, Sealer
 from seedcorn.crypto.keys import DomainSecrets
-from seedcorn.errors import IntegrityError, ObjectNotFoundError
+from seedcorn.errors import AccessDeniedError, IntegrityError, ObjectNotFoundError, StoreError, StoreUnavailableError
 from seedcorn.format.header import pack_key
 from seedcorn.format.pack import PackKind
 from seedcorn.format.tree import CONTENT_RECORD_BYTES, Node, content_records, decode_nodes
@@ -82,6 +82,13 @@ class Reader:
             data = memoryview(self._repository.store.get_range(wanted.key, wanted.start, wanted.length))
         except ObjectNotFoundError as error:
             raise IntegrityError("is missing from the store", object_name=wanted.key) from error
+        except StoreError as error:
+            if (
+                isinstance(error, AccessDeniedError | StoreUnavailableError)
+                or self._repository.store.head(wanted.key).size_bytes >= wanted.start + wanted.length
+            ):
+                raise
+            raise IntegrityError("is shorter than the index says", object_name=wanted.key) from error
         for ordinal, place in wanted.frames:
             at = place.offset - wanted.start
             yield ordinal, place, data[at : at + place.sealed_bytes]  # type: ignore[misc]  # a view of bytes serves as bytes

@@ -75,6 +75,7 @@ class CachedListing(msgspec.Struct, array_like=True, frozen=True):
     depth: int
     frames: bytes  # FrameSet of the ordinals of the frames that hold the files' chunks and this listing's
     runs: tuple[bytes, ...]  # the listing chunks
+    long_contents: dict[bytes, bytes] = {}  # name -> frames of each file whose content is indirect, a subset of ``frames``
 
 
 class _PackRecord(msgspec.Struct, array_like=True, frozen=True):
@@ -116,21 +117,21 @@ class State:
             self._epoch = int(txn.get(b"epoch", b"0", db=self._meta))
         self.discard_writes = False  # for a dry run: nothing that is learned is kept
         self._untrusted: frozenset[int] = frozenset()
-        self._incomplete = {number for number, record in self.sessions().items() if not record.complete}
+        self._complete = {number for number, record in self.sessions().items() if record.complete}
         self._renew()
 
     def _open(self, folder: Path) -> None:
+        (folder / "index").mkdir(mode=0o700, exist_ok=True)  # lmdb would make it with the mode of its files
         self._env = lmdb.open(str(folder / "index"), map_size=_MAP_BYTES, max_dbs=10, mode=0o600, readahead=False, max_readers=1024)
         self._meta = self._env.open_db(b"meta")
         self._sessions = self._env.open_db(b"sessions")  # session number -> SessionRecord
-        self._session_numbers = self._env.open_db(b"session-numbers")  # session id -> session number
+        self._session_numbers = self._env.open_db(b"session-numbers")  # host id, session id -> session number
         self._segments = self._env.open_db(b"segments")  # store key -> nothing
         self._packs = self._env.open_db(b"packs")  # pack number -> _PackRecord
         self._frames = self._env.open_db(b"frames")  # session number, seq -> place
         self._chunks = self._env.open_db(b"chunks", dupsort=True, dupfixed=True)  # chunk id -> copies
         self._listings = self._env.open_db(b"listings")  # directory key -> CachedListing
         self._objects = self._env.open_db(b"objects")  # store key -> host records and snapshots, as stored
-        self._contents = self._env.open_db(b"contents")  # hash of indirect content -> frames
 
     def close(self) -> None:
         self._env.close()
@@ -148,11 +149,13 @@ class State:
             return self._session_number(txn, record)
 
     def _session_number(self, txn: Any, record: SessionRecord) -> int:
-        packed = txn.get(record.session, db=self._session_numbers)
+        # Session ids are public: only together with the host that signed for it does one name a session.
+        name = record.host + record.session
+        packed = txn.get(name, db=self._session_numbers)
         if packed is not None:
             return int(_NUMBER.unpack(packed)[0])
         number: int = txn.stat(self._sessions)["entries"]
-        txn.put(record.session, _NUMBER.pack(number), db=self._session_numbers)
+        txn.put(name, _NUMBER.pack(number), db=self._session_numbers)
         txn.put(_NUMBER.pack(number), msgspec.msgpack.encode(record), db=self._sessions)
         return number
 
@@ -173,6 +176,7 @@ class State:
         record = msgspec.structs.replace(self.session(number), complete=True)
         with self._writing() as txn:
             txn.put(_NUMBER.pack(number), msgspec.msgpack.encode(record), db=self._sessions)
+        self._complete.add(number)
 
     def add_segment(self, key: str, host: HostId, domain: int, rows: Iterable[KeyRow], packs: Iterable[PackEntry]) -> None:
         """Take in a segment that is in the store: its sessions, packs, frames and chunks, in one transaction."""
@@ -194,7 +198,7 @@ class State:
 
     def _add_frame(self, txn: Any, number: int, pack_number: int, kind: int, frame: FrameEntry, copies: list[tuple[bytes, bytes]]) -> None:
         place = _FRAME.pack(pack_number, frame.offset, frame.sealed_bytes, frame.raw_bytes, kind)
-        txn.put(_FRAME_KEY.pack(number, frame.seq), place, db=self._frames)
+        txn.put(_FRAME_KEY.pack(number, frame.seq), place, db=self._frames, overwrite=False)
         offset = 0
         for chunk_id, length in content_records(frame.records):
             copies.append((chunk_id, _CHUNK.pack(number, frame.seq, offset, length)))
@@ -288,7 +292,7 @@ class State:
         if value is None:
             return None
         cached = msgspec.msgpack.decode(value, type=CachedListing)
-        to_be_checked = cached.epoch != self._epoch or cached.session_number in self._incomplete
+        to_be_checked = cached.epoch != self._epoch or cached.session_number not in self._complete
         return None if to_be_checked and not self.all_indexed(cached.frames) else cached
 
     def all_indexed(self, frames: bytes) -> bool:
@@ -296,24 +300,14 @@ class State:
         with self._env.begin(db=self._frames) as txn:
             return all(txn.get(_FRAME_KEY.pack(ordinal >> 32, ordinal & 0xFFFFFFFF)) is not None for ordinal in FrameSet.deserialize(frames))
 
-    def put_listings(self, listings: Iterable[tuple[bytes, CachedListing | None]], contents: Iterable[tuple[bytes, bytes | None]]) -> None:
-        """Store cached listings by directory key, and the frames of indirect contents; None removes."""
+    def put_listings(self, listings: Iterable[tuple[bytes, CachedListing | None]]) -> None:
+        """Store cached listings by directory key; None removes."""
         with self._writing() as txn:
             for key, listing in listings:
                 if listing is None:
                     txn.delete(key, db=self._listings)
                 else:
                     txn.put(key, msgspec.msgpack.encode(listing), db=self._listings)
-            for key, frames in contents:
-                if frames is None:
-                    txn.delete(key, db=self._contents)
-                else:
-                    txn.put(key, frames, db=self._contents)
-
-    def content_frames(self, key: bytes) -> bytes | None:
-        """The frames (FrameSet) behind an indirect content."""
-        with self._env.begin(db=self._contents) as txn:
-            return txn.get(key)
 
     # -- small facts -------------------------------------------------------------------------------------------------------------------------
 
@@ -352,8 +346,8 @@ class State:
                 yield txn
                 if self.discard_writes:
                     txn.abort()
-        except (lmdb.MapFullError, lmdb.DiskError) as error:
-            raise SeedcornError(f"the state directory {self.folder} is full: {error}") from error
+        except lmdb.Error as error:
+            raise SeedcornError(f"the state directory {self.folder} can not be written: {error}; is its disk full?") from error
 
 
 def _decode_pack(value: bytes | None) -> _PackRecord:

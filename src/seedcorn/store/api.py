@@ -46,6 +46,10 @@ class Requests:
     def total(self) -> int:
         return self.put + self.get + self.head + self.list + self.delete
 
+    def since(self, before: Requests) -> Requests:
+        """The requests that were made after ``before`` was copied from this."""
+        return Requests(*(getattr(self, name) - getattr(before, name) for name in self.__slots__))
+
 
 class Store(Protocol):
     """One prefix in an object store. All methods may be called from several threads at once.

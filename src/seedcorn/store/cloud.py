@@ -51,7 +51,9 @@ _LIBRARY_ERRORS = (BaseError, OSError, ValueError)  # FileNotFoundError for 404;
 class _Patience(Enum):
     """How long a request may take, and how often it is tried again."""
 
-    FIRST = "first"  # the store has not answered yet: it may be misspelt
+    FIRST = (
+        "first"  # the store has not answered yet, so it may be misspelt; or not this kind of request, and the library would repeat a 501 for minutes
+    )
     SMALL = "small"
     LARGE = "large"
 
@@ -70,6 +72,8 @@ class CloudStore:
         self._process = os.getpid()
         # What the store turned out to be; each changes once at most.
         self._has_answered = False
+        self._conditions_tried = False
+        self._bulk_delete_tried = False
         self._knows_conditions = True
         self._knows_ranges = True
         self._knows_bulk_delete = True
@@ -134,9 +138,7 @@ class CloudStore:
             if info.key <= after:  # asked for from a little before; and some (Azurite) take the start as a hint only
                 continue
             if info.key <= last:
-                raise StoreError(
-                    f"{self._place} does not list keys in the order of their bytes (directory buckets do not): use another", key=info.key
-                )
+                raise StoreError(f"{self._place} lists keys out of order, as a directory bucket does: use an ordinary bucket", key=info.key)
             last = info.key
             yield info
 
@@ -152,27 +154,35 @@ class CloudStore:
 
     def _create(self, key: str, data: Buffer) -> bool:
         """One create-only put; False if the store says that the key is taken."""
-        size_bytes = memoryview(data).nbytes
+        if not self._knows_conditions:
+            return self._create_after_looking(key, data)
+        size_bytes, probing = memoryview(data).nbytes, not self._conditions_tried
         try:
-            if self._knows_conditions:
-                self._meter.put(size_bytes)
-                obstore.put(self._handle(size_bytes), key, data, mode="create", use_multipart=False)
-            elif self._exists(key):
-                return False
-            else:
-                self._meter.put(size_bytes)
-                obstore.put(self._handle(size_bytes), key, data, mode="overwrite", use_multipart=False)
+            self._meter.put(size_bytes)
+            obstore.put(self._handle(size_bytes, probing=probing), key, data, mode="create", use_multipart=False)
         except AlreadyExistsError:
             return False
         except _LIBRARY_ERRORS as error:
             answer = Answer.of(error)
-            if not (self._knows_conditions and answer.is_not_supported):
+            self._knows_conditions = not answer.is_not_supported
+            if self._knows_conditions and not (probing and self._has_answered and answer.may_pass):
                 raise self._put_error(answer, key) from error
         else:
-            self._has_answered = True
+            self._has_answered = self._conditions_tried = True
             return True
-        self._knows_conditions = False  # the next best: look first, which leaves a gap between looking and writing
+        self._conditions_tried = True
         return self._create(key, data)
+
+    def _create_after_looking(self, key: str, data: Buffer) -> bool:
+        """The next best on a store that knows no conditions. Leaves a gap between looking and writing."""
+        if self._exists(key):
+            return False
+        try:
+            self._meter.put(memoryview(data).nbytes)
+            obstore.put(self._handle(memoryview(data).nbytes), key, data, mode="overwrite", use_multipart=False)
+        except _LIBRARY_ERRORS as error:
+            raise self._put_error(Answer.of(error), key) from error
+        return True
 
     def _put_error(self, answer: Answer, key: str) -> StoreError:
         error = answer.as_store_error(self._place, key)
@@ -238,15 +248,17 @@ class CloudStore:
 
     def _delete_some(self, keys: Sequence[str]) -> None:
         if self._knows_bulk_delete and len(keys) > 1:
+            probing = not self._bulk_delete_tried
+            self._bulk_delete_tried = True
             try:
                 self._meter.delete()
-                obstore.delete(self._handle(), list(keys))
+                obstore.delete(self._handle(probing=probing), list(keys))
                 return
             except _LIBRARY_ERRORS as error:
                 answer = Answer.of(error)
-                if answer.is_not_supported:
-                    self._knows_bulk_delete = False
-                elif not isinstance(error, FileNotFoundError):  # Azure and Google call a missing object a failure of the whole request
+                self._knows_bulk_delete = not answer.is_not_supported
+                # Azure and Google call a missing object a failure of the whole request.
+                if self._knows_bulk_delete and not (isinstance(error, FileNotFoundError) or (probing and answer.may_pass)):
                     raise answer.as_store_error(self._place, keys[0]) from error
         for key in keys:
             self._delete_one(key)
@@ -256,12 +268,12 @@ class CloudStore:
         with suppress(ObjectNotFoundError), self._clear_errors(key):
             obstore.delete(self._handle(bulk_delete=False), key)
 
-    def _handle(self, carried_bytes: int = 0, *, bulk_delete: bool = True) -> Handle:
+    def _handle(self, carried_bytes: int = 0, *, probing: bool = False, bulk_delete: bool = True) -> Handle:
         """The library's store for a request of this size. Its settings belong to the store, not to the request, hence several."""
         if os.getpid() != self._process:
             raise StoreError("a cloud store can not be used after a fork: open it in the process that uses it")
         patience = _Patience.LARGE if carried_bytes > _SMALL_BYTES else _Patience.SMALL
-        if not self._has_answered:
+        if probing or not self._has_answered:
             patience = _Patience.FIRST
         with self._handles_lock:
             handle = self._handles.get((patience, bulk_delete))

@@ -15,7 +15,8 @@ __all__ = ["Answer", "Place"]
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>([A-Za-z0-9]+)</Code>")
 _MESSAGE = re.compile(r"<Message>([^<]{1,200})", re.DOTALL)
-_NO_CONDITION_CODES = frozenset({"NotImplemented", "UnsupportedHeader", "UnsupportedOperation"})
+_METADATA_SERVICE = "169.254.169.254"  # of a cloud machine, in every cloud
+_NOT_SUPPORTED_CODES = frozenset({"NotImplemented", "UnsupportedHeader", "UnsupportedOperation"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +60,17 @@ class Answer:
     @property
     def is_not_supported(self) -> bool:
         """The store does not know this kind of request (or a condition on it)."""
-        return self.status == 501 or self.code in _NO_CONDITION_CODES
+        return self.status == 501 or self.code in _NOT_SUPPORTED_CODES
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether the same request may succeed later."""
+        return self.status in (0, 408, 429) or self.status >= 500
 
     def as_store_error(self, place: Place, key: str) -> StoreError:
         """The error to raise for a request about ``key`` (or a prefix)."""
+        if _METADATA_SERVICE in self.text:  # asked for a role's credentials because none were given; what it answered is of no interest
+            return AccessDeniedError(f"no credentials for {place}: set {place.key_name} and {place.secret_name}", key=key)
         if self.code in _BY_CODE:
             kind, words = _BY_CODE[self.code]
             return kind(words.format(place=place), key=key)
@@ -70,12 +78,15 @@ class Answer:
             return ObjectNotFoundError(f"there is no such object in {place}", key=key)
         if self.status == 0:
             return self._without_answer(place, key)
+        return self._by_status(place, key)
+
+    def _by_status(self, place: Place, key: str) -> StoreError:
         detail = self.code or "no further word"
         if (message := _MESSAGE.search(self.text)) is not None:
             detail += f": {message[1].split(chr(10))[0].strip()}"
         if self.status in (401, 403):
             return AccessDeniedError(f"{place} refuses this ({detail}): check what {place.key_name} may do there", key=key)
-        if self.status in (408, 429) or self.status >= 500:
+        if self.may_pass:
             return StoreUnavailableError(f"{place} answered {self.status} ({detail}) until the retries were used up: try again later", key=key)
         if self.status in (301, 307, 308):
             return StoreError(f"{place} is in another region than {place.region!r}: set AWS_REGION to the region of the bucket", key=key)
@@ -106,10 +117,9 @@ _BY_CODE: dict[str, tuple[type[StoreError], str]] = {
 
 # Without an HTTP answer the cause stands somewhere in the library's chain of sources; the first line that fits wins.
 _BY_TEXT: tuple[tuple[str, type[StoreError], str], ...] = (
-    ("invalid peer certificate", StoreError, "the TLS certificate of {place} is not trusted: give its CA certificate"),
+    ("InvalidCertificate", StoreError, "the TLS certificate of {place} is not trusted: give its CA certificate"),
     ("InvalidContentType", StoreError, "{place} does not speak TLS on this port: is it an http:// endpoint?"),
     ("dns error", StoreUnavailableError, "no address is known for {place}: check the endpoint and the network"),
-    ("169.254.169.254", AccessDeniedError, "no credentials for {place}: set {place.key_name} and {place.secret_name}"),
     ("ConnectionRefused", StoreUnavailableError, "{place} refuses connections: check the endpoint, and that the server is running"),
     ("Connection refused", StoreUnavailableError, "{place} refuses connections: check the endpoint, and that the server is running"),
     ("TimedOut", StoreUnavailableError, "{place} did not answer in time: check the network, or raise the timeout"),

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from seedcorn.format.pack import PackKind, parse_pack_head
 from seedcorn.testing.memory_store import MemoryStore
+from seedcorn.testing.repositories import SmallRepository
 
-__all__ = ["DAMAGES", "OBJECT_KINDS", "Damage", "apply_damage", "copy_store", "flip_byte", "keys_by_kind"]
+__all__ = ["DAMAGES", "OBJECT_KINDS", "Damage", "Pristine", "apply_damage", "copy_store", "flip_byte", "keys_by_kind"]
 
 OBJECT_KINDS = ("header", "slot", "host record", "data pack", "listing pack", "segment", "snapshot")
 
@@ -31,6 +32,16 @@ class Damage:
 
     def __str__(self) -> str:
         return self.name
+
+
+@dataclass(frozen=True)
+class Pristine:
+    """A repository before any damage. ``trees``: for each snapshot, by its key, every path in it and the content of files."""
+
+    repository: SmallRepository
+    store: MemoryStore
+    trees: dict[str, dict[bytes, bytes | None]]
+    passphrases: tuple[str, ...]
 
 
 def copy_store(store: MemoryStore) -> MemoryStore:
@@ -55,10 +66,10 @@ def keys_by_kind(store: MemoryStore) -> dict[str, list[str]]:
     return found
 
 
-def apply_damage(damage: Damage, store: MemoryStore, kind: str, *, which: int = 0) -> str:
-    """Harm the object number ``which`` of a kind; returns its key."""
+def apply_damage(damage: Damage, store: MemoryStore, kind: str, *, which: int = 0, of: str = "") -> str:
+    """Harm the object number ``which`` among those of a kind whose keys contain ``of`` (a host); returns its key."""
     keys = keys_by_kind(store)
-    key = keys[kind][which]
+    key = [key for key in keys[kind] if of in key][which]
     same = next((other for other in keys[kind] if other != key), None)
     other_kind = OBJECT_KINDS[(OBJECT_KINDS.index(kind) + 1) % len(OBJECT_KINDS)]
     damage.apply(store.objects, key, same, keys[other_kind][0])

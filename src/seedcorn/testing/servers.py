@@ -217,8 +217,8 @@ class RcloneServe(S3Server):
         data.mkdir(exist_ok=True)
         config = self.directory / "rclone.conf"
         config.touch()
-        options = ["--config", config, "--addr", f"127.0.0.1:{self.port}", "--auth-key", f"{self.access_key},{self.secret_key}"]
-        self.run("rclone", [program("rclone"), "serve", "s3", *options, data])
+        options = ["--addr", f"127.0.0.1:{self.port}", "--auth-key", f"{self.access_key},{self.secret_key}"]
+        self.run("rclone", [program("rclone"), "serve", "s3", "--config", config, *options, data])
 
 
 class Azurite(Server):

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from seedcorn.store.address import open_store
 from seedcorn.store.api import Store
@@ -48,11 +57,11 @@ Rule = Callable[[Asked], Reply | None]
 class ScriptedS3:
     """``rules`` are asked first, in order; where none has a reply, the request is done properly."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.objects: dict[str, bytes] = {}
         self.rules: list[Rule] = []
         self.asked: list[Asked] = []
-        self.credentials: dict[str, str] = {}
+        self.scheme = "https" if tls else "http"
         scripted = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -76,19 +85,21 @@ class ScriptedS3:
                 if self.command != "HEAD":
                     self.wfile.write(reply.body)
 
-            do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = _any
+            do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = _any  # noqa: N815  # the names that the base class looks for
 
             def log_message(self, format: str, *args: object) -> None:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
+        if tls:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self._thread.start()
 
     @property
     def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return f"{self.scheme}://127.0.0.1:{self._server.server_port}"
 
     def close(self) -> None:
         self._server.shutdown()
@@ -133,6 +144,29 @@ class ScriptedS3:
 @pytest.fixture
 def s3() -> Iterator[ScriptedS3]:
     server = ScriptedS3()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def own_certificate(tmp_path: Path) -> Path:
+    """A PEM file with a key and a certificate for 127.0.0.1 that signs itself."""
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "seedcorn test")])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now - timedelta(1), now + timedelta(1))
+    alternative = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    certificate = builder.add_extension(alternative, critical=False).sign(key, SHA256())
+    path = tmp_path / "certificate.pem"
+    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    path.write_bytes(secret + certificate.public_bytes(Encoding.PEM))
+    return path
+
+
+@pytest.fixture
+def s3_over_tls(own_certificate: Path) -> Iterator[ScriptedS3]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(own_certificate)
+    server = ScriptedS3(context)
     yield server
     server.close()
 

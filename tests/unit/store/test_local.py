@@ -42,16 +42,16 @@ def test_only_the_owner_may_read(store: LocalStore, root: Path) -> None:
 
 def test_content_is_durable_before_the_name_and_the_name_before_the_return(store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     events: list[str] = []
-    real = {"fsync": os.fsync, "link": os.link, "mkdir": os.mkdir}
+    real_fsync, real_link = os.fsync, os.link
 
     def fsync(fd: int) -> None:
         path = Path(os.readlink(f"/proc/self/fd/{fd}"))
         events.append("fsync file" if path.name.startswith(".put-") else f"fsync {path.relative_to(root.parent)}")
-        real["fsync"](fd)
+        real_fsync(fd)
 
-    def link(*args: str, **options: int) -> None:
+    def link(*args: str, src_dir_fd: int, dst_dir_fd: int, follow_symlinks: bool) -> None:
         events.append("link")
-        real["link"](*args, **options)
+        real_link(*args, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd, follow_symlinks=follow_symlinks)
 
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(os, "link", link)
@@ -83,25 +83,23 @@ def test_short_writes_are_completed(store: LocalStore, monkeypatch: pytest.Monke
 
 def test_a_killed_put_leaves_nothing_visible(store: LocalStore, root: Path) -> None:
     writer = (
-        "import itertools, sys; from pathlib import Path; from seedcorn.store.local import LocalStore\n"
-        "store = LocalStore(Path(sys.argv[1])); print('ready', flush=True)\n"
-        "for number in itertools.count(): store.put(f'packs/{number:08}', bytes([number % 256]) * 3_000_000)\n"
+        "import sys; from pathlib import Path; from seedcorn.store.local import LocalStore\n"
+        "store = LocalStore(Path(sys.argv[1]))\n"
+        "for number in range(40): store.put(f'packs/{number:02}', bytes([number]) * 3_000_000); print(number, flush=True)\n"
     )
-    for _ in range(5):
+    for until in range(5):
         for path in (root / "packs").glob("*"):
             path.unlink()
         with subprocess.Popen([sys.executable, "-c", writer, str(root)], stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
-            process.stdout.readline()
-            while not store.requests.list or not _keys(store, "packs/"):
+            while int(process.stdout.readline()) < until:
                 pass
             process.send_signal(signal.SIGKILL)
             process.wait()
         keys = _keys(store, "packs/")
-        assert keys
-        for number, key in enumerate(keys):
-            assert store.get(key) == bytes([number % 256]) * 3_000_000
-        store.put(f"packs/{len(keys):08}", b"the next run is not in the way of the leftover")
+        assert until < len(keys) < 40
+        assert [store.get(key) for key in keys] == [bytes([number]) * 3_000_000 for number in range(len(keys))]
+        store.put(f"packs/{len(keys):02}", b"the next run is not in the way of the leftover")
 
 
 def test_leftovers_are_ignored_and_can_be_removed(store: LocalStore, root: Path) -> None:
@@ -133,7 +131,9 @@ def test_processes_that_race_have_one_winner(root: Path) -> None:
         "    except ObjectExistsError: pass\n"
         "print(won)\n"
     )
-    racers = [subprocess.Popen([sys.executable, "-c", racer, str(root), name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for name in "abc"]
+    racers = [
+        subprocess.Popen([sys.executable, "-c", racer, str(root), name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for name in "abc"
+    ]
     for process in racers:
         assert process.stdin is not None
         process.stdin.write("\n")
@@ -163,7 +163,12 @@ class TestSymbolicLinks:
         store.put("packs/one", b"x")
         (root / "keys").symlink_to(outside)
         assert _keys(store) == ["packs/one"]
-        for use in (lambda: store.get("keys/secret"), lambda: store.put("keys/new", b"x"), lambda: store.delete(["keys/secret"]), lambda: _keys(store, "keys/")):
+        for use in (
+            lambda: store.get("keys/secret"),
+            lambda: store.put("keys/new", b"x"),
+            lambda: store.delete(["keys/secret"]),
+            lambda: _keys(store, "keys/"),
+        ):
             with pytest.raises(StoreError):
                 use()
         assert os.listdir(outside) == ["secret"]

@@ -1,0 +1,166 @@
+"""``key``, ``host``, and every place that a passphrase can come from."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import stat
+from pathlib import Path
+
+import pytest
+
+from seedcorn.testing.machine import PASSPHRASE, Machine
+
+
+def test_key_list_needs_no_secret(machine: Machine) -> None:
+    shown = machine.run("key", "list", "-r", machine.repository)
+    assert shown.code == 0
+    for expected in ("0: passphrase", "Label:      first passphrase", "KDF:        argon2id", "Memory:     64 KiB", "Time cost:  1", "Threads:    4"):
+        assert expected in shown.out
+    (slot,) = machine.run("key", "list", "-r", machine.repository, "--json").of_type("key")
+    assert slot["kdf"]["memory_kib"] == 64
+
+
+def test_add_and_remove_a_key(machine: Machine) -> None:
+    new = machine.folder / "new"
+    new.touch(mode=0o600)
+    new.write_text("a second one\n")
+    (first,) = machine.run("key", "list", "-r", machine.repository, "--json").of_type("key")
+    last = machine.owner("key", "remove", first["id"])
+    assert last.code == 2
+    assert "last key slot" in last.err
+    added = machine.owner("key", "add", "--new-passphrase-file", new, "--label", "deputy", "--json")
+    assert added.code == 0, added.err
+    labels = [slot["label"] for slot in machine.run("key", "list", "-r", machine.repository, "--json").of_type("key")]
+    assert labels == ["first passphrase", "deputy"]
+    assert machine.owner("key", "remove", first["id"][:8]).code == 0
+    assert machine.owner("snapshots").code == 12
+    assert machine.run("snapshots", "-r", machine.repository, "--passphrase-file", new).code == 0
+
+
+def test_key_add_needs_a_new_passphrase(machine: Machine) -> None:
+    finished = machine.owner("key", "add")
+    assert finished.code == 12
+    assert "--new-passphrase-file" in finished.err
+    assert machine.owner("key", "add", "--new-passphrase-file", "missing").code == 2
+
+
+def test_wrong_recovery_words(machine: Machine) -> None:
+    words = machine.folder / "words"
+    words.write_text("abandon " * 23 + "abandom")
+    finished = machine.run("key", "recover", "-r", machine.repository, "--recovery-file", words, "--new-passphrase-file", machine.secret)
+    assert finished.code == 12
+    words.write_text("abandon " * 23 + "art")
+    finished = machine.run("key", "recover", "-r", machine.repository, "--recovery-file", words, "--new-passphrase-file", machine.secret)
+    assert finished.code == 12
+    assert "another repository" in finished.err
+    assert machine.run("key", "recover", "-r", machine.repository, "--recovery-file", "missing").code == 12
+
+
+def test_a_second_host(machine: Machine, tmp_path: Path) -> None:
+    added = machine.owner("host", "add", "web\x1b", "--out", machine.folder / "web.json")
+    assert added.code == 2  # not a name
+    assert not (machine.folder / "web.json").exists()
+    assert machine.owner("host", "add", "web", "--out", machine.folder / "web.json").code == 0
+    assert stat.S_IMODE((machine.folder / "web.json").stat().st_mode) == 0o600
+    assert machine.owner("host", "add", "web2", "--out", machine.folder / "web.json").code == 2  # the file is kept
+    assert machine.owner("host", "add", "web", "--out", machine.folder / "other.json").code == 2  # the name is taken
+
+    web = Machine(tmp_path / "web")
+    web.home.mkdir(parents=True)
+    shutil.copy(machine.folder / "web.json", web.folder)
+    not_yet = web.run("backup", "-r", machine.repository, machine.source)
+    assert not_yet.code == 12
+    assert "host install" in not_yet.err
+    installed = web.run("host", "install", "web.json")
+    assert installed.code == 0, installed.err
+    (host_file,) = web.host_files
+    assert stat.S_IMODE(host_file.stat().st_mode) == 0o600
+    assert web.run("host", "install", "web.json").code == 0  # again: nothing changes
+    assert web.run("backup", "-r", machine.repository, machine.source).code == 0
+    assert [line["host"] for line in machine.owner("snapshots", "--json").lines] == ["here", "here", "web"]
+
+    assert machine.owner("host", "revoke", "web").code == 0
+    listed = machine.owner("host", "list", "--json").lines
+    assert [(host["name"], host["revoked"], host["snapshots"]) for host in listed] == [("here", False, 2), ("web", True, 1)]
+    refused = web.run("backup", "-r", machine.repository, machine.source)
+    assert refused.code == 1
+    assert "revoked" in refused.err
+    assert machine.owner("host", "revoke", "nobody").code == 2
+
+
+def test_a_machine_is_one_host(machine: Machine) -> None:
+    assert machine.owner("host", "add", "web", "--out", machine.folder / "web.json").code == 0
+    finished = machine.run("host", "install", "web.json")
+    assert finished.code == 2
+    assert "enrolled as here" in finished.err
+    elsewhere = machine.run("host", "install", "web.json", "--host-file", machine.folder / "second.json")
+    assert elsewhere.code == 0
+    assert machine.back_up("source", SEEDCORN_HOST_FILE="second.json").code == 0
+    assert machine.run("host", "install", machine.secret).code == 12
+
+
+def test_a_policy_is_for_s3(machine: Machine) -> None:
+    finished = machine.owner("host", "policy", "here")
+    assert finished.code == 2
+    assert "not on S3" in finished.err
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660])
+def test_a_host_file_that_others_can_read_is_refused(mode: int, machine: Machine) -> None:
+    (host_file,) = machine.host_files
+    host_file.chmod(mode)
+    finished = machine.back_up("source")
+    assert finished.code == 12
+    assert "chmod 600" in finished.err
+
+
+def test_a_host_file_of_another_repository(machine: Machine, empty_machine: Machine) -> None:
+    other = Machine(machine.folder / "other")
+    other.found()
+    finished = machine.back_up("source", "--host-file", other.host_files[0])
+    assert finished.code == 12
+    assert "belongs to repository" in finished.err
+
+
+def test_where_a_passphrase_comes_from(machine: Machine) -> None:
+    credentials = machine.folder / "credentials"
+    credentials.mkdir()
+    shutil.copy(machine.secret, credentials / "seedcorn-passphrase")
+    sources = (
+        {"SEEDCORN_PASSPHRASE_FILE": str(machine.secret)},
+        {"CREDENTIALS_DIRECTORY": str(credentials)},
+        {"SEEDCORN_PASSPHRASE_COMMAND": f"cat '{machine.secret}'"},
+        {"SEEDCORN_PASSPHRASE": PASSPHRASE},
+    )
+    for variables in sources:
+        finished = machine.run("snapshots", "-r", machine.repository, **variables)
+        assert finished.code == 0, variables
+        assert ("is safer" in finished.err) == ("SEEDCORN_PASSPHRASE" in variables)
+    assert machine.run("snapshots", "-r", machine.repository, "--passphrase-command", f"cat {machine.secret}").code == 0
+    failing = machine.run("snapshots", "-r", machine.repository, "--passphrase-command", "false")
+    assert failing.code == 12
+    assert machine.run("snapshots", "-r", machine.repository, "--passphrase-command", "no-such-program").code == 12
+    assert machine.run("snapshots", "-r", machine.repository, "--passphrase-file", "missing").code == 12
+
+
+def test_a_passphrase_file_that_others_can_read_is_a_warning(machine: Machine) -> None:
+    machine.secret.chmod(0o644)
+    finished = machine.owner("snapshots")
+    assert finished.code == 0
+    assert "chmod 600" in finished.err
+
+
+def test_a_backup_reads_no_passphrase(machine: Machine) -> None:
+    finished = machine.back_up("source", SEEDCORN_PASSPHRASE_FILE="missing", SEEDCORN_PASSPHRASE_COMMAND="touch read")
+    assert finished.code == 0
+    assert not (machine.folder / "read").exists()
+
+
+def test_the_host_file_holds_nothing_that_reads(machine: Machine) -> None:
+    """What is in it is public, or signs, or makes ids: the words of the format, no more."""
+    fields = json.loads(machine.host_files[0].read_text())
+    assert fields.keys() == {
+        "seedcorn_host", "repository", "host", "name", "url", "domain", "host_sign", "chunk_id", "listing_id", "cut", "index",
+        "owner_sign", "read_kem", "maintain_kem", "maintain_sign",
+    }  # fmt: skip

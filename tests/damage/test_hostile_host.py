@@ -1,0 +1,202 @@
+"""An enrolled host that lies: everything it signs is well signed. It must hurt nobody's backups but its own, and raise nothing but an IntegrityError."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from pyroaring import BitMap
+
+from seedcorn.errors import IntegrityError
+from seedcorn.events import SystemClock, VoidMonitor
+from seedcorn.format.codec import SUITE
+from seedcorn.format.header import snapshot_key
+from seedcorn.format.pack import FrameEntry, KeyRow, PackEntry, PackKind
+from seedcorn.format.snapshot import NeededFrames, SnapshotMaintain, SnapshotOwner, SnapshotPublic, Statistics
+from seedcorn.format.tree import Extra, Kind, Node
+from seedcorn.ids import HostId, SessionId, SnapshotId
+from seedcorn.ops.browse import Browser
+from seedcorn.ops.check import CheckOptions, CheckResult, check
+from seedcorn.repo.bindings import session_binding
+from seedcorn.repo.history import build_snapshot
+from seedcorn.repo.index import build_segment
+from seedcorn.testing.damage import copy_store
+from seedcorn.testing.memory_store import MemoryStore
+from seedcorn.testing.repositories import Machine, SmallRepository, make_tree, read_tree
+
+ROOT = Node(b"", Kind.DIRECTORY, 0o755, 0, 0, 0, 0, 0, 0, 0)
+
+
+class Stage:
+    """A copy of a repository with an honest host, whose tree must stay readable, and a liar whose objects are listed before or after its."""
+
+    def __init__(self, repository: SmallRepository, liar: Machine, expected: dict[bytes, bytes | None]) -> None:
+        assert isinstance(repository.store, MemoryStore)
+        self.repository = repository
+        self.store = copy_store(repository.store)
+        self.liar = liar
+        self.expected = expected
+
+    def put_segment(self, rows: KeyRow, packs: list[PackEntry], number: int = 1) -> None:
+        key, data = build_segment(self.liar.repository, SessionId(b"L" * 16), number, rows, packs)
+        self.store.put(key, data)
+
+    def put_snapshot(self, needed: tuple[NeededFrames, ...] = (), root: Node = ROOT) -> str:
+        repository = self.liar.repository
+        public = SnapshotPublic(repository.repository, repository.host, 1, b"", b"L" * 16, 0)
+        maintain = SnapshotMaintain(0, bytes(16), (), True, needed, ())
+        owner = SnapshotOwner(host_name="liar", paths=(b"/",), root=root, start_ns=0, end_ns=0, statistics=Statistics())
+        key, _, data = build_snapshot(repository, public, maintain, owner)
+        self.store.put(key, data)
+        return key
+
+    def row(self, session: bytes, session_key: bytes = b"k" * 32) -> KeyRow:
+        repository = self.liar.repository
+        sealed = repository.key.seal_read(session_binding(repository.repository, repository.host, session), session_key)
+        return KeyRow(session, SUITE, sealed)
+
+    def look(self) -> tuple[Browser, CheckResult]:
+        """A new client's view; the honest host's last snapshot must be there in full."""
+        browser = self.repository.browser(store=self.store, fresh=True)
+        result = check(browser, CheckOptions(read_data=True), SystemClock(), VoidMonitor())
+        own = [snapshot for snapshot in browser.snapshots if snapshot.host == self.repository.first.host_file.key.host]
+        assert read_tree(browser, own[-1].id.hex()) == self.expected
+        return browser, result
+
+
+@pytest.fixture(scope="module", params=["liar listed first", "liar listed last"])
+def repository_of_two(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[tuple[SmallRepository, Machine]]:
+    folder = tmp_path_factory.mktemp("two")
+    with SmallRepository(MemoryStore(), folder) as repository:
+        repository.backup(make_tree(folder / "tree", {f"f{n}": b"honest %d" % n * 400 for n in range(5)}))
+        honest = repository.first.host_file.key.host
+        liar = repository.machine("liar 0")
+        for attempt in range(1, 60):
+            if (liar.host_file.key.host < honest) == (request.param == "liar listed first"):
+                break
+            liar = repository.machine(f"liar {attempt}")
+        yield repository, liar
+
+
+@pytest.fixture
+def stage(repository_of_two: tuple[SmallRepository, Machine]) -> Stage:
+    repository, liar = repository_of_two
+    return Stage(repository, liar, read_tree(repository.browser()))
+
+
+def honest_frame(stage: Stage) -> tuple[SessionId, PackEntry]:
+    """The session of the honest host, and a pack entry that claims its first frame for one of the liar's own."""
+    browser = stage.repository.browser()
+    session = next(record.session for record in browser.state.sessions().values())
+    record = b"c" * 24 + (100).to_bytes(4, "little")
+    return session, PackEntry(b"p" * 32, PackKind.DATA, (FrameEntry(session, 0, 1000, 140, 100, record),))
+
+
+def test_claiming_another_hosts_session(stage: Stage) -> None:
+    session, entry = honest_frame(stage)
+    stage.put_segment(stage.row(session), [entry])
+    _, result = stage.look()
+    assert result.exit_code == 13
+
+
+@pytest.mark.parametrize("length", [0, 1, 31, 33, 64])
+def test_a_session_key_of_another_length(length: int, stage: Stage) -> None:
+    record = b"c" * 24 + (100).to_bytes(4, "little")
+    frame = FrameEntry(b"S" * 16, 0, 1000, 140, 100, record)
+    stage.put_segment(stage.row(b"S" * 16, b"k" * length), [PackEntry(b"p" * 32, PackKind.DATA, (frame,))])
+    content = record
+    stage.put_snapshot((NeededFrames(b"S" * 16, BitMap([0]).serialize()),), msgspec.structs.replace(ROOT, content=content, size=1))
+    _, result = stage.look()
+    assert result.exit_code == 13
+
+
+@pytest.mark.parametrize("session", [b"", b"S" * 15, b"S" * 17, b"S" * 600], ids=len)
+def test_a_session_id_of_another_length(session: bytes, stage: Stage) -> None:
+    stage.put_segment(stage.row(session), [])
+    _, result = stage.look()
+    assert result.exit_code == 13
+
+
+@pytest.mark.parametrize("pack", [b"", b"p" * 31, b"p" * 600], ids=len)
+def test_a_pack_id_of_another_length(pack: bytes, stage: Stage) -> None:
+    frame = FrameEntry(b"S" * 16, 0, 1000, 140, 100, b"c" * 24 + (100).to_bytes(4, "little"))
+    stage.put_segment(stage.row(b"S" * 16), [PackEntry(pack, PackKind.DATA, (frame,))])
+    _, result = stage.look()
+    assert result.exit_code == 13
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        FrameEntry(b"S" * 16, -1, 1000, 140, 100, b"c" * 24 + b"\x64\0\0\0"),
+        FrameEntry(b"S" * 16, 1 << 32, 1000, 140, 100, b"c" * 24 + b"\x64\0\0\0"),
+        FrameEntry(b"S" * 16, 0, -1, 140, 100, b"c" * 24 + b"\x64\0\0\0"),
+        FrameEntry(b"S" * 16, 0, 1 << 63, 140, 100, b"c" * 24 + b"\x64\0\0\0"),
+        FrameEntry(b"S" * 16, 0, 1000, 0, 100, b"c" * 24 + b"\x64\0\0\0"),
+        FrameEntry(b"S" * 16, 0, 1000, 1 << 40, 100, b"c" * 24 + b"\x64\0\0\0"),
+        FrameEntry(b"S" * 16, 0, 1000, 140, 1 << 40, b"c" * 24 + b"\x64\0\0\0"),
+        FrameEntry(b"S" * 16, 0, 1000, 140, 99, b"c" * 24 + b"\x64\0\0\0"),
+        FrameEntry(b"S" * 16, 0, 1000, 140, 100, b"c" * 24),
+        FrameEntry(b"S" * 16, 0, 1000, 140, 100, b""),
+        FrameEntry(b"T" * 16, 0, 1000, 140, 100, b"c" * 24 + b"\x64\0\0\0"),
+    ],
+    ids=range(11),
+)
+def test_frame_entries_that_can_not_be(frame: FrameEntry, stage: Stage) -> None:
+    stage.put_segment(stage.row(b"S" * 16), [PackEntry(b"p" * 32, PackKind.DATA, (frame,))])
+    _, result = stage.look()
+    assert any(problem.object_name.startswith("index/") for problem in result.problems)
+
+
+@pytest.mark.parametrize(
+    "bitmap", [b"", b"\xff" * 40, bytes(8), BitMap(range(5)).serialize()[:-1], BitMap(range(1 << 32)).serialize()], ids=["empty", "ones", "zeros", "short", "all"]
+)
+def test_a_set_of_frames_that_is_none_or_of_all_numbers(bitmap: bytes, stage: Stage) -> None:
+    session, _ = honest_frame(stage)
+    key = stage.put_snapshot((NeededFrames(session, bitmap),))
+    _, result = stage.look()
+    assert key in {problem.object_name for problem in result.problems}
+
+
+@pytest.mark.parametrize(
+    "root",
+    [
+        msgspec.structs.replace(ROOT, content=b"x"),
+        msgspec.structs.replace(ROOT, content=b"c" * 24 + b"\xff\xff\xff\xff"),
+        msgspec.structs.replace(ROOT, content=b"c" * 28, extra=Extra(depth=1_000_000)),
+        msgspec.structs.replace(ROOT, content=b"c" * 28, extra=Extra(depth=-1)),
+        msgspec.structs.replace(ROOT, kind=99, content=b"c" * 28),
+        msgspec.structs.replace(ROOT, size=-5, mode=1 << 60, content=b"c" * 28),
+    ],
+    ids=["records", "length", "deep", "negative depth", "kind", "numbers"],
+)
+def test_a_root_that_can_not_be_listed(root: Node, stage: Stage) -> None:
+    stage.put_snapshot(root=root)
+    browser, result = stage.look()
+    assert result.exit_code == 13
+    lying = next(snapshot for snapshot in browser.snapshots if snapshot.owner.host_name == "liar")
+    with pytest.raises(IntegrityError):
+        list(browser.reader.list_directory(lying.owner.root))
+
+
+@pytest.fixture
+def one_gibibyte_more() -> Iterator[None]:
+    """No more memory than that, beyond what the process has."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    used = next(int(line.split()[1]) << 10 for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmData"))
+    resource.setrlimit(resource.RLIMIT_DATA, (used + (1 << 30), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+@pytest.mark.usefixtures("one_gibibyte_more")
+def test_a_name_that_claims_the_highest_number_costs_nothing(stage: Stage) -> None:
+    """Nobody has to sign anything to put a name into the store; counting up to it would take all memory."""
+    host = HostId(stage.liar.host_file.key.host)
+    key = snapshot_key(host, 9_999_999_999, SnapshotId(bytes(32)))
+    stage.store.put(key, b"")
+    _, result = stage.look()
+    assert key in {problem.object_name for problem in result.problems}
