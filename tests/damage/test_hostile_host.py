@@ -152,7 +152,9 @@ def test_frame_entries_that_can_not_be(frame: FrameEntry, stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(
-    "bitmap", [b"", b"\xff" * 40, bytes(8), BitMap(range(5)).serialize()[:-1], BitMap(range(1 << 32)).serialize()], ids=["empty", "ones", "zeros", "short", "all"]
+    "bitmap",
+    [b"", b"\xff" * 40, bytes(8), BitMap(range(5)).serialize()[:-1], BitMap(range(1 << 32)).serialize()],
+    ids=["empty", "ones", "zeros", "short", "all"],
 )
 def test_a_set_of_frames_that_is_none_or_of_all_numbers(bitmap: bytes, stage: Stage) -> None:
     session, _ = honest_frame(stage)

@@ -23,7 +23,15 @@ from seedcorn.testing.repositories import read_file
 
 PACKS = ("data pack", "listing pack")
 STORED = ("data pack", "listing pack", "segment", "snapshot")
-BREAKS_THE_FORM = {"cut in half", "cut off one byte", "cut off the first byte", "keep the first 17 bytes", "add one byte", "add itself once more", "empty it"}
+BREAKS_THE_FORM = {
+    "cut in half",
+    "cut off one byte",
+    "cut off the first byte",
+    "keep the first 17 bytes",
+    "add one byte",
+    "add itself once more",
+    "empty it",
+}
 VISIBLE_IN_A_LIST = {"cut in half", "keep the first 17 bytes", "add itself once more", "empty it", "delete it"}
 
 MATRIX = [(kind, damage) for kind, damage in product(OBJECT_KINDS, DAMAGES) if not (damage.needs_same and kind == "header")]
@@ -71,7 +79,9 @@ def _the_rest_can_be_read(pristine: Pristine, browser: Browser, result: CheckRes
         affected = {path.path for path in result.affected if path.snapshot == snapshot.id}
         expected = pristine.trees[snapshot.key]
         whole = {path for path, content in expected.items() if content is not None and not affected & set(_with_parents(path))}
-        read = {entry.path: read_file(browser, entry.node) for entry in browser.walk(browser.entry(snapshot, b"/"), VoidMonitor()) if entry.path in whole}
+        read = {
+            entry.path: read_file(browser, entry.node) for entry in browser.walk(browser.entry(snapshot, b"/"), VoidMonitor()) if entry.path in whole
+        }
         assert read == {path: expected[path] for path in whole}
 
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import os
 import threading
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 
 from seedcorn.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTEGRITY, IntegrityError, SeedcornError, TargetError, printable
@@ -94,7 +96,7 @@ class _File:
     node: Node
     path: bytes
     remaining: int
-    extents: tuple[tuple[int, int], ...] | None
+    extents: list[tuple[int, int, int]] | None  # content offset, offset in the file, length
     pending: PendingFile | None = None
     error: SeedcornError | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -105,14 +107,14 @@ class _File:
         if self.extents is None:
             _write_all(self.pending.fd, data, offset)
             return
-        begin = 0  # content offset of the extent
-        for extent_offset, extent_length in self.extents:
-            if begin + extent_length > offset and data:
-                part = data[: begin + extent_length - offset]
-                _write_all(self.pending.fd, part, extent_offset + offset - begin)
-                data = data[len(part) :]
-                offset += len(part)
-            begin += extent_length
+        at = bisect_right(self.extents, offset, key=itemgetter(0)) - 1
+        while data:
+            begin, file_offset, length = self.extents[at]
+            part = data[: begin + length - offset]
+            _write_all(self.pending.fd, part, file_offset + offset - begin)
+            data = data[len(part) :]
+            offset += len(part)
+            at += 1
 
 
 _Piece = tuple[_File, int, int, int, bytes]  # file, offset in its content, offset in the frame, length, chunk id
@@ -285,8 +287,7 @@ class _Restore:
         content = self._reader.records(node)
         check_lengths(node, content)
         records = list(content_records(content))
-        extents = tuple(data_extents(node.size, extra.holes)) if extra is not None and extra.holes else None
-        self._plan(_File(parent, node, entry.path, len(records), extents), records)
+        self._plan(_File(parent, node, entry.path, len(records), _extents(node)), records)
 
     # -- batches -----------------------------------------------------------------------------------------------------------------------------
 
@@ -450,6 +451,18 @@ class _Restore:
             where = f" in {error.object_name}" if error.object_name else ""
             error = IntegrityError(f"not restored, its content is damaged{where}: {error.message}", object_name=printable(path))
         self._failures.error(error)
+
+
+def _extents(node: Node) -> list[tuple[int, int, int]] | None:
+    """Where the content of a file with holes goes: (content offset, offset in the file, length), ascending. None for a file without."""
+    if node.extra is None or not node.extra.holes:
+        return None
+    found = []
+    begin = 0
+    for offset, length in data_extents(node.size, node.extra.holes):
+        found.append((begin, offset, length))
+        begin += length
+    return found
 
 
 def _write_all(fd: int, data: memoryview, offset: int) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import msgspec
 from pyroaring import BitMap
@@ -173,9 +174,9 @@ def _check_numbers(host: HostId, names: Sequence[NumberedKey]) -> list[Integrity
         for number, count in sorted(numbers.items())
         if count > 1
     ]
-    missing = sorted(set(range(1, max(numbers) + 1)) - numbers.keys())
-    if missing:
-        shown = ", ".join(map(str, missing[:10])) + (" …" if len(missing) > 10 else "")
+    gaps = [(before + 1, after - 1) for before, after in pairwise([0, *sorted(numbers)]) if after > before + 1]
+    if gaps:
+        shown = ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in gaps[:10]) + (" …" if len(gaps) > 10 else "")
         problems.append(IntegrityError(f"lacks the snapshots numbered {shown}: they have been deleted or are not listed", object_name=where))
     return problems
 

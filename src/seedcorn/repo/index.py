@@ -15,7 +15,7 @@ from seedcorn.errors import IntegrityError
 from seedcorn.format.codec import Envelope, Magic, decode, encode
 from seedcorn.format.header import NumberedKey, parse_numbered_key, segment_key
 from seedcorn.format.pack import KeyRow, PackEntry, SegmentPublic, check_frames
-from seedcorn.ids import HostId, RepositoryId, SegmentId, SessionId
+from seedcorn.ids import OBJECT_ID_BYTES, RANDOM_ID_BYTES, HostId, RepositoryId, SegmentId, SessionId
 from seedcorn.repo.bindings import segment_binding, signature_binding
 from seedcorn.repo.hosts import HostRegistry
 from seedcorn.repo.repository import HostRepository
@@ -69,6 +69,8 @@ def open_segment(
     packs = decode(compression.decompress_bounded(plain, limit_bytes=SEGMENT_RAW_LIMIT_BYTES), list[PackEntry])
     if tuple(entry.pack for entry in packs) != public.packs:
         raise IntegrityError("lists other packs inside than outside")
+    if any(len(row.session) != RANDOM_ID_BYTES for row in public.key_rows) or any(len(pack) != OBJECT_ID_BYTES for pack in public.packs):
+        raise IntegrityError("has a session or pack id of the wrong length")
     sessions = {row.session for row in public.key_rows}
     for entry in packs:
         check_frames(entry.frames)

@@ -28,7 +28,7 @@ from seedcorn.ids import ChunkId, HostId, PackId, RepositoryId, SessionId
 
 __all__ = ["CachedListing", "ChunkPlace", "FramePlace", "FrameSet", "SessionRecord", "State", "frame_ordinal"]
 
-_SCHEMA = b"1"
+_SCHEMA = b"2"
 _MAP_BYTES = 1 << 36  # address space, not disk: about 900 million chunks
 _CHUNK = struct.Struct("<IIII")  # session number, seq, offset in the frame, length
 _FRAME_KEY = struct.Struct(">II")
@@ -116,7 +116,7 @@ class State:
             txn.put(b"schema", _SCHEMA, db=self._meta)
             self._epoch = int(txn.get(b"epoch", b"0", db=self._meta))
         self.discard_writes = False  # for a dry run: nothing that is learned is kept
-        self._untrusted: frozenset[int] = frozenset()
+        self._trusted: set[int] | None = None  # session numbers; None: all
         self._complete = {number for number, record in self.sessions().items() if record.complete}
         self._renew()
 
@@ -144,9 +144,12 @@ class State:
             return {key.decode("ascii") for key in cursor.iternext(keys=True, values=False)}
 
     def begin_session(self, record: SessionRecord) -> int:
-        """The session's number; its first sight stores ``record``."""
+        """The number of this process's own session."""
         with self._writing() as txn:
-            return self._session_number(txn, record)
+            number = self._session_number(txn, record)
+        if self._trusted is not None:
+            self._trusted.add(number)
+        return number
 
     def _session_number(self, txn: Any, record: SessionRecord) -> int:
         # Session ids are public: only together with the host that signed for it does one name a session.
@@ -216,8 +219,8 @@ class State:
     # -- looking up --------------------------------------------------------------------------------------------------------------------------
 
     def trust_only(self, hosts: Callable[[HostId], bool]) -> None:
-        """``find`` skips copies written by other hosts."""
-        self._untrusted = frozenset(number for number, record in self.sessions().items() if not hosts(record.host))
+        """``find`` skips copies written by other hosts, also those that another process loads meanwhile."""
+        self._trusted = {number for number, record in self.sessions().items() if hosts(record.host)}
 
     def _renew(self) -> None:
         """Let ``find`` see what has been committed since."""
@@ -231,9 +234,10 @@ class State:
         if value is None:
             return None
         number, seq, _, _ = _CHUNK.unpack(value)
-        if number not in self._untrusted:
+        trusted = self._trusted
+        if trusted is None or number in trusted:
             return int(number << 32 | seq)
-        return next((place.ordinal for place in self.copies(ChunkId(chunk_id)) if place.ordinal >> 32 not in self._untrusted), None)
+        return next((place.ordinal for place in self.copies(ChunkId(chunk_id)) if place.ordinal >> 32 in trusted), None)
 
     def copies(self, chunk_id: ChunkId) -> list[ChunkPlace]:
         """Every indexed copy of a chunk."""

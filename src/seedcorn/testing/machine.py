@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import seedcorn
 from seedcorn.events import SystemClock
 from seedcorn.jobs.environment import Environment
 from seedcorn.jobs.host_files import save_host_file
@@ -74,8 +75,8 @@ class Machine:
     @property
     def environment(self) -> dict[str, str]:
         """Everything the program sees."""
-        kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "COVERAGE_PROCESS_START") if name in os.environ}
-        return kept | {"HOME": str(self.home), "LC_ALL": "C.UTF-8"} | self.variables
+        package = str(Path(seedcorn.__file__).parents[1])  # the code under test, wherever it is run from
+        return {"PATH": os.environ["PATH"], "PYTHONPATH": package, "HOME": str(self.home), "LC_ALL": "C.UTF-8"} | self.variables
 
     def command(self, *arguments: str | Path) -> list[str]:
         return [sys.executable, "-m", "seedcorn", *map(str, arguments)]

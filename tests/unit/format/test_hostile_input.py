@@ -89,7 +89,7 @@ LENGTHS = [0, 1, 3, 4, 15, 16, 17, 1 << 16, (1 << 31) - 1, 1 << 31, (1 << 32) - 
 @pytest.mark.parametrize("magic", [magic for magic in Magic if magic is not Magic.PACK])
 @pytest.mark.parametrize("length", LENGTHS)
 def test_lengths_of_parts(magic: Magic, length: int) -> None:
-    body = envelope_head(magic) + struct.pack("<I", length) + bytes(20)
+    body = envelope_head(magic) + struct.pack("<I", length) + b"\xff" * 20
     with pytest.raises(IntegrityError):
         Envelope.parse(magic, body)
 
@@ -120,9 +120,11 @@ def test_every_truncation_of_an_envelope_is_refused(magic: Magic) -> None:
 def test_a_head_of_the_future_is_refused(magic: Magic, offset: int, what: str) -> None:
     whole = bytearray(Envelope.build(magic, [b""] * magic.part_count) + bytes(64 if magic.signed else 0))
     whole[offset] ^= 0x80
-    for parse in (lambda: Envelope.parse(magic, bytes(whole)), lambda: parse_pack_head(bytes(whole))):
-        with pytest.raises(IntegrityError, match=what if magic is Magic.PACK else ""):
-            parse()
+    with pytest.raises(IntegrityError, match=what):
+        Envelope.parse(magic, bytes(whole))
+    if magic is Magic.PACK:
+        with pytest.raises(IntegrityError, match=what):
+            parse_pack_head(bytes(whole))
 
 
 @pytest.mark.parametrize("length", LENGTHS[1:])
@@ -240,4 +242,3 @@ def test_unknown_keys_of_maps_are_ignored() -> None:
 
 def test_envelope_head_is_sixteen_bytes() -> None:
     assert {len(envelope_head(magic)) for magic in Magic} == {ENVELOPE_HEAD_BYTES} == {16}
-

@@ -1,0 +1,156 @@
+"""Mutated objects into every parser: only IntegrityError may come out.
+
+Deterministic for a seed. The time is bounded: SEEDCORN_FUZZ_SECONDS (default 4, for all parsers together), SEEDCORN_FUZZ_SEED (default 2008);
+``make fuzz`` runs longer with another seed each time.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from seedcorn.compression import compress, decompress, decompress_bounded
+from seedcorn.crypto.frames import Sealer
+from seedcorn.errors import IntegrityError
+from seedcorn.format.codec import Envelope, Magic, decode
+from seedcorn.format.header import HostPrivate, HostPublic, SlotPublic, parse_header
+from seedcorn.format.pack import PackEntry, PackHead, PackKind, SegmentPublic, check_frames, parse_pack_head, parse_trailer
+from seedcorn.format.snapshot import NeededFrames, SnapshotMaintain, SnapshotOwner, SnapshotPublic
+from seedcorn.format.tree import content_records, decode_nodes
+from seedcorn.repo.bindings import segment_binding, snapshot_maintain_binding, snapshot_owner_binding
+from seedcorn.repo.needed import open_bitmap
+from seedcorn.testing.damage import keys_by_kind
+from seedcorn.testing.memory_store import MemoryStore
+from seedcorn.testing.repositories import SmallRepository, make_tree
+
+SECONDS = float(os.environ.get("SEEDCORN_FUZZ_SECONDS", "4"))
+SEED = int(os.environ.get("SEEDCORN_FUZZ_SEED", "2008"))
+
+Parser = Callable[[bytes], object]
+
+INTERESTING = [
+    b"",
+    b"\0",
+    b"\xff",
+    b"\x80",
+    b"\xc0",
+    b"\xdd\xff\xff\xff\xff",
+    b"\xdf\xff\xff\xff\xff",
+    b"\xc6\xff\xff\xff\xff",
+    b"\xcf" + b"\xff" * 8,
+]
+INTERESTING += [
+    b"\xd3\x80" + bytes(7),
+    b"\x91" * 300,
+    b"\x81\xa1a",
+    b"\xa1\xff",
+    b"\xcb" + b"\xff" * 8,
+    b"\xc9\xff\xff\xff\xff\0",
+    b"9" * 400,
+    b"{",
+    b"[",
+]
+
+
+def parse_segment_packs(data: bytes) -> None:
+    for entry in decode(data, list[PackEntry]):
+        check_frames(entry.frames)
+
+
+def corpus(folder: Path) -> dict[str, tuple[Parser, list[bytes]]]:
+    """Every parser with good inputs of its kind, from a small real repository."""
+    store = MemoryStore()
+    with SmallRepository(store, folder) as repository:
+        repository.backup(make_tree(folder / "tree", {f"d/{n}": os.urandom(n * 40) for n in range(30)}))
+        keys = keys_by_kind(store)
+        good = {kind: store.objects[found[0]] for kind, found in keys.items()}
+        owner = repository.owner()
+        browser = repository.browser()
+        directory = browser.entry(browser.find("latest"), os.fsencode(folder / "tree/d")).node
+        listing_chunks = [bytes(browser.reader.chunk(PackKind.LISTING, i, n)) for i, n in content_records(directory.content)]
+        segment = Envelope.parse(Magic.SEGMENT, good["segment"])
+        plain = Sealer(owner.key.domain(0).index_key, "segment").open(segment.parts[1], segment_binding(segment.parts[0]))
+        snapshot = Envelope.parse(Magic.SNAPSHOT, good["snapshot"])
+        maintain = owner.key.open_maintain(snapshot_maintain_binding(snapshot.parts[0]), snapshot.parts[1])
+        owner_part = owner.key.open_read(snapshot_owner_binding(snapshot.parts[0]), snapshot.parts[2])
+        bitmaps = [needed.bitmap for needed in decode(maintain, SnapshotMaintain).needed]
+    text = b"seed corn " * 300
+    zstd = compress(text)
+    return {
+        "header": (parse_header, [good["header"]]),
+        **{f"envelope {magic.name}": (lambda data, magic=magic: Envelope.parse(magic, data), [good[kind]]) for magic, kind in KINDS.items()},
+        "slot": (lambda data: decode(data, SlotPublic), [Envelope.parse(Magic.SLOT, good["slot"]).parts[0]]),
+        "host": (lambda data: decode(data, HostPublic), [Envelope.parse(Magic.HOST, good["host record"]).parts[0]]),
+        "host's name": (lambda data: decode(data, HostPrivate), [b"\x82\xa4name\xa1n\xa4note\xa0"]),
+        "pack": (parse_pack_head, [good["data pack"][:2000], good["listing pack"][:2000]]),
+        "pack head": (lambda data: decode(data, PackHead), [good["data pack"][20:1300]]),
+        "pack end": (parse_trailer, [good["data pack"][-40:]]),
+        "segment": (lambda data: decode(data, SegmentPublic), [segment.parts[0]]),
+        "segment's packs": (parse_segment_packs, [decompress_bounded(plain, limit_bytes=1 << 20)]),
+        "snapshot": (lambda data: decode(data, SnapshotPublic), [snapshot.parts[0]]),
+        "snapshot for maintainers": (lambda data: decode(data, SnapshotMaintain), [maintain]),
+        "snapshot for the owner": (lambda data: decode(data, SnapshotOwner), [owner_part]),
+        "bitmap": (lambda data: open_bitmap(NeededFrames(b"", data)), bitmaps),
+        "listing": (decode_nodes, listing_chunks),
+        "zstd": (lambda data: decompress_bounded(data, limit_bytes=1 << 20), [zstd]),
+        "codec": (lambda data: decompress(memoryview(data), len(text)), [b"\1" + zstd, b"\0" + text]),
+    }
+
+
+KINDS = {Magic.SEGMENT: "segment", Magic.SNAPSHOT: "snapshot", Magic.HOST: "host record", Magic.SLOT: "slot"}
+
+
+def mutated(chosen: random.Random, good: list[bytes]) -> bytes:
+    data = bytearray(chosen.choice(good))
+    for _ in range(chosen.choice((1, 1, 2, 5))):
+        at = chosen.randrange(len(data) + 1)
+        size = chosen.choice((1, 1, 2, 4, 8, 40))
+        match chosen.randrange(6):
+            case 0 if at < len(data):
+                data[at] ^= 1 << chosen.randrange(8)
+            case 1:
+                data[at : at + size] = chosen.randbytes(size)
+            case 2:
+                del data[at : at + size]
+            case 3:
+                data[at:at] = chosen.choice(INTERESTING)
+            case 4:
+                data[at : at + size] = chosen.choice(INTERESTING)
+            case _:
+                other = chosen.choice(good)
+                begin = chosen.randrange(len(other) + 1)
+                data[at : at + size] = other[begin : begin + size]
+    return bytes(data)
+
+
+@pytest.fixture(scope="module")
+def parsers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Parser, list[bytes]]]:
+    return corpus(tmp_path_factory.mktemp("fuzz"))
+
+
+@pytest.mark.timeout(SECONDS * 3 + 60)
+def test_only_integrity_errors_come_out(parsers: dict[str, tuple[Parser, list[bytes]]]) -> None:
+    refused = dict.fromkeys(parsers, 0)
+    accepted = dict.fromkeys(parsers, 0)
+    for number, (name, (parse, good)) in enumerate(parsers.items()):
+        for data in good:
+            if name != "pack head":  # cut from a pack without regard to its end
+                parse(data)
+        chosen = random.Random(SEED * 1000 + number)
+        end = time.monotonic() + SECONDS / len(parsers)
+        while time.monotonic() < end:
+            data = mutated(chosen, good)
+            try:
+                parse(data)
+                accepted[name] += 1
+            except IntegrityError:
+                refused[name] += 1
+            except Exception as error:
+                pytest.fail(f"{name}: {error!r} for {data[:200].hex()} ({len(data)} bytes, seed {SEED})")
+    assert all(refused.values()), refused
+    assert sum(refused.values()) > 1_000
