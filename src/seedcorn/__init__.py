@@ -13,6 +13,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from seedcorn.version import __version__
+
 if TYPE_CHECKING:
     from seedcorn.errors import SeedcornError as SeedcornError
     from seedcorn.jobs.library import HostSession as HostSession
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from seedcorn.jobs.library import open as open  # noqa: A004  # it is called as seedcorn.open
     from seedcorn.jobs.library import open_owner as open_owner
 
-__version__ = "0.1.0"
 __all__ = ["HostSession", "NewRepository", "OwnerSession", "SeedcornError", "__version__", "init", "open", "open_owner"]
 
 _HOMES = dict.fromkeys(("HostSession", "NewRepository", "OwnerSession", "init", "open", "open_owner"), "seedcorn.jobs.library")

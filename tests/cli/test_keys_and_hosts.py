@@ -115,7 +115,7 @@ def test_a_host_file_that_others_can_read_is_refused(mode: int, machine: Machine
     assert "chmod 600" in finished.err
 
 
-def test_a_host_file_of_another_repository(machine: Machine, empty_machine: Machine) -> None:
+def test_a_host_file_of_another_repository(machine: Machine) -> None:
     other = Machine(machine.folder / "other")
     other.found()
     finished = machine.back_up("source", "--host-file", other.host_files[0])

@@ -23,15 +23,8 @@ from seedcorn.testing.repositories import read_file
 
 PACKS = ("data pack", "listing pack")
 STORED = ("data pack", "listing pack", "segment", "snapshot")
-BREAKS_THE_FORM = {
-    "cut in half",
-    "cut off one byte",
-    "cut off the first byte",
-    "keep the first 17 bytes",
-    "add one byte",
-    "add itself once more",
-    "empty it",
-}
+CUT = {"cut in half", "cut off one byte", "cut off the first byte", "keep the first 17 bytes", "empty it"}
+BREAKS_THE_FORM = CUT | {"add one byte", "add itself once more"}
 VISIBLE_IN_A_LIST = {"cut in half", "keep the first 17 bytes", "add itself once more", "empty it", "delete it"}
 
 MATRIX = [(kind, damage) for kind, damage in product(OBJECT_KINDS, DAMAGES) if not (damage.needs_same and kind == "header")]

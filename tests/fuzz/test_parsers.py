@@ -33,28 +33,9 @@ SEED = int(os.environ.get("SEEDCORN_FUZZ_SEED", "2008"))
 
 Parser = Callable[[bytes], object]
 
-INTERESTING = [
-    b"",
-    b"\0",
-    b"\xff",
-    b"\x80",
-    b"\xc0",
-    b"\xdd\xff\xff\xff\xff",
-    b"\xdf\xff\xff\xff\xff",
-    b"\xc6\xff\xff\xff\xff",
-    b"\xcf" + b"\xff" * 8,
-]
-INTERESTING += [
-    b"\xd3\x80" + bytes(7),
-    b"\x91" * 300,
-    b"\x81\xa1a",
-    b"\xa1\xff",
-    b"\xcb" + b"\xff" * 8,
-    b"\xc9\xff\xff\xff\xff\0",
-    b"9" * 400,
-    b"{",
-    b"[",
-]
+INTERESTING = [b"", b"\0", b"\xff", b"\x80", b"\xc0", b"\x91" * 300, b"\x81\xa1a", b"\xa1\xff", b"9" * 400, b"{", b"["]
+INTERESTING += [first + b"\xff\xff\xff\xff" for first in (b"\xdd", b"\xdf", b"\xc6", b"\xdb", b"\xc9")]  # MessagePack: four thousand million of each
+INTERESTING += [b"\xcf" + b"\xff" * 8, b"\xd3\x80" + bytes(7), b"\xcb" + b"\xff" * 8]  # its extreme numbers
 
 
 def parse_segment_packs(data: bytes) -> None:

@@ -10,10 +10,22 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from contextlib import suppress
 
 from seedcorn.format.tree import Extra, Kind, Node
 
-__all__ = ["ACCESS_ACL", "DEFAULT_ACL", "MetadataError", "XattrReader", "Xattrs", "apply_metadata", "error_text", "node_from_stat", "proc_path"]
+__all__ = [
+    "ACCESS_ACL",
+    "DEFAULT_ACL",
+    "MetadataError",
+    "XattrReader",
+    "Xattrs",
+    "apply_metadata",
+    "error_text",
+    "node_from_stat",
+    "proc_path",
+    "remove_other_xattrs",
+]
 
 Xattrs = tuple[tuple[bytes, bytes], ...]  # (name, value), sorted by name
 
@@ -101,6 +113,16 @@ def apply_metadata(node: Node, where: int | str, *, as_root: bool) -> list[str]:
     except MetadataError as error:
         problems.append(f"time of change could not be set: {error_text(error)}")
     return problems
+
+
+def remove_other_xattrs(where: int | str, node: Node, *, as_root: bool) -> None:
+    """Take away the attributes that an existing directory has and ``node`` has not. Labels of the system's own security module stay."""
+    wanted = {name for name, _ in node.extra.xattrs} if node.extra is not None else set()
+    with suppress(OSError):
+        for text in os.listxattr(where):
+            name = os.fsencode(text)
+            if name not in wanted and not name.startswith(b"security.") and (as_root or not name.startswith(_ROOT_ONLY)):
+                os.removexattr(where, name)
 
 
 def proc_path(fd: int) -> str:

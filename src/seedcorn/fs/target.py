@@ -22,7 +22,7 @@ import msgspec
 from seedcorn.errors import TargetError, UsageError, printable
 from seedcorn.format.tree import Kind, Node
 from seedcorn.fs.directories import DirectoryCache, DirectoryHandle
-from seedcorn.fs.metadata import ACCESS_ACL, DEFAULT_ACL, MetadataError, apply_metadata, error_text, proc_path
+from seedcorn.fs.metadata import ACCESS_ACL, DEFAULT_ACL, MetadataError, apply_metadata, error_text, proc_path, remove_other_xattrs
 
 __all__ = ["TEMPORARY_PREFIX", "LinkSource", "Overwrite", "PendingFile", "Target", "TargetOptions"]
 
@@ -104,6 +104,8 @@ class Target:
         """
         with self._writing(parent, name) as parent_fd:
             fresh = self._make_directory(parent_fd, name)
+            if not fresh:
+                _make_usable(name, parent_fd)
             fd = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=parent_fd)
             if fresh and parent.inherits_acl:
                 _remove_acls(fd)
@@ -233,6 +235,8 @@ class Target:
     def _apply(self, directory: DirectoryHandle, name: bytes | None, node: Node, where: int | str) -> None:
         if name is not None and directory.inherits_acl and node.kind != Kind.SYMLINK:
             _remove_acls(where)
+        if name is None and not directory.fresh:
+            remove_other_xattrs(where, node, as_root=self._options.as_root)
         for problem in apply_metadata(node, where, as_root=self._options.as_root):
             self._options.on_problem(TargetError(directory.path_of(name), problem))
 
@@ -316,6 +320,15 @@ def _open_root(path: bytes) -> tuple[int, bool]:
         return os.open(path, _DIRECTORY), fresh
     except OSError as error:
         raise TargetError(path, f"the target can not be opened: {error_text(error)}") from error
+
+
+def _make_usable(name: bytes, parent_fd: int) -> None:
+    """Let an ordinary user into a directory of their own that is closed to them; its mode is set anew at the end anyway."""
+    st = os.stat(name, dir_fd=parent_fd, follow_symlinks=False)
+    if st.st_mode & stat.S_IRWXU != stat.S_IRWXU and st.st_uid == os.geteuid() != 0:
+        with _entry(name, parent_fd) as where:
+            if stat.S_ISDIR(os.stat(where).st_mode):
+                os.chmod(where, stat.S_IMODE(st.st_mode) | stat.S_IRWXU)
 
 
 def _exists(dir_fd: int, name: bytes) -> bool:

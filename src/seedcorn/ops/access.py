@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import seedcorn
 from seedcorn.crypto.keys import OwnerKey, new_owner_seed
 from seedcorn.crypto.slots import KdfParameters
 from seedcorn.crypto.words import seed_to_words, words_to_seed
@@ -35,6 +34,7 @@ from seedcorn.store.address import open_store
 from seedcorn.store.api import Store
 from seedcorn.store.options import StoreOptions
 from seedcorn.store.wrappers import DryRunStore
+from seedcorn.version import PROGRAM
 
 __all__ = [
     "EnrolledHost",
@@ -109,7 +109,7 @@ def initialize(
     key = OwnerKey.from_seed(seed, repository)
     keyslots.add_slot(store, repository, seed, passphrase, label=label, created_ns=now_ns, kdf=kdf)
     flags = ("trust-hosts",) if trust_hosts else ()
-    owner = create_repository(store, repository, key, flags=flags, created_ns=now_ns, program=f"seedcorn {seedcorn.__version__}")
+    owner = create_repository(store, repository, key, flags=flags, created_ns=now_ns, program=PROGRAM)
     host_file = enroll_host(owner, host_name, created_ns=now_ns)
     return InitResult(repository, tuple(seed_to_words(seed)), host_file)
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-import seedcorn
 from seedcorn.errors import EXIT_DONE, EXIT_INTEGRITY, EXIT_SOURCE_ERRORS, IntegrityError, SeedcornError, SourceError, UsageError, printable
 from seedcorn.events import Clock, Counter, Monitor
 from seedcorn.format.pack import PackKind
@@ -41,6 +40,7 @@ from seedcorn.repo.repository import HostRepository
 from seedcorn.repo.state import FrameSet, State
 from seedcorn.repo.writer import ReadInto, Writer, WriterOptions
 from seedcorn.store.api import Requests
+from seedcorn.version import PROGRAM
 
 __all__ = ["BackupOptions", "BackupResult", "backup", "backup_stream"]
 
@@ -177,7 +177,7 @@ class _Run:
             errors=tuple((error.path, error.message) for error in tally.errors[:_ERRORS_LIMIT]),
             error_count=len(tally.errors),
             excludes=self._options.excludes,
-            program=f"seedcorn {seedcorn.__version__}",
+            program=PROGRAM,
             users=users,
             groups=groups,
             source=source,

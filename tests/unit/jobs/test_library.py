@@ -1,0 +1,78 @@
+"""seedcorn as a library: the promises of the package's head."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import seedcorn
+from seedcorn.errors import CredentialError, RepositoryNotFoundError, UsageError
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SEEDCORN_CONFIG_DIR", str(tmp_path / "config"))
+    monkeypatch.setenv("SEEDCORN_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.delenv("SEEDCORN_HOST_FILE", raising=False)
+    return tmp_path
+
+
+def test_there_and_back(home: Path) -> None:
+    (home / "source").mkdir()
+    (home / "source" / "file").write_text("one")
+    made = seedcorn.init(home / "repository", passphrase="something", host_name="here")
+    assert made.host_file.parent == home / "config" / "hosts"
+    assert not any(word in repr(made).split() for word in made.words)
+    with seedcorn.open(home / "repository") as host:
+        assert host.backup([home / "source"], tags=["first"]).exit_code == 0
+        (home / "source" / "file").write_text("two!")
+        assert host.backup([home / "source"], dry_run=True).snapshot is None
+        assert host.backup([home / "source"], level=1, verify_seal=False).statistics.changed_files == 1
+        with pytest.raises(UsageError, match="level 20"):
+            host.backup([home / "source"], level=20)
+        data = iter([b"streamed", b""])
+
+        def read_into(view: memoryview) -> int:
+            piece = next(data)
+            view[: len(piece)] = piece
+            return len(piece)
+
+        assert host.backup_stream(read_into, "dump").statistics.source_file_size == 8
+    with pytest.raises(CredentialError):
+        seedcorn.open_owner(home / "repository", passphrase="something else")
+    with seedcorn.open_owner(home / "repository", words=" ".join(made.words)) as owner:
+        first, second, dump = owner.snapshots()
+        assert first.owner.tags == ("first",)
+        assert owner.browse(dump, "/dump").node.size == 8
+        assert owner.restore(first, home / "out-1", path=str(home / "source")).files == 1
+        assert owner.restore(f"latest~1:{home}/source", home / "out-2").files == 1
+    assert [(home / out / "file").read_text() for out in ("out-1", "out-2")] == ["one", "two!"]
+    assert second.public.previous == first.id
+
+
+def test_what_is_refused(home: Path) -> None:
+    with pytest.raises(RepositoryNotFoundError):
+        seedcorn.open(home / "repository")
+    with pytest.raises(UsageError, match="either"):
+        seedcorn.open_owner(home / "repository")
+    with pytest.raises(UsageError, match="either"):
+        seedcorn.open_owner(home / "repository", passphrase="p", words="w")
+    with pytest.raises(UsageError):
+        seedcorn.init(home / "repository", passphrase="")
+
+
+def test_asking_for_the_version_loads_nothing() -> None:
+    code = "import sys; import seedcorn; seedcorn.__version__; print([name for name in sys.modules if name.startswith('seedcorn.')])"
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert finished.stdout == "[]\n"
+
+
+def test_every_public_name_is_there() -> None:
+    for name in seedcorn.__all__:
+        assert getattr(seedcorn, name)
+        assert name in dir(seedcorn)
+    with pytest.raises(AttributeError):
+        seedcorn.no_such_name  # noqa: B018

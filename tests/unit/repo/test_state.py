@@ -1,0 +1,188 @@
+"""The local state: what it takes in, what it forgets, and what it no longer believes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pyroaring import BitMap64
+
+from seedcorn.errors import SeedcornError
+from seedcorn.format.pack import FrameEntry, KeyRow, PackEntry, PackKind
+from seedcorn.format.tree import pack_content
+from seedcorn.ids import ChunkId, HostId, RepositoryId, SessionId
+from seedcorn.repo.state import CachedListing, ChunkPlace, SessionRecord, State, frame_ordinal
+
+REPOSITORY = RepositoryId(b"R" * 16)
+ALPHA, BETA = HostId(b"a" * 16), HostId(b"b" * 16)
+S1, S2 = SessionId(b"1" * 16), SessionId(b"2" * 16)
+A, B, C = (ChunkId(letter * 24) for letter in (b"A", b"B", b"C"))
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[State]:
+    opened = State(tmp_path / "state", REPOSITORY)
+    yield opened
+    opened.close()
+
+
+def entry(pack: bytes, session: bytes, *frames: tuple[int, list[tuple[bytes, int]]], kind: PackKind = PackKind.DATA) -> PackEntry:
+    entries = []
+    offset = 100
+    for seq, chunks in frames:
+        raw_bytes = sum(length for _, length in chunks)
+        entries.append(FrameEntry(session, seq, offset, raw_bytes + 41, raw_bytes, pack_content(chunks)))
+        offset += raw_bytes + 41
+    return PackEntry(pack * 32, kind, tuple(entries))
+
+
+def row(session: bytes) -> KeyRow:
+    return KeyRow(session, 1, b"sealed " + session)
+
+
+def add(state: State, key: str, host: HostId, session: SessionId, *packs: PackEntry) -> None:
+    state.add_segment(key, host, 0, [row(session)], packs)
+
+
+def test_a_segment_is_taken_in(state: State) -> None:
+    assert not state.has_chunks
+    add(state, "index/one", ALPHA, S1, entry(b"p", S1, (0, [(A, 10), (B, 20)]), (1, [(C, 5)])))
+    assert state.segments() == {"index/one"}
+    assert state.has_chunks
+    (number,) = state.sessions()
+    assert state.session(number) == SessionRecord(S1, ALPHA, 0, b"sealed " + S1)
+    assert state.find(B) == frame_ordinal(number, 0)
+    assert state.copies(B) == [ChunkPlace(frame_ordinal(number, 0), 10, 20)]
+    assert state.first_copies([A, C, b"?" * 24]) == {
+        A: ChunkPlace(frame_ordinal(number, 0), 0, 10),
+        C: ChunkPlace(frame_ordinal(number, 1), 0, 5),
+    }
+    place = state.frame_places([frame_ordinal(number, 1), 99 << 32])[frame_ordinal(number, 1)]
+    assert (place.host, place.pack, place.offset, place.sealed_bytes, place.raw_bytes, place.kind) == (ALPHA, b"p" * 32, 171, 46, 5, 1)
+    assert list(state.packs()) == [(ALPHA, b"p" * 32)]
+    assert [ordinal & 0xFFFFFFFF for ordinal, _, _, _ in state.frames()] == [0, 1]
+
+
+def test_a_segment_is_taken_in_once(state: State) -> None:
+    for _ in range(2):
+        add(state, "index/one", ALPHA, S1, entry(b"p", S1, (0, [(A, 10)])))
+    assert len(list(state.packs())) == 1
+    assert len(state.copies(A)) == 1
+
+
+def test_copies_in_several_sessions_and_in_one_frame(state: State) -> None:
+    add(state, "index/one", ALPHA, S1, entry(b"p", S1, (0, [(A, 10), (B, 1), (A, 10)])))
+    add(state, "index/two", BETA, S2, entry(b"q", S2, (7, [(C, 3), (A, 10)])))
+    copies = state.copies(A)
+    assert {(place.ordinal & 0xFFFFFFFF, place.offset) for place in copies} == {(0, 0), (0, 11), (7, 3)}
+    assert state.copies(ChunkId(b"?" * 24)) == []
+
+
+def test_trust_only_hides_the_copies_of_others(state: State) -> None:
+    add(state, "index/one", ALPHA, S1, entry(b"p", S1, (0, [(A, 10), (B, 10)])))
+    add(state, "index/two", BETA, S2, entry(b"q", S2, (0, [(A, 10), (C, 10)])))
+    numbers = {record.host: number for number, record in state.sessions().items()}
+    state.trust_only(lambda host: host == BETA)
+    assert state.find(A) == frame_ordinal(numbers[BETA], 0)
+    assert state.find(B) is None
+    assert state.find(C) == frame_ordinal(numbers[BETA], 0)
+    state.trust_only(lambda host: host == ALPHA)
+    assert state.find(A) == frame_ordinal(numbers[ALPHA], 0)
+    assert state.find(C) is None
+    assert len(state.copies(A)) == 2  # readers verify what they read, and may use any
+
+
+def test_forget_index_begins_a_new_epoch_and_keeps_session_numbers(state: State) -> None:
+    add(state, "index/one", ALPHA, S1, entry(b"p", S1, (0, [(A, 10)])))
+    before = state.sessions()
+    state.forget_index()
+    assert state.epoch == 1
+    assert state.segments() == set()
+    assert not state.has_chunks
+    assert state.find(A) is None
+    assert list(state.packs()) == list(state.frames()) == []
+    assert state.sessions() == before  # ordinals in cached listings must keep their meaning
+
+
+def cached(state: State, number: int, *ordinals: int) -> CachedListing:
+    return CachedListing(state.epoch, number, 5, b"content", 0, BitMap64(ordinals).serialize(), (b"run",))
+
+
+def test_a_listing_of_this_epoch_and_a_complete_session_is_believed(state: State) -> None:
+    number = state.begin_session(SessionRecord(S1, ALPHA, 0, b""))
+    state.put_listings([(b"dir", cached(state, number, frame_ordinal(number, 3)))], [])
+    assert state.listing(b"dir") is not None
+    assert state.listing(b"other") is None
+    state.put_listings([(b"dir", None)], [])
+    assert state.listing(b"dir") is None
+
+
+def test_a_listing_of_another_epoch_counts_only_if_all_its_frames_are_indexed(state: State) -> None:
+    add(state, "index/one", ALPHA, S1, entry(b"p", S1, (0, [(A, 10)]), (1, [(B, 10)])))
+    (number,) = state.sessions()
+    whole = cached(state, number, frame_ordinal(number, 0))
+    lost = cached(state, number, frame_ordinal(number, 0), frame_ordinal(number, 1))
+    state.put_listings([(b"whole", whole), (b"lost", lost)], [])
+    state.forget_index()
+    assert state.listing(b"whole") is None
+    add(state, "index/two", ALPHA, S1, entry(b"q", S1, (0, [(A, 10)])))
+    assert state.listing(b"whole") == whole
+    assert state.listing(b"lost") is None
+
+
+def test_a_listing_of_a_session_that_was_killed_is_checked_after_reopening(tmp_path: Path) -> None:
+    state = State(tmp_path / "state", REPOSITORY)
+    killed = state.begin_session(SessionRecord(S1, ALPHA, 0, b""))
+    ended = state.begin_session(SessionRecord(S2, ALPHA, 0, b""))
+    for name, number in ((b"killed", killed), (b"ended", ended)):
+        state.put_listings([(name, cached(state, number, frame_ordinal(number, 0)))], [])
+    state.complete_session(ended)
+    state.close()
+    state = State(tmp_path / "state", REPOSITORY)
+    assert state.listing(b"killed") is None
+    assert state.listing(b"ended") is not None
+    add(state, "index/one", ALPHA, S1, entry(b"p", S1, (0, [(A, 10)])))
+    assert state.listing(b"killed") is not None
+    state.close()
+
+
+def test_indirect_contents_and_small_facts(state: State) -> None:
+    state.put_listings([], [(b"content", BitMap64([1]).serialize())])
+    packed = state.content_frames(b"content")
+    assert packed is not None
+    assert not state.all_indexed(packed)
+    state.put_listings([], [(b"content", None)])
+    assert state.content_frames(b"content") is None
+    assert state.fact("heads") is None
+    state.remember("heads", b"x")
+    assert state.fact("heads") == b"x"
+    state.cache_object("snapshots/x", b"data")
+    assert state.cached_object("snapshots/x") == b"data"
+
+
+def test_everything_survives_reopening_and_a_new_repository_begins_anew(tmp_path: Path) -> None:
+    state = State(tmp_path / "state", REPOSITORY)
+    add(state, "index/one", ALPHA, S1, entry(b"p", S1, (0, [(A, 10)])))
+    state.forget_index()
+    add(state, "index/two", ALPHA, S1, entry(b"p", S1, (0, [(A, 10)])))
+    state.close()
+    state = State(tmp_path / "state", REPOSITORY)
+    assert (state.epoch, state.segments()) == (1, {"index/two"})
+    assert state.find(A) is not None
+    state.close()
+    state = State(tmp_path / "state", RepositoryId(b"X" * 16))
+    assert (state.epoch, state.segments()) == (0, set())
+    assert state.find(A) is None
+    state.close()
+
+
+def test_a_folder_that_can_not_be_used_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(SeedcornError, match="state directory"):
+        State(tmp_path / "file" / "state", REPOSITORY)
+
+
+def test_private_to_its_user(state: State) -> None:
+    assert state.folder.stat().st_mode & 0o077 == 0
+    assert all(path.stat().st_mode & 0o077 == 0 for path in (state.folder / "index").iterdir())
