@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 
 import pytest
 
@@ -156,6 +157,11 @@ def test_names_can_not_write_to_the_terminal(machine: Machine) -> None:
 
 
 def test_no_core_is_dumped(machine: Machine) -> None:
-    code = "import resource, ctypes; from seedcorn.jobs.process import prepare_process as p; p(); print(resource.getrlimit(resource.RLIMIT_CORE), ctypes.CDLL(None).prctl(3))"
-    finished = subprocess.run([*machine.command()[:1], "-c", code], env=machine.environment, capture_output=True, text=True, check=True)
+    code = """
+import ctypes, resource
+from seedcorn.jobs.process import prepare_process
+prepare_process()
+print(resource.getrlimit(resource.RLIMIT_CORE), ctypes.CDLL(None).prctl(3))
+"""
+    finished = subprocess.run([sys.executable, "-c", code], env=machine.environment, capture_output=True, text=True, check=True)
     assert finished.stdout == "(0, 0) 0\n"

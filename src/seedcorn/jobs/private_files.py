@@ -7,20 +7,17 @@ from __future__ import annotations
 
 import os
 import stat
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from seedcorn.errors import CredentialError, SeedcornError, UsageError
 
-__all__ = ["create_private", "is_private", "read_private", "replace_private", "reserve_private", "write_reserved"]
+__all__ = ["create_private", "read_private", "replace_private", "reserve_private", "write_reserved"]
 
 SIZE_LIMIT_BYTES = 1 << 20
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO must not make us wait
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-
-
-def is_private(st: os.stat_result) -> bool:
-    """Whether only the user who runs this can read it."""
-    return st.st_uid == os.geteuid() and not st.st_mode & (stat.S_IRWXG | stat.S_IRWXO)
 
 
 def read_private(path: Path) -> bytes:
@@ -36,15 +33,20 @@ def read_private(path: Path) -> bytes:
         raise
     except OSError as error:
         raise CredentialError(f"{path} can not be read: {error.strerror}") from error
-    with os.fdopen(descriptor, "rb") as file:
-        st = os.fstat(descriptor)
-        if not stat.S_ISREG(st.st_mode):
-            raise CredentialError(f"{path} is not a file")
-        if not is_private(st):
-            if st.st_uid != os.geteuid():
-                raise CredentialError(f"{path} belongs to another user: who can change it decides who can read what is backed up; `chown` it")
-            raise CredentialError(f"{path} can be read by others, and it holds a secret: `chmod 600 {path}`")
-        return file.read(SIZE_LIMIT_BYTES)
+    try:
+        _check_private(path, os.fstat(descriptor))
+        return os.read(descriptor, SIZE_LIMIT_BYTES)
+    finally:
+        os.close(descriptor)
+
+
+def _check_private(path: Path, st: os.stat_result) -> None:
+    if not stat.S_ISREG(st.st_mode):
+        raise CredentialError(f"{path} is not a file")
+    if st.st_uid != os.geteuid():
+        raise CredentialError(f"{path} belongs to another user: who can change it decides who can read what is backed up; `chown` it")
+    if st.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise CredentialError(f"{path} can be read by others, and it holds a secret: `chmod 600 {path}`")
 
 
 def reserve_private(path: Path) -> int:
@@ -74,9 +76,14 @@ def replace_private(path: Path, data: bytes) -> None:
     Raises:
         SeedcornError: it can not be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        create_private(temporary, data)
+        _make_directory(path.parent)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # of mode 0600
+    except OSError as error:
+        raise SeedcornError(f"{path} can not be written: {error.strerror}") from error
+    temporary = Path(name)
+    try:
+        write_reserved(descriptor, temporary, data)
         temporary.replace(path)
         _sync_directory(path.parent)
     except OSError as error:
@@ -105,7 +112,8 @@ def _make_directory(folder: Path) -> None:
     """Like ``mkdir -p`` with mode 0700 for every directory that has to be made."""
     if not folder.is_dir():
         _make_directory(folder.parent)
-        folder.mkdir(mode=0o700, exist_ok=True)
+        with suppress(FileExistsError):  # made meanwhile, or not a directory: the next step tells
+            folder.mkdir(mode=0o700)
 
 
 def _sync_directory(folder: Path) -> None:

@@ -49,7 +49,7 @@ class BackupArguments(TypedDict, total=False):
 class RestoreArguments(TypedDict, total=False):
     """Keyword arguments of ``OwnerSession.restore``."""
 
-    path: str | bytes  # absolute, in the snapshot; all of it if left out
+    path: str | bytes | os.PathLike[str]  # absolute, in the snapshot; all of it if left out
     includes: Sequence[str]
     excludes: Sequence[str]
     dry_run: bool
@@ -153,7 +153,7 @@ class OwnerSession(_Session):
         """Every good snapshot that ``chosen`` accepts, oldest first."""
         return self.browser.select(chosen)
 
-    def browse(self, reference: str | Snapshot = "latest", path: str | bytes = "/") -> Entry:
+    def browse(self, reference: str | Snapshot = "latest", path: str | bytes | os.PathLike[str] = "/") -> Entry:
         """What is at ``path`` in a snapshot; ``browser.children`` and ``browser.walk`` lead on from there.
 
         Raises:

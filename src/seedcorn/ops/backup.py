@@ -19,7 +19,6 @@ from seedcorn.events import Clock, Counter, Monitor
 from seedcorn.format.pack import PackKind
 from seedcorn.format.snapshot import Head, SnapshotMaintain, SnapshotOwner, SnapshotPublic, Statistics
 from seedcorn.format.tree import Extra, Kind, Node
-from seedcorn.fs.metadata import node_from_stat
 from seedcorn.fs.owners import group_names, user_names
 from seedcorn.fs.selection import Selection
 from seedcorn.ids import SessionId, SnapshotId
@@ -264,7 +263,10 @@ def _scan_paths(scanner: TreeScanner, writer: Writer, paths: Sequence[bytes]) ->
 
 
 def _scan_below(scanner: TreeScanner, writer: Writer, parent: bytes, name: bytes, paths: Sequence[bytes]) -> Node:
-    """A directory that was not itself asked for: it lists only what leads to ``paths``."""
+    """A directory that was not itself asked for: it lists only what leads to ``paths``.
+
+    It has the mode and owner of the real one, but the time of its newest listed entry: what else happens in it is no change of this backup.
+    """
     by_name: dict[bytes, list[bytes]] = defaultdict(list)
     for path in paths:
         by_name[path[len(parent) + 1 :].split(b"/", 1)[0]].append(path)
@@ -289,7 +291,9 @@ def _scan_below(scanner: TreeScanner, writer: Writer, parent: bytes, name: bytes
     frames: set[int] = set()
     content, depth, _ = writer.store_listing(nodes, frames)
     scanner.frames.update(frames)
-    return node_from_stat(name, st, Kind.DIRECTORY, content, Extra(depth=depth) if depth else None, entries=len(nodes))
+    newest_ns = max(node.mtime_ns for node in nodes)
+    extra = Extra(depth=depth) if depth else None
+    return Node(name, Kind.DIRECTORY, st.st_mode & 0o7777, st.st_uid, st.st_gid, newest_ns, 0, 0, 0, len(nodes), content, extra)
 
 
 def _directory(name: bytes, content: bytes, depth: int, entries: int) -> Node:

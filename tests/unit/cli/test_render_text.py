@@ -21,14 +21,15 @@ def test_sizes(size: int, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "0.00 seconds"), (40.74, "40.74 seconds"), (100.74, "1 minute 40.74 seconds"), (5585.2, "1 hour 33 minutes 5.20 seconds"), (7200, "2 hours 0.00 seconds")],
+    [(0, "0.00 seconds"), (100.74, "1 minute 40.74 seconds"), (5585.2, "1 hour 33 minutes 5.20 seconds"), (7200, "2 hours 0.00 seconds")],
 )
 def test_durations(seconds: float, text: str) -> None:
     assert duration_text(seconds) == text
 
 
 def test_counts() -> None:
-    assert [count_text(n, noun) for n, noun in ((0, "entry"), (1, "entry"), (2, "entry"), (2, "file"))] == ["0 entries", "1 entry", "2 entries", "2 files"]
+    assert [count_text(count, "entry") for count in range(3)] == ["0 entries", "1 entry", "2 entries"]
+    assert count_text(2, "file") == "2 files"
 
 
 def test_a_time_beyond_all_calendars() -> None:
@@ -41,7 +42,7 @@ def test_table() -> None:
 
 
 def test_the_block() -> None:
-    statistics = Statistics(source_files=25, source_file_size=7_763_000_000, new_files=15, changed_files=6, deleted_files=4, delta_entries=25, errors=1)
+    statistics = Statistics(source_files=25, source_file_size=7_763_000_000, delta_entries=25, errors=1)
     lines = statistics_block(statistics, start_ns=10**18, end_ns=10**18 + 100_740_000_000, elapsed_seconds=100.74)
     assert len(lines) == 17
     assert {len(lines[0]), len(lines[-1])} == {49}

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import types
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from seedcorn.errors import CredentialError, UsageError
-from seedcorn.jobs import passphrase as passphrases
 from seedcorn.jobs.environment import Environment
 from seedcorn.jobs.passphrase import PassphraseSources, new_passphrase, read_passphrase, read_passphrase_file
 
@@ -83,14 +82,14 @@ def test_a_keyring_that_does_not_run_is_passed_over(tmp_path: Path, ears: Ears, 
 
 
 @pytest.fixture
-def fake_keyring(monkeypatch: pytest.MonkeyPatch) -> Iterator[types.ModuleType]:
+def fake_keyring(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
     keyring, errors = types.ModuleType("keyring"), types.ModuleType("keyring.errors")
     keyring.__dict__["get_password"] = lambda service, user: f"from-keyring for {service} {user}"
     errors.__dict__["KeyringError"] = type("KeyringError", (Exception,), {})
     monkeypatch.setitem(sys.modules, "keyring", keyring)
     monkeypatch.setitem(sys.modules, "keyring.errors", errors)
-    monkeypatch.setattr(passphrases.importlib.util, "find_spec", lambda name: keyring)
-    yield keyring
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: keyring)
+    return keyring
 
 
 def test_nobody_to_ask(tmp_path: Path, ears: Ears) -> None:
@@ -100,7 +99,10 @@ def test_nobody_to_ask(tmp_path: Path, ears: Ears) -> None:
         assert source in str(caught.value)
 
 
-@pytest.mark.parametrize(("data", "passphrase"), [(b"a b ", "a b "), (b"a\n", "a"), (b"a\r\n", "a"), (b"a\n\n", "a\n"), ("größer\n".encode(), "größer")])
+LINES = [(b"a b ", "a b "), (b"a\n", "a"), (b"a\r\n", "a"), (b"a\n\n", "a\n"), ("größer\n".encode(), "größer")]
+
+
+@pytest.mark.parametrize(("data", "passphrase"), LINES)
 def test_one_line_end_does_not_belong_to_it(data: bytes, passphrase: str, tmp_path: Path, ears: Ears) -> None:
     (tmp_path / "file").touch(mode=0o600)
     (tmp_path / "file").write_bytes(data)
