@@ -72,9 +72,7 @@ def add(invocation: Invocation, new_passphrase_file: NewPassphraseFile = None, l
 
 
 @add_command(app)
-def remove(
-    invocation: Invocation, slot: Annotated[str, typer.Argument(metavar="ID", help="The beginning of the slot's id; see `key list`.")]
-) -> int:
+def remove(invocation: Invocation, slot: Annotated[str, typer.Argument(metavar="ID", help="The beginning of the slot's id; see `key list`.")]) -> int:
     """Remove a passphrase. Who has used it before may still know the key behind it."""
     removed = access.remove_key(invocation.owner().repository, slot).hex()
     invocation.output.emit("summary", removed=removed)

@@ -74,7 +74,9 @@ class Environment:
         """
         address = given or self.variables.get("SEEDCORN_REPOSITORY")
         if not address:
-            raise UsageError("which repository? Give -r PLACE or set SEEDCORN_REPOSITORY; a place is a directory, s3://bucket/prefix, gs://… or az://…")
+            raise UsageError(
+                "which repository? Give -r PLACE or set SEEDCORN_REPOSITORY; a place is a directory, s3://bucket/prefix, gs://… or az://…"
+            )
         return place_of(address, self.cwd)
 
     def host_file(self, given: str | None, repository: RepositoryId) -> Path:

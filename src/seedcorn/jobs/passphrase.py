@@ -134,9 +134,7 @@ def _is_credential(path: Path) -> bool:
 def _run(command: str) -> str:
     try:
         arguments = shlex.split(command)
-        finished = subprocess.run(
-            arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=COMMAND_TIMEOUT_SECONDS, check=False
-        )
+        finished = subprocess.run(arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=COMMAND_TIMEOUT_SECONDS, check=False)
     except (OSError, ValueError, IndexError, subprocess.TimeoutExpired) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise CredentialError(f"the passphrase command `{command}` can not be run: {reason}") from error
