@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from seedcorn.testing.fixtures import ministack as ministack
 from seedcorn.testing.machine import Machine
 
 

@@ -16,7 +16,7 @@ from seedcorn.cli.render_json import statistics_fields, time_text
 from seedcorn.cli.render_text import count_text, size_text, statistics_block
 from seedcorn.errors import UsageError
 from seedcorn.jobs.sessions import BackupArguments
-from seedcorn.ops.backup import BackupResult
+from seedcorn.ops.backup import BackupResult, Requests
 
 app = new_app()
 
@@ -68,7 +68,8 @@ def backup(
     with watched(invocation.output, BACKUP) as monitor:
         arguments["monitor"] = monitor
         result = session.backup_stream(_read_stdin, stdin_filename, **arguments) if stdin else session.backup(paths or (), **arguments)
-    _report(invocation.output, result)
+    # A run that stored something reports every request of this process, those of opening the repository too.
+    _report(invocation.output, result, result.requests if dry_run else session.repository.store.requests)
     return result.exit_code
 
 
@@ -76,8 +77,8 @@ def _read_stdin(view: memoryview) -> int:
     return os.readv(sys.stdin.fileno(), (view,))
 
 
-def _report(output: Output, result: BackupResult) -> None:
-    statistics, requests, elapsed_seconds = result.statistics, result.requests, result.elapsed_ns / 1e9
+def _report(output: Output, result: BackupResult, requests: Requests) -> None:
+    statistics, elapsed_seconds = result.statistics, result.elapsed_ns / 1e9
     snapshot = result.snapshot.hex() if result.snapshot else None
     by_verb = {verb: getattr(requests, verb) for verb in ("put", "get", "list", "head", "delete")}
     output.emit(

@@ -41,7 +41,7 @@ from seedcorn.repo.writer import ReadInto, Writer, WriterOptions
 from seedcorn.store.api import Requests
 from seedcorn.version import PROGRAM
 
-__all__ = ["BackupOptions", "BackupResult", "backup", "backup_stream"]
+__all__ = ["BackupOptions", "BackupResult", "Requests", "backup", "backup_stream"]
 
 _ERRORS_LIMIT = 10_000
 _OWNERS = "owners"
@@ -63,7 +63,8 @@ class BackupOptions:
 
 @dataclass(frozen=True, slots=True)
 class BackupResult:
-    """What came of it. ``snapshot`` is None after a dry run; sizes in bytes, times in nanoseconds."""
+    """What came of it. ``snapshot`` is None after a dry run; sizes in bytes, times in nanoseconds; ``requests`` without those that opened the
+    repository."""
 
     snapshot: SnapshotId | None
     seq: int

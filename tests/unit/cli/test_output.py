@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
@@ -67,10 +68,17 @@ def test_nobody_watches_a_quiet_run(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_bar_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seedcorn.cli.progress.BAR_SECONDS", 0.01)
+    monkeypatch.setattr("seedcorn.cli.progress._Bar.interval_seconds", 0.01)
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "150")
+    shown = ""
+    deadline = time.monotonic() + 20
     with watched(Output(), BACKUP) as monitor:
-        monitor.expect(Counter.SOURCE_BYTES, 100)
-        monitor.count(Counter.SOURCE_BYTES, 50)
-        monitor.note("heard by nobody")
+        monitor.expect(Counter.SOURCE_BYTES, 4096)
+        monitor.count(Counter.SOURCE_BYTES, 2048)
+        while "2.00 KB" not in shown and time.monotonic() < deadline:
+            shown += capsys.readouterr().err
+    assert "Backing up" in shown
+    assert "0 entries, 2.00 KB" in shown
     assert capsys.readouterr().out == ""
