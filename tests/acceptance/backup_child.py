@@ -1,4 +1,4 @@
-"""One backup in a process of its own, to be killed: python backup_child.py REPOSITORY HOST_FILE STATE SOURCE
+"""One backup of one directory; as a program, in a process that can be killed: python backup_child.py REPOSITORY HOST_FILE STATE SOURCE
 
 Says ``ready`` when it begins to scan, and ``done`` at the end.
 """
@@ -7,24 +7,33 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from seedcorn.events import SystemClock, VoidMonitor
 from seedcorn.ops import access
-from seedcorn.ops.backup import BackupOptions, backup
+from seedcorn.ops.backup import BackupOptions, BackupResult, backup
+from seedcorn.repo import packer
 from seedcorn.repo.writer import WriterOptions
 from seedcorn.store.local import LocalStore
 
+__all__ = ["run_backup"]
 
-def run(repository: Path, host_file: Path, state: Path, source: Path) -> None:
-    """Back up with a checkpoint after every second pack."""
+
+def run_backup(repository: Path, host_file: Path, state: Path, source: Path, ready: Callable[[], None] = lambda: None) -> BackupResult:
+    """With small packs and a checkpoint after every second one."""
+    packer.PACK_TARGET_BYTES = 4 << 20
     host = access.HostFile.parse(host_file.read_bytes(), source=str(host_file))
     opened = access.open_host(LocalStore(repository), host)
     kept = access.open_state(state, opened.repository)
-    print("ready", flush=True)
-    backup(opened, kept, [os.fsencode(source)], BackupOptions(host.name, writer=WriterOptions(checkpoint_packs=2)), SystemClock(), VoidMonitor())
-    print("done", flush=True)
+    try:
+        ready()
+        options = BackupOptions(host.name, writer=WriterOptions(checkpoint_packs=2))
+        return backup(opened, kept, [os.fsencode(source)], options, SystemClock(), VoidMonitor())
+    finally:
+        kept.close()
 
 
 if __name__ == "__main__":
-    run(*map(Path, sys.argv[1:]))
+    run_backup(*map(Path, sys.argv[1:]), ready=lambda: print("ready", flush=True))
+    print("done", flush=True)

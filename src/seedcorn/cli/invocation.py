@@ -20,9 +20,10 @@ from seedcorn.jobs.environment import Environment
 
 if TYPE_CHECKING:
     from seedcorn.cli.options import CommonOptions
+    from seedcorn.ids import RepositoryId
     from seedcorn.jobs.passphrase import PassphraseSources, Prompt
     from seedcorn.jobs.sessions import HostSession, OwnerSession
-    from seedcorn.ops.access import Store
+    from seedcorn.ops.access import HostFile, Store
 
 __all__ = ["Invocation"]
 
@@ -63,8 +64,10 @@ class Invocation:
         from seedcorn.jobs.sessions import HostSession
         from seedcorn.ops import access
 
-        path = self.environment.host_file(self.options.host_file, access.repository_id(self.store))
-        repository = access.open_host(self.store, load_host_file(path, self.place))
+        def find(repository: RepositoryId) -> HostFile:
+            return load_host_file(self.environment.host_file(self.options.host_file, repository), self.place)
+
+        repository = access.open_host_with(self.store, find)
         state = access.open_state(self.environment.state_dir, repository.repository)
         return self._resources.enter_context(HostSession(repository, state, self.options.connections))
 
@@ -74,8 +77,7 @@ class Invocation:
         from seedcorn.jobs.sessions import OwnerSession
         from seedcorn.ops import access
 
-        access.repository_id(self.store)  # before anyone is asked for a passphrase of a repository that is not there
-        repository = access.open_owner(self.store, read_passphrase(self.passphrase_sources, self.prompt, self.output.warn))
+        repository = access.open_owner_with(self.store, lambda: read_passphrase(self.passphrase_sources, self.prompt, self.output.warn))
         state = access.open_state(self.environment.state_dir, repository.repository)
         return self._resources.enter_context(OwnerSession(repository, state))
 

@@ -57,8 +57,7 @@ def open(  # noqa: A001  # it is called as seedcorn.open
     """
     environment = Environment.of_process()
     store = _open_store(environment, url, credentials)
-    path = environment.host_file(_text(host_file), access.repository_id(store))
-    repository = access.open_host(store, load_host_file(path, store.url))
+    repository = access.open_host_with(store, lambda found: load_host_file(environment.host_file(_text(host_file), found), store.url))
     return HostSession(repository, access.open_state(_state_dir(environment, state_dir), repository.repository))
 
 

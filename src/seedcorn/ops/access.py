@@ -5,7 +5,7 @@ Nothing here reads a file, the environment or a terminal: callers bring passphra
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,7 +57,9 @@ __all__ = [
     "list_hosts",
     "open_at",
     "open_host",
+    "open_host_with",
     "open_owner",
+    "open_owner_with",
     "open_owner_with_words",
     "open_state",
     "recover_key",
@@ -130,7 +132,14 @@ def open_state(folder: Path, repository: RepositoryId) -> State:
 
 def open_host(store: Store, host_file: HostFile) -> HostRepository:
     """Open for backing up."""
-    return open_as_host(store, read_header(store), host_file.key, host_file.name)
+    return open_host_with(store, lambda _: host_file)
+
+
+def open_host_with(store: Store, find_host_file: Callable[[RepositoryId], HostFile]) -> HostRepository:
+    """Open for backing up with the host file that ``find_host_file`` gives for the repository that is there."""
+    signed = read_header(store)
+    host_file = find_host_file(signed.repository)
+    return open_as_host(store, signed, host_file.key, host_file.name)
 
 
 def open_owner(store: Store, passphrase: str) -> OwnerRepository:
@@ -139,8 +148,17 @@ def open_owner(store: Store, passphrase: str) -> OwnerRepository:
     Raises:
         CredentialError: it opens no key slot.
     """
+    return open_owner_with(store, lambda: passphrase)
+
+
+def open_owner_with(store: Store, ask_passphrase: Callable[[], str]) -> OwnerRepository:
+    """Open for reading; the passphrase is asked for once a repository has been found.
+
+    Raises:
+        CredentialError: it opens no key slot.
+    """
     signed = read_header(store)
-    return open_as_owner(store, signed, keyslots.open_with_passphrase(store, signed.repository, passphrase))
+    return open_as_owner(store, signed, keyslots.open_with_passphrase(store, signed.repository, ask_passphrase()))
 
 
 def open_owner_with_words(store: Store, words: str) -> OwnerRepository:

@@ -111,10 +111,11 @@ def cached(state: State, number: int, *ordinals: int) -> CachedListing:
 
 def test_a_listing_of_this_epoch_and_a_complete_session_is_believed(state: State) -> None:
     number = state.begin_session(SessionRecord(S1, ALPHA, 0, b""))
-    state.put_listings([(b"dir", cached(state, number, frame_ordinal(number, 3)))], [])
+    state.complete_session(number)
+    state.put_listings([(b"dir", cached(state, number, frame_ordinal(number, 3)))])
     assert state.listing(b"dir") is not None
     assert state.listing(b"other") is None
-    state.put_listings([(b"dir", None)], [])
+    state.put_listings([(b"dir", None)])
     assert state.listing(b"dir") is None
 
 
@@ -123,7 +124,7 @@ def test_a_listing_of_another_epoch_counts_only_if_all_its_frames_are_indexed(st
     (number,) = state.sessions()
     whole = cached(state, number, frame_ordinal(number, 0))
     lost = cached(state, number, frame_ordinal(number, 0), frame_ordinal(number, 1))
-    state.put_listings([(b"whole", whole), (b"lost", lost)], [])
+    state.put_listings([(b"whole", whole), (b"lost", lost)])
     state.forget_index()
     assert state.listing(b"whole") is None
     add(state, "index/two", ALPHA, S1, entry(b"q", S1, (0, [(A, 10)])))
@@ -136,7 +137,7 @@ def test_a_listing_of_a_session_that_was_killed_is_checked_after_reopening(tmp_p
     killed = state.begin_session(SessionRecord(S1, ALPHA, 0, b""))
     ended = state.begin_session(SessionRecord(S2, ALPHA, 0, b""))
     for name, number in ((b"killed", killed), (b"ended", ended)):
-        state.put_listings([(name, cached(state, number, frame_ordinal(number, 0)))], [])
+        state.put_listings([(name, cached(state, number, frame_ordinal(number, 0)))])
     state.complete_session(ended)
     state.close()
     state = State(tmp_path / "state", REPOSITORY)
@@ -147,18 +148,36 @@ def test_a_listing_of_a_session_that_was_killed_is_checked_after_reopening(tmp_p
     state.close()
 
 
-def test_indirect_contents_and_small_facts(state: State) -> None:
-    state.put_listings([], [(b"content", BitMap64([1]).serialize())])
-    packed = state.content_frames(b"content")
-    assert packed is not None
-    assert not state.all_indexed(packed)
-    state.put_listings([], [(b"content", None)])
-    assert state.content_frames(b"content") is None
+def test_small_facts_and_objects(state: State) -> None:
     assert state.fact("heads") is None
     state.remember("heads", b"x")
     assert state.fact("heads") == b"x"
     state.cache_object("snapshots/x", b"data")
     assert state.cached_object("snapshots/x") == b"data"
+
+
+def test_a_session_is_named_by_its_host_too(state: State) -> None:
+    """Session ids are public: a host that claims another one's must not get hold of its frames."""
+    add(state, "index/liar", BETA, S1, entry(b"q", S1, (0, [(C, 10)])))
+    add(state, "index/one", ALPHA, S1, entry(b"p", S1, (0, [(A, 10)])))
+    assert {record.host for record in state.sessions().values()} == {ALPHA, BETA}
+    places = state.frame_places([state.find(A) or 0, state.find(C) or 0])
+    assert {place.pack for place in places.values()} == {b"p" * 32, b"q" * 32}
+
+
+def test_a_frame_keeps_the_first_place_that_was_listed(state: State) -> None:
+    add(state, "index/one", ALPHA, S1, entry(b"p", S1, (0, [(A, 10)])))
+    add(state, "index/two", ALPHA, S1, entry(b"q", S1, (0, [(B, 10)])))
+    (number,) = state.sessions()
+    assert state.frame_places([frame_ordinal(number, 0)])[frame_ordinal(number, 0)].pack == b"p" * 32
+
+
+def test_nothing_is_kept_while_writes_are_discarded(state: State) -> None:
+    state.discard_writes = True
+    state.remember("heads", b"x")
+    state.cache_object("snapshots/x", b"data")
+    assert state.fact("heads") is None
+    assert state.cached_object("snapshots/x") is None
 
 
 def test_everything_survives_reopening_and_a_new_repository_begins_anew(tmp_path: Path) -> None:

@@ -1,0 +1,163 @@
+"""Enrolment, revocation, host files; passphrases and their slots."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from seedcorn.errors import CredentialError, IntegrityError, RepositoryNotFoundError, UsageError
+from seedcorn.events import SystemClock
+from seedcorn.format.codec import Envelope, Magic, encode
+from seedcorn.format.header import SlotPublic, slot_key
+from seedcorn.ids import SlotId
+from seedcorn.ops import access
+from seedcorn.repo import keyslots
+from seedcorn.repo.hosts import HostFile, enroll_host, load_registry
+from seedcorn.testing.damage import flip_byte
+from seedcorn.testing.memory_store import MemoryStore
+from seedcorn.testing.repositories import PASSPHRASE, SmallRepository, cheap_kdf
+
+CLOCK = SystemClock()
+
+
+def test_a_host_file_comes_back(repository: SmallRepository) -> None:
+    file = repository.made.host_file
+    parsed = HostFile.parse(file.serialize(), source="x")
+    assert (parsed.key, parsed.name, parsed.url) == (file.key, "alpha", "memory://")
+    assert access.open_host(repository.store, parsed).host == file.key.host
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b"[]", b"\xff", b'{"seedcorn_host": 2}', b'{"seedcorn_host": 1, "repository": 7}'])
+def test_what_is_no_host_file_is_named(data: bytes) -> None:
+    with pytest.raises(CredentialError, match="the file"):
+        HostFile.parse(data, source="the file")
+
+
+@pytest.mark.parametrize("change", [{"host_sign": "00"}, {"cut": "zz"}, {"read_kem": None}, {"domain": "x"}, {"index": 5}])
+def test_a_host_file_with_a_wrong_field(change: dict[str, object], repository: SmallRepository) -> None:
+    fields = json.loads(repository.made.host_file.serialize()) | change
+    with pytest.raises((CredentialError, IntegrityError)):
+        HostFile.parse(json.dumps(fields).encode(), source="the file")
+
+
+def test_secrets_do_not_show(repository: SmallRepository) -> None:
+    file = repository.made.host_file
+    shown = repr(file) + repr(repository.owner())
+    assert file.key.sign_private.hex() not in shown
+    assert repr(file.key.sign_private) not in shown
+    assert repr(file.key.secrets.index_key) not in shown
+
+
+@pytest.mark.parametrize("name", ["", "a\nb", "x" * 256, "\x1b[2J"])
+def test_names_that_a_host_can_not_have(name: str, repository: SmallRepository) -> None:
+    with pytest.raises(UsageError):
+        enroll_host(repository.owner(), name, created_ns=0)
+
+
+def test_names_are_for_the_owner_only(repository: SmallRepository) -> None:
+    owner = repository.owner()
+    sign = owner.key.public.owner_sign
+    assert [host.name for host in load_registry(owner.store, owner.repository, sign).hosts.values()] == [""]
+    assert [host.name for host in access.registry(owner).hosts.values()] == ["alpha"]
+
+
+def test_the_last_record_rules(repository: SmallRepository) -> None:
+    access.revoke(repository.owner(), "alpha", CLOCK)
+    (host,) = access.registry(repository.owner()).hosts.values()
+    assert host.revoked
+    with pytest.raises(UsageError, match="already"):
+        access.revoke(repository.owner(), "alpha", CLOCK)
+
+
+def test_a_record_of_another_owner_is_refused(repository: SmallRepository, store: MemoryStore, trusting: SmallRepository) -> None:
+    planted, data = next((key, data) for key, data in trusting.store.objects.items() if key.startswith("hosts/"))  # type: ignore[attr-defined]
+    store.put(planted, data)
+    registry = access.registry(repository.owner())
+    assert [host.name for host in registry.hosts.values()] == ["alpha"]
+    assert [problem.object_name for problem in registry.problems] == [planted]
+
+
+def test_a_damaged_record_is_not_kept_by_the_state(repository: SmallRepository, store: MemoryStore) -> None:
+    key = next(key for key in store.objects if key.startswith("hosts/"))
+    good = store.objects[key]
+    store.objects[key] = flip_byte(good, 200)
+    state = repository.new_state()
+    assert access.registry(repository.owner(), state).hosts == {}
+    store.objects[key] = good
+    assert len(access.registry(repository.owner(), state).hosts) == 1
+
+
+def test_another_repositorys_host_file_is_refused(repository: SmallRepository, trusting: SmallRepository) -> None:
+    with pytest.raises(CredentialError, match="belongs"):
+        access.open_host(repository.store, trusting.made.host_file)
+
+
+def test_a_header_with_other_keys_is_refused_by_a_host(store: MemoryStore, repository: SmallRepository) -> None:
+    """The operator of the store makes a repository of its own under the same id."""
+    text = store.objects["seedcorn.json"].decode()
+    fields = json.loads(text)
+    fields["seedcorn"]["read_kem"] = "00" * 1216
+    store.objects["seedcorn.json"] = json.dumps(fields).encode()
+    with pytest.raises(IntegrityError, match=r"seedcorn\.json"):
+        access.open_host(store, repository.made.host_file)
+    with pytest.raises(IntegrityError, match=r"seedcorn\.json"):
+        repository.owner()
+
+
+def test_no_repository(store: MemoryStore) -> None:
+    with pytest.raises(RepositoryNotFoundError):
+        access.repository_id(MemoryStore())
+
+
+# -- key slots -------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_several_passphrases(repository: SmallRepository) -> None:
+    slot = access.add_key(repository.owner(), "second", "for the safe", CLOCK, kdf=cheap_kdf())
+    assert [key.public.label for key in access.keys(repository.store)] == [access.INITIAL_LABEL, "for the safe"]
+    seeds = {access.open_owner(repository.store, passphrase).key.seed for passphrase in (PASSPHRASE, "second")}
+    assert seeds == {repository.owner().key.seed}
+    access.remove_key(repository.owner(), slot.hex()[:8])
+    with pytest.raises(CredentialError):
+        access.open_owner(repository.store, "second")
+    access.open_owner(repository.store, PASSPHRASE)
+
+
+def test_the_last_slot_stays(repository: SmallRepository) -> None:
+    (slot,) = access.keys(repository.store)
+    with pytest.raises(UsageError, match="last"):
+        access.remove_key(repository.owner(), slot.slot.hex())
+
+
+def test_without_a_slot_the_words_open_it(repository: SmallRepository, store: MemoryStore) -> None:
+    for key in [key for key in store.objects if key.startswith("keys/")]:
+        del store.objects[key]
+    with pytest.raises(CredentialError, match="recovery words"):
+        access.open_owner(store, PASSPHRASE)
+    access.recover_key(store, repository.words, "new", "after the loss", CLOCK, kdf=cheap_kdf())
+    assert access.open_owner(store, "new").repository == repository.made.repository
+
+
+def test_a_slot_of_another_repository_is_refused(repository: SmallRepository, store: MemoryStore, trusting: SmallRepository) -> None:
+    planted, data = next((key, data) for key, data in trusting.store.objects.items() if key.startswith("keys/"))  # type: ignore[attr-defined]
+    store.put(planted, data)
+    _, problems = keyslots.read_slots(store, repository.made.repository)
+    assert [problem.object_name for problem in problems] == [planted]
+    access.open_owner(store, PASSPHRASE)
+
+
+def test_a_slot_with_hostile_parameters_costs_nothing(repository: SmallRepository, store: MemoryStore) -> None:
+    """4 TiB of memory asked for: refused before deriving, and the good slot opens all the same."""
+    hostile = SlotPublic(repository.made.repository, bytes(16), "passphrase", "x", 0, "argon2id", 1 << 32, 1 << 30, 1 << 30, bytes(16))
+    store.put(slot_key(SlotId(bytes(16))), Envelope.build(Magic.SLOT, [encode(hostile), bytes(48)]))
+    access.open_owner(store, PASSPHRASE)
+    with pytest.raises(IntegrityError, match="keys/00000000"):
+        access.open_owner(store, "wrong")
+
+
+def test_a_slot_of_a_future_method_is_passed_over(repository: SmallRepository, store: MemoryStore) -> None:
+    future = SlotPublic(repository.made.repository, bytes(16), "security-key", "x", 0, "none", 0, 0, 0, b"")
+    store.put(slot_key(SlotId(bytes(16))), Envelope.build(Magic.SLOT, [encode(future), bytes(5)]))
+    access.open_owner(store, PASSPHRASE)
+    assert len(access.keys(store)) == 2

@@ -1,0 +1,128 @@
+"""Bringing the local state up to date with the segments in the store."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from seedcorn.errors import IntegrityError
+from seedcorn.format.header import parse_numbered_key
+from seedcorn.ids import HostId
+from seedcorn.ops import access
+from seedcorn.repo.index import next_segment_number, open_segment, sync_state
+from seedcorn.repo.state import State
+from seedcorn.testing.damage import flip_byte
+from seedcorn.testing.memory_store import MemoryStore
+from seedcorn.testing.repositories import SmallRepository, make_tree
+
+
+def sync(repository: SmallRepository, state: State, *, only: HostId | None = None) -> list[IntegrityError]:
+    owner = repository.owner()
+    return sync_state(repository.store, state, owner.repository, owner.key, access.registry(owner), only=only)
+
+
+def segments(store: MemoryStore) -> list[str]:
+    return sorted(key for key in store.objects if key.startswith("index/"))
+
+
+@pytest.fixture
+def backed_up(repository: SmallRepository, tmp_path: Path) -> SmallRepository:
+    """Two sessions of the first machine, one of another."""
+    for n in range(2):
+        repository.backup(make_tree(tmp_path / "tree", {f"f{n}": os.urandom(5_000)}))
+    repository.machine("beta").backup(make_tree(tmp_path / "other", {"g": os.urandom(5_000)}))
+    return repository
+
+
+def test_segments_are_loaded_once(backed_up: SmallRepository, store: MemoryStore) -> None:
+    state = backed_up.new_state()
+    assert sync(backed_up, state) == []
+    assert sorted(state.segments()) == segments(store)
+    gets = store.requests.get
+    access.registry(backed_up.owner())
+    asked_for_nothing_else = store.requests.get - gets
+    gets = store.requests.get
+    assert sync(backed_up, state) == []
+    assert store.requests.get - gets == asked_for_nothing_else
+
+
+def test_only_one_hosts_segments(backed_up: SmallRepository, store: MemoryStore) -> None:
+    state = backed_up.new_state()
+    host = backed_up.first.host_file.key.host
+    assert sync(backed_up, state, only=host) == []
+    assert sorted(state.segments()) == [key for key in segments(store) if host.hex() in key]
+    assert sync(backed_up, state) == []
+    assert sorted(state.segments()) == segments(store)
+    assert sync(backed_up, state, only=host) == []
+    assert sorted(state.segments()) == segments(store)
+
+
+def test_a_segment_that_vanished_begins_the_index_anew(backed_up: SmallRepository, store: MemoryStore) -> None:
+    state = backed_up.new_state()
+    sync(backed_up, state)
+    frames = len(list(state.frames()))
+    gone = segments(store)[0]
+    del store.objects[gone]
+    assert sync(backed_up, state) == []
+    assert state.epoch == 1
+    assert sorted(state.segments()) == segments(store)
+    assert 0 < len(list(state.frames())) < frames
+
+
+def test_a_damaged_segment_is_reported_and_the_others_count(backed_up: SmallRepository, store: MemoryStore) -> None:
+    key = segments(store)[1]
+    store.objects[key] = flip_byte(store.objects[key], 300)
+    state = backed_up.new_state()
+    (problem,) = sync(backed_up, state)
+    assert problem.object_name == key
+    assert len(state.segments()) == 2
+
+
+def test_a_segment_over_its_cap_is_not_fetched(backed_up: SmallRepository, store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = segments(store)[0]
+    real_list = store.list
+
+    def listing(prefix: str, *, after: str = "") -> object:
+        for info in real_list(prefix, after=after):
+            yield type(info)(info.key, 1 << 30 if info.key == key else info.size_bytes, info.modified_ns)
+
+    monkeypatch.setattr(store, "list", listing)
+    monkeypatch.setattr(store, "get", lambda wanted, get=store.get: pytest.fail("fetched") if wanted == key else get(wanted))
+    (problem,) = sync(backed_up, backed_up.new_state())
+    assert (problem.object_name, "larger" in problem.message) == (key, True)
+
+
+def test_whose_signature_counts(backed_up: SmallRepository, store: MemoryStore) -> None:
+    """A segment under the name of another host, of an unknown one, or of another number."""
+    owner = backed_up.owner()
+    registry = access.registry(owner)
+    key = segments(store)[0]
+    name = parse_numbered_key(key)
+    assert name is not None
+    data = store.objects[key]
+    assert open_segment(data, name, owner.repository, owner.key, registry).packs
+    other = next(host for host in registry.hosts if host != name.host)
+    for host, number, reason in (
+        (other, name.number, "signature"),
+        (HostId(b"?" * 16), name.number, "enrolled"),
+        (name.host, name.number + 1, "moved"),
+    ):
+        with pytest.raises(IntegrityError, match=reason):
+            open_segment(data, type(name)(host, number, name.object_id), owner.repository, owner.key, registry)
+
+
+def test_names_of_another_form_are_ignored(backed_up: SmallRepository, store: MemoryStore) -> None:
+    host = backed_up.first.host_file.key.host.hex()
+    for key in ("index/readme", f"index/{host}/1-ab", f"index/{host}/0000000001-{'g' * 64}", "index/zz/0000000001-" + "0" * 64):
+        store.put(key, b"junk")
+    assert sync(backed_up, backed_up.new_state()) == []
+
+
+def test_the_number_of_the_next_segment(backed_up: SmallRepository) -> None:
+    state = backed_up.new_state()
+    host = backed_up.first.host_file.key.host
+    assert next_segment_number(state, host) == 1
+    sync(backed_up, state)
+    assert next_segment_number(state, host) == 3
