@@ -21,6 +21,13 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture
+def disk_folder() -> Iterator[Path]:
+    """The same on a disk, whose file system knows all kinds of attributes."""
+    with scratch(on_disk=True) as path:
+        yield path
+
+
+@pytest.fixture
 def workshop(folder: Path) -> Iterator[Workshop]:
     """A new repository in memory, and a clock by which files at rest need not be read again."""
     with open_workshop(folder, settled=True) as opened:

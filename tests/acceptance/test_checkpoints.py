@@ -57,6 +57,7 @@ import os, sys
 from pathlib import Path
 from seedcorn.errors import StoreUnavailableError
 from seedcorn.events import VoidMonitor
+from seedcorn.ops import access
 from seedcorn.ops.backup import BackupOptions, backup
 from seedcorn.store.local import LocalStore
 from tests.acceptance.workshop import SettledClock

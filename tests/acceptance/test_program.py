@@ -14,8 +14,8 @@ from tests.acceptance.workshop import as_nobody, is_root
 
 
 @pytest.mark.parametrize("as_user", [False, True], ids=["as root", "as an ordinary user"])
-def test_every_kind(folder: Path, as_user: bool) -> None:
-    source, target = folder / "source", folder / "mine" / "restored"
+def test_every_kind(disk_folder: Path, as_user: bool) -> None:
+    source, target = disk_folder / "source", disk_folder / "mine" / "restored"
     as_root = is_root() and not as_user
 
     def make() -> None:
@@ -25,7 +25,7 @@ def test_every_kind(folder: Path, as_user: bool) -> None:
             shutil.rmtree(source / "modes", onerror=_open_and_retry)
 
     as_nobody(make) if as_user else make()
-    program = Program(folder / "mine", folder / "repository", as_user=as_user)
+    program = Program(disk_folder / "mine", disk_folder / "repository", as_user=as_user)
     made = program.run("init", "--recovery-file", program.home / "words", secret=True)
     assert made.code == 0, made
     assert len((program.home / "words").read_text().split()) == 24

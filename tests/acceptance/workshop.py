@@ -141,9 +141,13 @@ def requests_since(store: Store, before: Requests) -> Requests:
 
 
 @contextmanager
-def scratch() -> Iterator[Path]:
-    """An empty directory that everybody may write to. Not pytest's own: that is the test user's alone, and it trips over trees like ours."""
-    path = Path(tempfile.mkdtemp(prefix="seedcorn-acceptance-"))
+def scratch(*, on_disk: bool = False) -> Iterator[Path]:
+    """An empty directory that everybody may write to. Not pytest's own: that is the test user's alone, and it trips over trees like ours.
+
+    In memory where there is such a place, because every restore waits for its file system to have written everything that others wrote too.
+    """
+    memory = Path("/dev/shm")
+    path = Path(tempfile.mkdtemp(prefix="seedcorn-acceptance-", dir=None if on_disk or not memory.is_dir() else memory))
     path.chmod(0o777)
     try:
         yield path

@@ -1,4 +1,4 @@
-"""An enrolled host that lies: everything it signs is well signed. It must hurt nobody's backups but its own, and cause nothing but IntegrityErrors."""
+"""An enrolled host that lies: all that it signs is well signed. It must hurt nobody's backups but its own, and cause nothing but IntegrityErrors."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ import os
 import random
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -64,7 +65,7 @@ def corpus(folder: Path) -> dict[str, tuple[Parser, list[bytes]]]:
     zstd = compress(text)
     return {
         "header": (parse_header, [good["header"]]),
-        **{f"envelope {magic.name}": (lambda data, magic=magic: Envelope.parse(magic, data), [good[kind]]) for magic, kind in KINDS.items()},
+        **{f"envelope {magic.name}": (partial(Envelope.parse, magic), [good[kind]]) for magic, kind in KINDS.items()},
         "slot": (lambda data: decode(data, SlotPublic), [Envelope.parse(Magic.SLOT, good["slot"]).parts[0]]),
         "host": (lambda data: decode(data, HostPublic), [Envelope.parse(Magic.HOST, good["host record"]).parts[0]]),
         "host's name": (lambda data: decode(data, HostPrivate), [b"\x82\xa4name\xa1n\xa4note\xa0"]),

@@ -13,6 +13,7 @@ from seedcorn.events import Counter, RecordingMonitor, SystemClock, VoidMonitor
 from seedcorn.ops import backup, check_findings
 from seedcorn.ops.browse import Browser
 from seedcorn.ops.check import CheckOptions, CheckResult, check
+from seedcorn.repo.history import needed_frames
 from seedcorn.testing.damage import flip_byte, keys_by_kind
 from seedcorn.testing.memory_store import MemoryStore
 from seedcorn.testing.repositories import SmallRepository, make_tree
@@ -122,8 +123,7 @@ def test_the_list_of_files_ends_and_the_count_does_not(
 
 def test_a_snapshot_whose_set_of_frames_is_too_small(repository: SmallRepository, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Restoring would work today; collection would take the frames away. Such a snapshot is what a bug in the writer would make."""
-    real = backup.needed_frames
-    monkeypatch.setattr(backup, "needed_frames", lambda frames, session_of: real(type(frames)(list(frames)[1:]), session_of))
+    monkeypatch.setattr(backup, "needed_frames", lambda frames, session_of: needed_frames(type(frames)(list(frames)[1:]), session_of))
     repository.backup(tree)
     browser = repository.browser()
     (problem,) = run(browser).problems
