@@ -140,7 +140,8 @@ class _Run:
         self.start_ns = clock.now_ns()
         self._registry = _check_enrolled(repository, state)
         only = None if repository.header.trust_hosts else repository.host
-        self.problems = sync_state(repository.store, state, repository.repository, repository.key.secrets, self._registry, only=only)
+        self.problems = list(self._registry.problems)
+        self.problems += sync_state(repository.store, state, repository.repository, repository.key.secrets, self._registry, only=only)
         if not repository.header.trust_hosts:
             state.trust_only(lambda host: host == repository.host)
         self._heads = list_heads(repository.store)
@@ -244,6 +245,9 @@ def _check_enrolled(repository: HostRepository, state: State) -> HostRegistry:
         registry = load_registry(repository.store, repository.repository, key.public.owner_sign, state=state)
     else:
         registry = load_registry(repository.store, repository.repository, key.public.owner_sign, state=state, only=repository.host)
+    damaged = [problem for problem in registry.problems if problem.object_name.startswith(f"hosts/{repository.host.hex()}/")]
+    if damaged:
+        raise damaged[0]
     own = registry.hosts.get(repository.host)
     if own is None:
         raise SeedcornError(f"host {repository.host_name} is not enrolled in {repository.store.url}: its record is missing from the store")

@@ -130,6 +130,7 @@ def open_browser(repository: OwnerRepository, state: State) -> Browser:
     """Read the snapshots first, then bring the index up to date (in this order, so that what a snapshot needs is there)."""
     hosts = registry(repository, state)
     snapshots, problems = read_snapshots(repository, state, hosts)
+    problems = [*hosts.problems, *problems]
     problems += sync_state(repository.store, state, repository.repository, repository.key, hosts, only=None)
     return Browser(repository, state, snapshots, problems)
 

@@ -18,9 +18,9 @@ from seedcorn.ids import HostId, PackId
 from seedcorn.ops.browse import Browser
 from seedcorn.ops.check_findings import Findings
 from seedcorn.ops.parallel import work_ahead
-from seedcorn.repo import keyslots
-from seedcorn.repo.hosts import EnrolledHost, HostRegistry, load_registry
+from seedcorn.repo.hosts import HostRegistry, load_registry
 from seedcorn.repo.index import open_segment
+from seedcorn.repo.keyslots import read_slots
 from seedcorn.repo.packs import entries_digest, plausible_sizes
 from seedcorn.repo.repository import read_header
 
@@ -75,10 +75,8 @@ class ObjectCheck:
     def key_slots(self) -> None:
         """Their form only: what is sealed in them opens to their passphrases alone."""
         infos = list(self._store.list("keys/"))
-        try:
-            keyslots.list_slots(self._store, self._repository.repository)
-        except IntegrityError as error:
-            self._findings.problem(error)
+        for problem in read_slots(self._store, self._repository.repository)[1]:
+            self._findings.problem(problem)
         if not infos:
             self._findings.problem(IntegrityError("holds no key slot: only the recovery words can open this repository", object_name="keys/"))
         for info in infos:
@@ -86,23 +84,12 @@ class ObjectCheck:
 
     def hosts(self) -> HostRegistry:
         """Every host whose records are good."""
-        found: dict[HostId, EnrolledHost] = {}
-        sizes: dict[str, int] = {}
         for info in self._store.list("hosts/"):
-            host = info.key.split("/")[1]
-            sizes[host] = sizes.get(host, 0) + info.size_bytes
             self._findings.checked(info.size_bytes)
-        owner_sign = self._repository.key.public.owner_sign
-        for host in sizes:
-            try:
-                only = HostId(bytes.fromhex(host))
-            except ValueError:
-                continue  # not a name of ours: ignored, as everywhere
-            try:
-                found.update(load_registry(self._store, self._repository.repository, owner_sign, reader=self._repository, only=only).hosts)
-            except IntegrityError as error:
-                self._findings.problem(error)
-        return HostRegistry(found)
+        registry = load_registry(self._store, self._repository.repository, self._repository.key.public.owner_sign, reader=self._repository)
+        for problem in registry.problems:
+            self._findings.problem(problem)
+        return registry
 
     def snapshots(self) -> None:
         """That the store still has, byte for byte, every snapshot that the history was read from."""

@@ -135,6 +135,7 @@ def read_snapshots(repository: OwnerRepository, state: State, registry: HostRegi
     for host, own in names.items():
         problems += _check_numbers(host, own)
     problems += _check_links(snapshots, names)
+    problems += _check_witnesses(snapshots, names)
     heads = {host: Head(host, own[-1].number, own[-1].object_id) for host, own in names.items()}
     problems += check_rollback(remembered_heads(state), heads)
     remember_heads(state, heads)
@@ -178,6 +179,17 @@ def _check_numbers(host: HostId, names: Sequence[NumberedKey]) -> list[Integrity
     if gaps:
         shown = ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in gaps[:10]) + (" …" if len(gaps) > 10 else "")
         problems.append(IntegrityError(f"lacks the snapshots numbered {shown}: they have been deleted or are not listed", object_name=where))
+    return problems
+
+
+def _check_witnesses(snapshots: Sequence[Snapshot], names: dict[HostId, list[NumberedKey]]) -> list[IntegrityError]:
+    """One problem for each snapshot that another host has seen and that the store does not list now."""
+    seen = {(HostId(head.host), head.seq, head.snapshot) for snapshot in snapshots for head in snapshot.maintain.heads}
+    problems = []
+    for host, seq, snapshot_id in sorted(seen):
+        if not any(name.number == seq and name.object_id == snapshot_id for name in names.get(host, [])):
+            where = f"snapshots/{host.hex()}"
+            problems.append(IntegrityError(f"lacks snapshot {seq} as another host has seen it: it has been deleted or replaced", object_name=where))
     return problems
 
 

@@ -19,7 +19,7 @@ from seedcorn.ids import RANDOM_ID_BYTES, HostId, RepositoryId
 from seedcorn.repo.bindings import host_binding, signature_binding
 from seedcorn.repo.repository import OwnerRepository
 from seedcorn.repo.state import State
-from seedcorn.store.api import Store
+from seedcorn.store.api import ObjectInfo, Store
 
 __all__ = ["EnrolledHost", "HostFile", "HostRegistry", "enroll_host", "load_registry", "revoke_host"]
 
@@ -45,6 +45,7 @@ class HostRegistry:
     """Every host that the owner ever enrolled, by id."""
 
     hosts: Mapping[HostId, EnrolledHost]
+    problems: tuple[IntegrityError, ...] = ()  # damaged records; a host with one is not in ``hosts``, as nobody knows what the record said
 
     def verify(self, magic: Magic, host: HostId, envelope: Envelope) -> None:
         """Check that ``host`` is enrolled and signed this object.
@@ -144,24 +145,35 @@ def load_registry(
 ) -> HostRegistry:
     """Read and verify every host record, or those of one host; names are opened only with ``reader``.
 
-    Raises:
-        IntegrityError: a record is not the owner's; named.
+    A host with a damaged record is left out, since that record may have revoked it.
     """
     newest: dict[HostId, EnrolledHost] = {}
+    problems: list[IntegrityError] = []
+    doubtful: set[str] = set()
     for info in store.list(f"hosts/{only.hex()}/" if only else "hosts/"):
-        data = state.cached_object(info.key) if state else None
-        if data is None:
-            if info.size_bytes > Magic.HOST.limit_bytes:
-                raise IntegrityError("is far too long for a host record", object_name=info.key)
-            data = store.get(info.key)
         try:
-            enrolled = _open_record(data, info.key, repository, owner_sign, reader)
+            enrolled = _read_record(store, info, repository, owner_sign, state, reader)
         except IntegrityError as error:
-            raise error.named(info.key) from error
-        if state:
-            state.cache_object(info.key, data)
+            problems.append(error.named(info.key))
+            doubtful.add(info.key.split("/")[1])
+            continue
         newest[enrolled.host] = enrolled  # keys come in order of their number
-    return HostRegistry(newest)
+    return HostRegistry({host: enrolled for host, enrolled in newest.items() if host.hex() not in doubtful}, tuple(problems))
+
+
+def _read_record(
+    store: Store, info: ObjectInfo, repository: RepositoryId, owner_sign: bytes, state: State | None, reader: OwnerRepository | None
+) -> EnrolledHost:
+    data = state.cached_object(info.key) if state else None
+    if data is not None:
+        return _open_record(data, info.key, repository, owner_sign, reader)
+    if info.size_bytes > Magic.HOST.limit_bytes:
+        raise IntegrityError("is far too long for a host record")
+    data = store.get(info.key)
+    enrolled = _open_record(data, info.key, repository, owner_sign, reader)
+    if state:
+        state.cache_object(info.key, data)
+    return enrolled
 
 
 def _open_record(data: bytes, key: str, repository: RepositoryId, owner_sign: bytes, reader: OwnerRepository | None) -> EnrolledHost:

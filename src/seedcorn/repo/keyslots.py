@@ -16,7 +16,7 @@ from seedcorn.ids import RANDOM_ID_BYTES, RepositoryId, SlotId
 from seedcorn.repo.bindings import slot_binding
 from seedcorn.store.api import Store
 
-__all__ = ["KeySlot", "add_slot", "list_slots", "open_with_passphrase", "remove_slot"]
+__all__ = ["KeySlot", "add_slot", "list_slots", "open_with_passphrase", "read_slots", "remove_slot"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +57,10 @@ def add_slot(
     return slot
 
 
-def list_slots(store: Store, repository: RepositoryId) -> list[KeySlot]:
-    """Every slot, oldest first.
-
-    Raises:
-        IntegrityError: one is malformed; named.
-    """
-    found = []
+def read_slots(store: Store, repository: RepositoryId) -> tuple[list[KeySlot], list[IntegrityError]]:
+    """Every slot that is well formed, oldest first, and what is wrong with the others."""
+    found: list[KeySlot] = []
+    problems: list[IntegrityError] = []
     for info in store.list("keys/"):
         try:
             if info.size_bytes > Magic.SLOT.limit_bytes:
@@ -73,9 +70,15 @@ def list_slots(store: Store, repository: RepositoryId) -> list[KeySlot]:
             if public.repository != repository or info.key != slot_key(SlotId(public.slot)):
                 raise IntegrityError("belongs to another repository or has been moved")
         except IntegrityError as error:
-            raise error.named(info.key) from error
+            problems.append(error.named(info.key))
+            continue
         found.append(KeySlot(public, *envelope.parts))
-    return sorted(found, key=lambda slot: (slot.public.created_ns, slot.public.slot))
+    return sorted(found, key=lambda slot: (slot.public.created_ns, slot.public.slot)), problems
+
+
+def list_slots(store: Store, repository: RepositoryId) -> list[KeySlot]:
+    """The well-formed slots, oldest first."""
+    return read_slots(store, repository)[0]
 
 
 def open_with_passphrase(store: Store, repository: RepositoryId, passphrase: str) -> OwnerSeed:
@@ -85,8 +88,10 @@ def open_with_passphrase(store: Store, repository: RepositoryId, passphrase: str
         CredentialError: no slot opens with it, or there is no slot.
         IntegrityError: a slot is malformed and no other one opens.
     """
-    slots_found = list_slots(store, repository)
+    slots_found, problems = read_slots(store, repository)
     if not slots_found:
+        if problems:
+            raise problems[0]
         raise CredentialError(f"{store.url} has no key slot; open it with the recovery words: `seedcorn key recover`")
     for slot in slots_found:
         public = slot.public
@@ -98,7 +103,9 @@ def open_with_passphrase(store: Store, repository: RepositoryId, passphrase: str
         except CredentialError:
             continue
         except IntegrityError as error:
-            raise error.named(slot_key(slot.slot)) from error
+            problems.append(error.named(slot_key(slot.slot)))
+    if problems:
+        raise problems[0]
     noun = "the key slot" if len(slots_found) == 1 else f"any of the {len(slots_found)} key slots"
     raise CredentialError(f"this passphrase does not open {noun} of {store.url}")
 

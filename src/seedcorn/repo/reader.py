@@ -123,6 +123,8 @@ class Reader:
                 record = self._state.session(number)
                 info = session_binding(self._repository.repository, record.host, record.session)
                 session_key = self._repository.key.open_read(info, record.sealed_key)
+                if len(session_key) != primitives.KEY_BYTES:
+                    raise IntegrityError(f"the key of session {record.session.hex()[:12]} has the wrong length")
                 secrets = self._domains.setdefault(record.domain, self._repository.key.domain(record.domain))
                 known = self._sealers[number] = (Sealer(session_key, "frame"), secrets, record.session)
         return known
