@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.acceptance.workshop import Workshop, open_workshop, scratch
 
 from seedcorn.testing.fixtures import fresh_store, ministack, seaweedfs
-from tests.acceptance.workshop import Workshop, open_workshop, scratch
 
 __all__ = ["fresh_store", "ministack", "seaweedfs"]
 

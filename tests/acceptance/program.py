@@ -17,10 +17,10 @@ from typing import Any
 
 import rich
 import typer
+from tests.acceptance.workshop import NOBODY, as_nobody, is_root
 
 import seedcorn
 from seedcorn.cli.app import main
-from tests.acceptance.workshop import NOBODY, as_nobody, is_root
 
 __all__ = ["Finished", "Program"]
 

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.acceptance.workshop import Workshop, open_workshop
 
 from seedcorn.errors import SeedcornError, StoreUnavailableError
 from seedcorn.repo import packer
@@ -19,7 +20,6 @@ from seedcorn.store.local import LocalStore
 from seedcorn.testing.memory_store import MemoryStore
 from seedcorn.testing.repositories import make_tree
 from seedcorn.testing.trees import describe
-from tests.acceptance.workshop import Workshop, open_workshop
 
 
 class _FailingStore(MemoryStore):

@@ -6,9 +6,10 @@ import os
 import shutil
 from pathlib import Path
 
+from tests.acceptance.workshop import Workshop, as_nobody, open_workshop
+
 from seedcorn.store.local import LocalStore
 from seedcorn.testing.trees import describe, differences, make_every_kind
-from tests.acceptance.workshop import Workshop, as_nobody, open_workshop
 
 
 def test_as_root(disk_folder: Path) -> None:

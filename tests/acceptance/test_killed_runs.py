@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.acceptance.backup_child import run_backup
+from tests.acceptance.workshop import Tree, scratch
 
 from seedcorn.crypto.primitives import object_hash
 from seedcorn.events import VoidMonitor
@@ -25,8 +27,6 @@ from seedcorn.store.api import check_key
 from seedcorn.store.local import LocalStore
 from seedcorn.testing.repositories import SmallRepository, make_tree
 from seedcorn.testing.trees import describe, differences
-from tests.acceptance.backup_child import run_backup
-from tests.acceptance.workshop import Tree, scratch
 
 _CHILD = Path(__file__).with_name("backup_child.py")
 _MIB = 1 << 20

@@ -8,11 +8,11 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from tests.acceptance.workshop import Workshop
 
 from seedcorn.errors import SeedcornError, UsageError
 from seedcorn.testing.repositories import make_tree, read_tree
 from seedcorn.testing.trees import describe
-from tests.acceptance.workshop import Workshop
 
 _FILES = {"a/one": b"1", "a/two": b"22", "a/b/three": b"333", "a-b/four": b"4444", "c": b"55555"}
 

@@ -7,10 +7,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-
-from seedcorn.testing.trees import describe, differences, make_every_kind
 from tests.acceptance.program import Program
 from tests.acceptance.workshop import as_nobody, is_root
+
+from seedcorn.testing.trees import describe, differences, make_every_kind
 
 
 @pytest.mark.parametrize("as_user", [False, True], ids=["as root", "as an ordinary user"])

@@ -6,11 +6,11 @@ import os
 import time
 
 import pytest
+from tests.acceptance.workshop import Workshop
 
 from seedcorn.errors import UsageError
 from seedcorn.testing.repositories import make_tree, read_tree
 from seedcorn.testing.trees import describe
-from tests.acceptance.workshop import Workshop
 
 _FILES = {
     "a.tmp": b"1",

@@ -8,10 +8,11 @@ import shutil
 import time
 from pathlib import Path
 
+from tests.acceptance.workshop import Workshop, open_workshop
+
 from seedcorn.events import Counter
 from seedcorn.testing.repositories import make_tree
 from seedcorn.testing.trees import describe
-from tests.acceptance.workshop import Workshop, open_workshop
 
 _TICK_SECONDS = 0.02  # longer than the kernel's
 
@@ -110,7 +111,9 @@ def test_a_lost_state_costs_reading_but_no_upload(workshop: Workshop) -> None:
 
 def test_a_segment_that_is_gone_from_the_store(workshop: Workshop) -> None:
     """What only it listed is stored again, also of files beside an edited one."""
-    make_tree(workshop.source, {f"{number}": random.Random(number).randbytes(5_000) for number in range(40)} | {"big": random.Random(6).randbytes(3 << 20)})
+    make_tree(
+        workshop.source, {f"{number}": random.Random(number).randbytes(5_000) for number in range(40)} | {"big": random.Random(6).randbytes(3 << 20)}
+    )
     workshop.backup()
     shutil.copy(workshop.source / "1", workshop.source / "copy of 1")
     time.sleep(_TICK_SECONDS)

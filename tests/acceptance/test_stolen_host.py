@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.acceptance.program import Program
+from tests.acceptance.workshop import Workshop, open_workshop
 
 from seedcorn.crypto import primitives
 from seedcorn.crypto.frames import Sealer
@@ -29,8 +31,6 @@ from seedcorn.repo.hosts import load_registry
 from seedcorn.repo.index import open_segment
 from seedcorn.store.local import LocalStore
 from seedcorn.testing.repositories import PASSPHRASE, make_tree
-from tests.acceptance.program import Program
-from tests.acceptance.workshop import Workshop, open_workshop
 
 _GONE = "ledger-of-1893"  # a name, and content, that only the past knows
 _TEXT = b"The harvest of the year 1893 was stored in the northern barn. "

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.acceptance.program import Program
+from tests.acceptance.workshop import Workshop
 
 from seedcorn.errors import UsageError
 from seedcorn.events import RecordingMonitor, SystemClock
 from seedcorn.ops.backup import BackupOptions, BackupResult, backup_stream
-from tests.acceptance.program import Program
-from tests.acceptance.workshop import Workshop
 
 _KIB, _MIB = 1 << 10, 1 << 20
 _SIZES = (0, 1, 64 * _KIB - 1, 64 * _KIB, 64 * _KIB + 1, 256 * _KIB, 256 * _KIB + 1, _MIB - 1, _MIB, _MIB + 1, 5 * _MIB, 9 * _MIB + 7)
@@ -42,7 +42,11 @@ def _assert_comes_back(workshop: Workshop, result: BackupResult, content: bytes,
 @pytest.mark.parametrize("kind", ["noise", "zeros", "text"])
 @pytest.mark.parametrize("size", _SIZES)
 def test_every_size(workshop: Workshop, size: int, kind: str) -> None:
-    content = {"noise": random.Random(size).randbytes, "zeros": bytes, "text": lambda size: (b"INSERT INTO harvest VALUES (1893);\n" * (size // 35 + 1))[:size]}[kind](size)
+    content = {
+        "noise": random.Random(size).randbytes,
+        "zeros": bytes,
+        "text": lambda size: (b"INSERT INTO harvest VALUES (1893);\n" * (size // 35 + 1))[:size],
+    }[kind](size)
     _assert_comes_back(workshop, _stream(workshop, _in_drops(content, size)), content)
     again = _stream(workshop, io.BytesIO(content).readinto)
     assert again.statistics.raw_delta_size == 0, "cuts do not depend on how the stream came"

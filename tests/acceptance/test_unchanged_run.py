@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.acceptance.workshop import open_workshop
+
 from seedcorn.events import Counter
 from seedcorn.store.api import Requests, Store
 from seedcorn.store.local import LocalStore
@@ -13,7 +15,6 @@ from seedcorn.testing.memory_store import MemoryStore
 from seedcorn.testing.repositories import make_tree
 from seedcorn.testing.servers import Ministack, S3Server, SeaweedFS
 from seedcorn.testing.trees import describe
-from tests.acceptance.workshop import open_workshop
 
 FreshStore = Callable[[S3Server], Store]
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from tests.acceptance.workshop import Workshop, as_nobody, open_workshop
+
 from seedcorn.store.local import LocalStore
 from seedcorn.testing.repositories import make_tree
 from seedcorn.testing.trees import describe
-from tests.acceptance.workshop import Workshop, as_nobody, open_workshop
 
 _CLOSED = ("closed directory", "closed file", "no search", "some/closed too")
 
@@ -16,7 +17,17 @@ _CLOSED = ("closed directory", "closed file", "no search", "some/closed too")
 def test_by_an_ordinary_user(folder: Path) -> None:
     def body() -> None:
         with open_workshop(folder, LocalStore(folder / "repository"), settled=True) as workshop:
-            make_tree(workshop.source, {"open": b"1", "closed file": b"2", "closed directory/inside": b"3", "no search/inside": b"4", "some/closed too": b"5", "some/x": b"6"})
+            make_tree(
+                workshop.source,
+                {
+                    "open": b"1",
+                    "closed file": b"2",
+                    "closed directory/inside": b"3",
+                    "no search/inside": b"4",
+                    "some/closed too": b"5",
+                    "some/x": b"6",
+                },
+            )
             for name, mode in (("closed file", 0o000), ("closed directory", 0o000), ("no search", 0o600), ("some/closed too", 0o200)):
                 (workshop.source / name).chmod(mode)
             for _ in range(2):
@@ -33,7 +44,11 @@ def test_by_an_ordinary_user(folder: Path) -> None:
 def _assert_named_and_left_out(workshop: Workshop) -> None:
     run = workshop.backup()
     assert run.result.exit_code == 3
-    assert {os.path.relpath(os.fsdecode(error.path), workshop.source) for error in run.result.errors} == {*_CLOSED[:2], "no search/inside", _CLOSED[3]}
+    assert {os.path.relpath(os.fsdecode(error.path), workshop.source) for error in run.result.errors} == {
+        *_CLOSED[:2],
+        "no search/inside",
+        _CLOSED[3],
+    }
     snapshot = workshop.repository.browser(fresh=True).find(run.id)
     assert snapshot.owner.error_count == len(run.result.errors) == len(snapshot.owner.errors)
     assert {path for path, _ in snapshot.owner.errors} == {error.path for error in run.result.errors}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import pickle
-import shutil
+import subprocess
 import tempfile
 import traceback
 import warnings
@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from seedcorn.errors import SeedcornError
 from seedcorn.events import RecordingMonitor, SystemClock
 from seedcorn.ops.backup import BackupOptions, BackupResult
 from seedcorn.ops.restore import RestoreOptions, RestoreResult, restore
@@ -26,7 +25,20 @@ from seedcorn.testing.memory_store import MemoryStore
 from seedcorn.testing.repositories import Machine, SmallRepository
 from seedcorn.testing.trees import Entry, describe, differences
 
-__all__ = ["NOBODY", "Restored", "Run", "SettledClock", "Tree", "Workshop", "as_nobody", "is_root", "open_workshop", "requests_since", "scratch"]
+__all__ = [
+    "NOBODY",
+    "Restored",
+    "Run",
+    "SettledClock",
+    "Tree",
+    "Workshop",
+    "as_nobody",
+    "is_root",
+    "open_workshop",
+    "remove_tree",
+    "requests_since",
+    "scratch",
+]
 
 NOBODY = 65534
 Tree = dict[bytes, Entry]
@@ -108,7 +120,9 @@ class Workshop:
         result = machine.backup(*(paths or (self.source,)), monitor=monitor, options=chosen)
         return Run(result, monitor, requests_since(self.store, before))
 
-    def restore(self, reference: str = "latest", path: str | os.PathLike[str] | bytes | None = None, target: Path | None = None, **options: Any) -> Restored:
+    def restore(
+        self, reference: str = "latest", path: str | os.PathLike[str] | bytes | None = None, target: Path | None = None, **options: Any
+    ) -> Restored:
         """Restore ``path`` (the source) as an owner who has never seen the repository, with fields of RestoreOptions."""
         self._restores += 1
         target = target or self.folder / f"restored-{self._restores}"
@@ -123,7 +137,7 @@ class Workshop:
         restored = self.restore(reference)
         assert restored.errors == []
         assert differences(expected, restored.tree(), **comparison) == []
-        shutil.rmtree(restored.target, ignore_errors=True)  # a user may have made directories that he can not empty
+        remove_tree(restored.target)
 
 
 def requests_since(store: Store, before: Requests) -> Requests:
@@ -152,10 +166,14 @@ def scratch(*, on_disk: bool = False) -> Iterator[Path]:
     try:
         yield path
     finally:
-        if not is_root():
-            for directory, _, _ in os.walk(path):
-                os.chmod(directory, 0o700)
-        shutil.rmtree(path)
+        remove_tree(path)
+
+
+def remove_tree(path: Path) -> None:
+    """Also a tree that is deeper than Python's stack, or has directories that are closed to their owner."""
+    if not is_root():
+        subprocess.run(["chmod", "-R", "u+rwx", path], check=False, stderr=subprocess.DEVNULL)
+    subprocess.run(["rm", "-rf", path], check=True)
 
 
 @contextmanager
@@ -200,12 +218,3 @@ def as_nobody(body: Callable[[], _Result]) -> _Result:
     if failure:
         raise AssertionError(failure)
     return result  # type: ignore[no-any-return]  # pickled by the child
-
-
-def fails_with(kind: type[SeedcornError], call: Callable[[], object]) -> bool:
-    """Whether ``call`` raises exactly this kind of error (or a more special one)."""
-    try:
-        call()
-    except kind:
-        return True
-    return False

@@ -13,16 +13,17 @@ from pyroaring import BitMap
 from seedcorn.errors import IntegrityError
 from seedcorn.events import SystemClock, VoidMonitor
 from seedcorn.format.codec import SUITE
-from seedcorn.format.header import snapshot_key
+from seedcorn.format.header import parse_numbered_key, snapshot_key
 from seedcorn.format.pack import FrameEntry, KeyRow, PackEntry, PackKind
 from seedcorn.format.snapshot import NeededFrames, SnapshotMaintain, SnapshotOwner, SnapshotPublic, Statistics
 from seedcorn.format.tree import Extra, Kind, Node
 from seedcorn.ids import HostId, SessionId, SnapshotId
+from seedcorn.ops import access
 from seedcorn.ops.browse import Browser
 from seedcorn.ops.check import CheckOptions, CheckResult, check
 from seedcorn.repo.bindings import session_binding
 from seedcorn.repo.history import build_snapshot
-from seedcorn.repo.index import build_segment
+from seedcorn.repo.index import build_segment, open_segment
 from seedcorn.testing.damage import copy_store
 from seedcorn.testing.memory_store import MemoryStore
 from seedcorn.testing.repositories import Machine, SmallRepository, make_tree, read_tree
@@ -56,7 +57,7 @@ class Stage:
     def row(self, session: bytes, session_key: bytes = b"k" * 32) -> KeyRow:
         repository = self.liar.repository
         sealed = repository.key.seal_read(session_binding(repository.repository, repository.host, session), session_key)
-        return KeyRow(session, SUITE, sealed)
+        return KeyRow(session, repository.host, SUITE, sealed)
 
     def look(self) -> tuple[Browser, CheckResult]:
         """A new client's view; the honest host's last snapshot must be there in full."""
@@ -95,9 +96,42 @@ def honest_frame(stage: Stage) -> tuple[SessionId, PackEntry]:
     return session, PackEntry(b"p" * 32, PackKind.DATA, (FrameEntry(session, 0, 1000, 140, 100, record),))
 
 
+def _records(stage: Stage, session: bytes, seq: int) -> bytes:
+    """The chunk records of one of the honest host's frames, as its own segment lists them."""
+    honest = stage.repository.first
+    for key, data in sorted(stage.store.objects.items()):
+        name = parse_numbered_key(key)
+        if key.startswith("index/") and name is not None and name.host == honest.host_file.key.host:
+            registry = access.registry(stage.repository.owner())
+            opened = open_segment(data, name, stage.repository.made.repository, honest.host_file.key.secrets, registry)
+            for pack in opened.packs:
+                for frame in pack.frames:
+                    if (frame.session, frame.seq) == (session, seq):
+                        return frame.records
+    raise AssertionError("no such frame")
+
+
 def test_claiming_another_hosts_session(stage: Stage) -> None:
     session, entry = honest_frame(stage)
     stage.put_segment(stage.row(session), [entry])
+    _, result = stage.look()
+    assert result.exit_code == 13
+
+
+@pytest.mark.parametrize("key_row", ["true", "garbage"])
+def test_a_thief_of_a_host_can_not_shadow_its_earlier_frames(key_row: str, stage: Stage) -> None:
+    """With the host's own key: a segment that sorts before all others gives its old frames other places, or their session another key."""
+    honest = stage.repository.first
+    browser = stage.repository.browser()
+    number, record = next((number, record) for number, record in browser.state.sessions().items() if record.host == honest.host_file.key.host)
+    ordinals = [ordinal for ordinal, _, _, _ in browser.state.frames() if ordinal >> 32 == number]
+    row = KeyRow(record.session, record.host, SUITE, record.sealed_key if key_row == "true" else bytes(1168))
+    frames = tuple(
+        FrameEntry(record.session, seq, 1000 + 10 * seq, place.sealed_bytes, place.raw_bytes, _records(stage, record.session, seq))
+        for seq, place in ((ordinal & 0xFFFFFFFF, place) for ordinal, place in sorted(browser.state.frame_places(ordinals).items()))
+    )
+    stage.liar = honest
+    stage.put_segment(row, [PackEntry(b"\0" * 32, PackKind.DATA, frames)], number=0)
     _, result = stage.look()
     assert result.exit_code == 13
 

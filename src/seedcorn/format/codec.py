@@ -35,7 +35,7 @@ class Magic(enum.Enum):
     SEGMENT = (b"SEEDINDX", 2, 256 * _MIB, True)
     SNAPSHOT = (b"SEEDSNAP", 3, 256 * _MIB, True)
     HOST = (b"SEEDHOST", 2, 64 << 10, True)
-    SLOT = (b"SEEDSLOT", 2, 64 << 10, False)
+    SLOT = (b"SEEDSLOT", 2, 64 << 10, True)
 
     def __init__(self, mark: bytes, part_count: int, limit_bytes: int, signed: bool) -> None:
         self.mark = mark

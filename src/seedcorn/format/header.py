@@ -61,6 +61,11 @@ class Header(msgspec.Struct, frozen=True):
         return RepositoryId(bytes.fromhex(self.repository))
 
     @property
+    def owner_sign_public(self) -> bytes:
+        """The owner's public signing key, as claimed."""
+        return bytes.fromhex(self.owner_sign)
+
+    @property
     def trust_hosts(self) -> bool:
         """Hosts reuse what any enrolled host has indexed."""
         return FLAG_TRUST_HOSTS in self.flags

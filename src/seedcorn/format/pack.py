@@ -44,9 +44,10 @@ class PackKind(enum.IntEnum):
 
 
 class KeyRow(msgspec.Struct, array_like=True, frozen=True):
-    """A session key, sealed to the owner."""
+    """A session key, sealed to the owner. ``host`` is the one whose session it is."""
 
     session: bytes
+    host: bytes
     suite: int
     sealed_key: bytes
 

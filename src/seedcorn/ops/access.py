@@ -109,7 +109,7 @@ def initialize(
     repository, seed = new_repository_id(), new_owner_seed()
     now_ns = clock.now_ns()
     key = OwnerKey.from_seed(seed, repository)
-    keyslots.add_slot(store, repository, seed, passphrase, label=label, created_ns=now_ns, kdf=kdf)
+    keyslots.add_slot(store, repository, key, passphrase, label=label, created_ns=now_ns, kdf=kdf)
     flags = ("trust-hosts",) if trust_hosts else ()
     owner = create_repository(store, repository, key, flags=flags, created_ns=now_ns, program=PROGRAM)
     host_file = enroll_host(owner, host_name, created_ns=now_ns)
@@ -158,7 +158,7 @@ def open_owner_with(store: Store, ask_passphrase: Callable[[], str]) -> OwnerRep
         CredentialError: it opens no key slot.
     """
     signed = read_header(store)
-    return open_as_owner(store, signed, keyslots.open_with_passphrase(store, signed.repository, ask_passphrase()))
+    return open_as_owner(store, signed, keyslots.open_with_passphrase(store, signed.repository, signed.header.owner_sign_public, ask_passphrase()))
 
 
 def open_owner_with_words(store: Store, words: str) -> OwnerRepository:
@@ -175,19 +175,20 @@ def open_owner_with_words(store: Store, words: str) -> OwnerRepository:
 
 def keys(store: Store) -> list[KeySlot]:
     """The key slots, oldest first. Needs no secret."""
-    return keyslots.list_slots(store, read_header(store).repository)
+    signed = read_header(store)
+    return keyslots.list_slots(store, signed.repository, signed.header.owner_sign_public)
 
 
 def add_key(owner: OwnerRepository, passphrase: str, label: str, clock: Clock, *, kdf: KdfParameters | None = None) -> SlotId:
     """One more passphrase for the same repository."""
-    return keyslots.add_slot(owner.store, owner.repository, owner.key.seed, passphrase, label=label, created_ns=clock.now_ns(), kdf=kdf)
+    return keyslots.add_slot(owner.store, owner.repository, owner.key, passphrase, label=label, created_ns=clock.now_ns(), kdf=kdf)
 
 
 def remove_key(owner: OwnerRepository, slot_prefix: str) -> SlotId:
     """Remove the slot whose id starts with ``slot_prefix``. Whoever opened it before may still know the seed."""
-    slots = [slot.slot for slot in keyslots.list_slots(owner.store, owner.repository)]
+    slots = [slot.slot for slot in keyslots.list_slots(owner.store, owner.repository, owner.key.public.owner_sign)]
     slot = SlotId(match_prefix(slot_prefix, slots, noun="key slot"))
-    keyslots.remove_slot(owner.store, owner.repository, slot)
+    keyslots.remove_slot(owner.store, owner.repository, owner.key.public.owner_sign, slot)
     return slot
 
 

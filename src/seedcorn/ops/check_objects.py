@@ -75,7 +75,7 @@ class ObjectCheck:
     def key_slots(self) -> None:
         """Their form only: what is sealed in them opens to their passphrases alone."""
         infos = list(self._store.list("keys/"))
-        for problem in read_slots(self._store, self._repository.repository)[1]:
+        for problem in read_slots(self._store, self._repository.repository, self._repository.key.public.owner_sign)[1]:
             self._findings.problem(problem)
         if not infos:
             self._findings.problem(IntegrityError("holds no key slot: only the recovery words can open this repository", object_name="keys/"))

@@ -71,6 +71,8 @@ def open_segment(
         raise IntegrityError("lists other packs inside than outside")
     if any(len(row.session) != RANDOM_ID_BYTES for row in public.key_rows) or any(len(pack) != OBJECT_ID_BYTES for pack in public.packs):
         raise IntegrityError("has a session or pack id of the wrong length")
+    if any(row.host != name.host for row in public.key_rows):
+        raise IntegrityError("carries the key of another host's session")
     sessions = {row.session for row in public.key_rows}
     for entry in packs:
         check_frames(entry.frames)

@@ -8,12 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from seedcorn.crypto import primitives, slots
-from seedcorn.crypto.keys import OwnerSeed
+from seedcorn.crypto.keys import OwnerKey, OwnerSeed
 from seedcorn.errors import CredentialError, IntegrityError, UsageError
 from seedcorn.format.codec import Envelope, Magic, decode, encode
 from seedcorn.format.header import SlotPublic, slot_key
 from seedcorn.ids import RANDOM_ID_BYTES, RepositoryId, SlotId
-from seedcorn.repo.bindings import slot_binding
+from seedcorn.repo.bindings import signature_binding, slot_binding
 from seedcorn.store.api import Store
 
 __all__ = ["KeySlot", "add_slot", "list_slots", "open_with_passphrase", "read_slots", "remove_slot"]
@@ -33,7 +33,7 @@ class KeySlot:
 
 
 def add_slot(
-    store: Store, repository: RepositoryId, seed: OwnerSeed, passphrase: str, *, label: str, created_ns: int, kdf: slots.KdfParameters | None = None
+    store: Store, repository: RepositoryId, key: OwnerKey, passphrase: str, *, label: str, created_ns: int, kdf: slots.KdfParameters | None = None
 ) -> SlotId:
     """Wrap the owner seed under one more passphrase."""
     parameters = kdf or slots.KdfParameters.fresh()
@@ -52,13 +52,14 @@ def add_slot(
             parameters.salt,
         )
     )
-    sealed_seed = slots.wrap_seed(passphrase, parameters, slot_binding(public_part), seed)
-    store.put(slot_key(slot), Envelope.build(Magic.SLOT, [public_part, sealed_seed]))
+    sealed_seed = slots.wrap_seed(passphrase, parameters, slot_binding(public_part), key.seed)
+    body = Envelope.build(Magic.SLOT, [public_part, sealed_seed])
+    store.put(slot_key(slot), body + key.sign(signature_binding(Magic.SLOT) + body))
     return slot
 
 
-def read_slots(store: Store, repository: RepositoryId) -> tuple[list[KeySlot], list[IntegrityError]]:
-    """Every slot that is well formed, oldest first, and what is wrong with the others."""
+def read_slots(store: Store, repository: RepositoryId, owner_sign: bytes) -> tuple[list[KeySlot], list[IntegrityError]]:
+    """Every slot that the holder of ``owner_sign`` signed, oldest first, and what is wrong with the others."""
     found: list[KeySlot] = []
     problems: list[IntegrityError] = []
     for info in store.list("keys/"):
@@ -66,6 +67,7 @@ def read_slots(store: Store, repository: RepositoryId) -> tuple[list[KeySlot], l
             if info.size_bytes > Magic.SLOT.limit_bytes:
                 raise IntegrityError("is far too long for a key slot")
             envelope = Envelope.parse(Magic.SLOT, store.get(info.key))
+            primitives.verify(owner_sign, envelope.signature, signature_binding(Magic.SLOT) + envelope.signed_bytes)
             public = decode(envelope.parts[0], SlotPublic)
             if public.repository != repository or info.key != slot_key(SlotId(public.slot)):
                 raise IntegrityError("belongs to another repository or has been moved")
@@ -76,19 +78,19 @@ def read_slots(store: Store, repository: RepositoryId) -> tuple[list[KeySlot], l
     return sorted(found, key=lambda slot: (slot.public.created_ns, slot.public.slot)), problems
 
 
-def list_slots(store: Store, repository: RepositoryId) -> list[KeySlot]:
-    """The well-formed slots, oldest first."""
-    return read_slots(store, repository)[0]
+def list_slots(store: Store, repository: RepositoryId, owner_sign: bytes) -> list[KeySlot]:
+    """The good slots, oldest first."""
+    return read_slots(store, repository, owner_sign)[0]
 
 
-def open_with_passphrase(store: Store, repository: RepositoryId, passphrase: str) -> OwnerSeed:
+def open_with_passphrase(store: Store, repository: RepositoryId, owner_sign: bytes, passphrase: str) -> OwnerSeed:
     """The owner seed.
 
     Raises:
         CredentialError: no slot opens with it, or there is no slot.
         IntegrityError: a slot is malformed and no other one opens.
     """
-    slots_found, problems = read_slots(store, repository)
+    slots_found, problems = read_slots(store, repository, owner_sign)
     if not slots_found:
         if problems:
             raise problems[0]
@@ -110,13 +112,13 @@ def open_with_passphrase(store: Store, repository: RepositoryId, passphrase: str
     raise CredentialError(f"this passphrase does not open {noun} of {store.url}")
 
 
-def remove_slot(store: Store, repository: RepositoryId, slot: SlotId) -> None:
+def remove_slot(store: Store, repository: RepositoryId, owner_sign: bytes, slot: SlotId) -> None:
     """Delete a slot.
 
     Raises:
         UsageError: it is the last one.
     """
-    remaining = [other for other in list_slots(store, repository) if other.slot != slot]
+    remaining = [other for other in list_slots(store, repository, owner_sign) if other.slot != slot]
     if not remaining:
         raise UsageError("this is the last key slot: add another one first, or only the recovery words could open the repository")
     store.delete([slot_key(slot)])

@@ -141,6 +141,8 @@ def _open_keys(head: PackHead, frames: tuple[FrameEntry, ...], key: OwnerKey) ->
         row = rows.get(session)
         if row is None:
             raise IntegrityError("has frames of a session whose key it does not carry")
+        if row.host != head.host:
+            raise IntegrityError("carries the key of another host's session")
         if row.suite != SUITE:
             raise IntegrityError(f"the key of a session is of suite {row.suite}, which this program does not know")
         session_key = key.open_read(session_binding(head.repository, head.host, session), row.sealed_key)

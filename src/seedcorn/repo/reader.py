@@ -104,17 +104,25 @@ class Reader:
             if cached is not None:
                 self._frames.move_to_end(ordinal)
                 return cached
-        place = self._state.frame_places([ordinal]).get(ordinal)
-        if place is None:
-            raise IntegrityError(f"frame {ordinal & 0xFFFFFFFF} is not in the index")
-        wanted = FrameRange(pack_key(place.host, place.pack), place.offset, place.sealed_bytes, ((ordinal, place),))
-        ((_, _, sealed),) = self.read_range(wanted)
-        raw = self.open_frame(ordinal, place, sealed)
+        problem = IntegrityError(f"frame {ordinal & 0xFFFFFFFF} is not in the index")
+        for place in self._state.all_frame_places(ordinal):
+            try:
+                raw = self._frame_at(ordinal, place)
+                break
+            except IntegrityError as error:
+                problem = error
+        else:
+            raise problem
         with self._lock:
             self._frames[ordinal] = raw
             while len(self._frames) > _CACHED_FRAMES:
                 self._frames.popitem(last=False)
         return raw
+
+    def _frame_at(self, ordinal: int, place: FramePlace) -> bytes | memoryview:
+        wanted = FrameRange(pack_key(place.host, place.pack), place.offset, place.sealed_bytes, ((ordinal, place),))
+        ((_, _, sealed),) = self.read_range(wanted)
+        return self.open_frame(ordinal, place, sealed)
 
     def _session(self, number: int) -> tuple[Sealer, DomainSecrets, SessionId]:
         with self._lock:

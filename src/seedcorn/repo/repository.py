@@ -54,8 +54,14 @@ class SignedHeader:
         )
         if claimed != public:
             raise IntegrityError("the public keys in it are not the owner's: somebody has replaced them", object_name=HEADER_KEY)
+        self.check_signature(public.owner_sign)
+
+    def check_signature(self, owner_sign: bytes) -> None:
+        """Raises:
+        IntegrityError: the holder of ``owner_sign`` did not sign this.
+        """
         try:
-            primitives.verify(public.owner_sign, self.signature, header_binding() + self.payload)
+            primitives.verify(owner_sign, self.signature, header_binding() + self.payload)
         except IntegrityError as error:
             raise error.named(HEADER_KEY) from error
 
@@ -134,11 +140,11 @@ def refuse_existing(store: Store) -> None:
 
 
 def read_header(store: Store) -> SignedHeader:
-    """The header, not verified.
+    """The header, undamaged as far as its own signature tells: who made it is still open.
 
     Raises:
         RepositoryNotFoundError: none there.
-        IntegrityError: malformed or from the future.
+        IntegrityError: malformed, damaged, or from the future.
     """
     try:
         data = store.get(HEADER_KEY)
@@ -146,7 +152,9 @@ def read_header(store: Store) -> SignedHeader:
         raise RepositoryNotFoundError(f"there is no repository at {store.url}; make one with `seedcorn init -r {store.url}`") from error
     if len(data) > HEADER_LIMIT_BYTES:
         raise IntegrityError("is far too long for a header", object_name=HEADER_KEY)
-    return SignedHeader(*parse_header(data))
+    signed = SignedHeader(*parse_header(data))
+    signed.check_signature(signed.header.owner_sign_public)
+    return signed
 
 
 def open_as_host(store: Store, signed: SignedHeader, key: HostKey, host_name: str) -> HostRepository:

@@ -21,6 +21,7 @@ import lmdb
 import msgspec
 from pyroaring import BitMap64 as FrameSet  # a set of frame ordinals
 
+from seedcorn.crypto.primitives import object_hash
 from seedcorn.errors import SeedcornError
 from seedcorn.format.pack import FrameEntry, KeyRow, PackEntry
 from seedcorn.format.tree import content_records
@@ -28,7 +29,7 @@ from seedcorn.ids import ChunkId, HostId, PackId, RepositoryId, SessionId
 
 __all__ = ["CachedListing", "ChunkPlace", "FramePlace", "FrameSet", "SessionRecord", "State", "frame_ordinal"]
 
-_SCHEMA = b"2"
+_SCHEMA = b"3"
 _MAP_BYTES = 1 << 36  # address space, not disk: about 900 million chunks
 _CHUNK = struct.Struct("<IIII")  # session number, seq, offset in the frame, length
 _FRAME_KEY = struct.Struct(">II")
@@ -125,10 +126,10 @@ class State:
         self._env = lmdb.open(str(folder / "index"), map_size=_MAP_BYTES, max_dbs=10, mode=0o600, readahead=False, max_readers=1024)
         self._meta = self._env.open_db(b"meta")
         self._sessions = self._env.open_db(b"sessions")  # session number -> SessionRecord
-        self._session_numbers = self._env.open_db(b"session-numbers")  # host id, session id -> session number
+        self._session_numbers = self._env.open_db(b"session-numbers")  # hash of host, session and sealed key -> session number
         self._segments = self._env.open_db(b"segments")  # store key -> nothing
         self._packs = self._env.open_db(b"packs")  # pack number -> _PackRecord
-        self._frames = self._env.open_db(b"frames")  # session number, seq -> place
+        self._frames = self._env.open_db(b"frames", dupsort=True, dupfixed=True)  # session number, seq -> places
         self._chunks = self._env.open_db(b"chunks", dupsort=True, dupfixed=True)  # chunk id -> copies
         self._listings = self._env.open_db(b"listings")  # directory key -> CachedListing
         self._objects = self._env.open_db(b"objects")  # store key -> host records and snapshots, as stored
@@ -152,8 +153,8 @@ class State:
         return number
 
     def _session_number(self, txn: Any, record: SessionRecord) -> int:
-        # Session ids are public: only together with the host that signed for it does one name a session.
-        name = record.host + record.session
+        # Session ids are public and a host may sign anything: a session is what one host says under one key, and another key is another session.
+        name = object_hash(record.host + record.session + record.sealed_key)
         packed = txn.get(name, db=self._session_numbers)
         if packed is not None:
             return int(_NUMBER.unpack(packed)[0])
@@ -201,7 +202,7 @@ class State:
 
     def _add_frame(self, txn: Any, number: int, pack_number: int, kind: int, frame: FrameEntry, copies: list[tuple[bytes, bytes]]) -> None:
         place = _FRAME.pack(pack_number, frame.offset, frame.sealed_bytes, frame.raw_bytes, kind)
-        txn.put(_FRAME_KEY.pack(number, frame.seq), place, db=self._frames, overwrite=False)
+        txn.put(_FRAME_KEY.pack(number, frame.seq), place, db=self._frames)
         offset = 0
         for chunk_id, length in content_records(frame.records):
             copies.append((chunk_id, _CHUNK.pack(number, frame.seq, offset, length)))
@@ -252,20 +253,26 @@ class State:
             return {key: _chunk_place(value) for key, value in cursor.getmulti(chunk_ids)}
 
     def frame_places(self, ordinals: Iterable[int]) -> dict[int, FramePlace]:
-        """Where frames lie; those that are not indexed are left out."""
+        """A place for each frame; those that are not indexed are left out."""
         found: dict[int, FramePlace] = {}
-        packs: dict[int, _PackRecord] = {}
         with self._env.begin() as txn:
             for ordinal in ordinals:
                 value = txn.get(_FRAME_KEY.pack(ordinal >> 32, ordinal & 0xFFFFFFFF), db=self._frames)
-                if value is None:
-                    continue
-                pack_number, offset, sealed_bytes, raw_bytes, kind = _FRAME.unpack(value)
-                if pack_number not in packs:
-                    packs[pack_number] = _decode_pack(txn.get(_NUMBER.pack(pack_number), db=self._packs))
-                record = packs[pack_number]
-                found[ordinal] = FramePlace(HostId(record.host), PackId(record.pack), offset, sealed_bytes, raw_bytes, kind)
+                if value is not None:
+                    found[ordinal] = self._frame_place(txn, value)
         return found
+
+    def all_frame_places(self, ordinal: int) -> list[FramePlace]:
+        """Every place that an index segment gives for one frame."""
+        with self._env.begin() as txn, txn.cursor(self._frames) as cursor:
+            if not cursor.set_key(_FRAME_KEY.pack(ordinal >> 32, ordinal & 0xFFFFFFFF)):
+                return []
+            return [self._frame_place(txn, value) for value in cursor.iternext_dup()]
+
+    def _frame_place(self, txn: Any, value: bytes) -> FramePlace:
+        pack_number, offset, sealed_bytes, raw_bytes, kind = _FRAME.unpack(value)
+        record = _decode_pack(txn.get(_NUMBER.pack(pack_number), db=self._packs))
+        return FramePlace(HostId(record.host), PackId(record.pack), offset, sealed_bytes, raw_bytes, kind)
 
     def packs(self) -> Iterator[tuple[HostId, PackId]]:
         """Every indexed pack."""

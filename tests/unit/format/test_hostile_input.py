@@ -211,7 +211,7 @@ def longer(data: bytes) -> bytes:
 
 
 ARRAYS: list[object] = [
-    KeyRow(b"s", 1, b"k"),
+    KeyRow(b"s", b"h", 1, b"k"),
     FrameEntry(b"s", 0, 1, 2, 3, b""),
     NeededFrames(b"s", b"b"),
     Head(b"h", 1, b"s"),

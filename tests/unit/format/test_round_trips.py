@@ -38,7 +38,7 @@ from seedcorn.ids import HostId, SegmentId, SnapshotId
 
 ids16, ids32 = st.binary(min_size=16, max_size=16), st.binary(min_size=32, max_size=32)
 numbers = st.integers(0, 2**63 - 1)
-rows = st.builds(KeyRow, ids16, st.integers(0, 9), st.binary(max_size=60))
+rows = st.builds(KeyRow, ids16, ids16, st.integers(0, 9), st.binary(max_size=60))
 records = st.lists(st.tuples(st.binary(min_size=24, max_size=24), st.integers(1, 2 << 20)), min_size=1, max_size=2)
 
 

@@ -13,6 +13,7 @@ from seedcorn.format.header import SlotPublic, slot_key
 from seedcorn.ids import SlotId
 from seedcorn.ops import access
 from seedcorn.repo import keyslots
+from seedcorn.repo.bindings import signature_binding
 from seedcorn.repo.hosts import HostFile, enroll_host, load_registry
 from seedcorn.testing.damage import flip_byte
 from seedcorn.testing.memory_store import MemoryStore
@@ -142,15 +143,30 @@ def test_without_a_slot_the_words_open_it(repository: SmallRepository, store: Me
 def test_a_slot_of_another_repository_is_refused(repository: SmallRepository, store: MemoryStore, trusting: SmallRepository) -> None:
     planted, data = next((key, data) for key, data in trusting.store.objects.items() if key.startswith("keys/"))  # type: ignore[attr-defined]
     store.put(planted, data)
-    _, problems = keyslots.read_slots(store, repository.made.repository)
+    _, problems = keyslots.read_slots(store, repository.made.repository, repository.owner().key.public.owner_sign)
     assert [problem.object_name for problem in problems] == [planted]
     access.open_owner(store, PASSPHRASE)
 
 
+def _signed(repository: SmallRepository, parts: list[bytes]) -> bytes:
+    body = Envelope.build(Magic.SLOT, parts)
+    return body + repository.owner().key.sign(signature_binding(Magic.SLOT) + body)
+
+
+def test_a_slot_that_the_owner_did_not_sign_is_not_tried(repository: SmallRepository, store: MemoryStore) -> None:
+    key = next(key for key in store.objects if key.startswith("keys/"))
+    data = bytearray(store.get(key))
+    data[-100] ^= 1  # in the sealed seed: without a signature this would look like a wrong passphrase
+    store.delete([key])
+    store.put(key, data)
+    with pytest.raises(IntegrityError, match=key):
+        access.open_owner(store, PASSPHRASE)
+
+
 def test_a_slot_with_hostile_parameters_costs_nothing(repository: SmallRepository, store: MemoryStore) -> None:
-    """4 TiB of memory asked for: refused before deriving, and the good slot opens all the same."""
+    """4 TiB of memory asked for, even with the owner's signature: refused before deriving, and the good slot opens all the same."""
     hostile = SlotPublic(repository.made.repository, bytes(16), "passphrase", "x", 0, "argon2id", 1 << 32, 1 << 30, 1 << 30, bytes(16))
-    store.put(slot_key(SlotId(bytes(16))), Envelope.build(Magic.SLOT, [encode(hostile), bytes(48)]))
+    store.put(slot_key(SlotId(bytes(16))), _signed(repository, [encode(hostile), bytes(48)]))
     access.open_owner(store, PASSPHRASE)
     with pytest.raises(IntegrityError, match="keys/00000000"):
         access.open_owner(store, "wrong")
@@ -158,6 +174,6 @@ def test_a_slot_with_hostile_parameters_costs_nothing(repository: SmallRepositor
 
 def test_a_slot_of_a_future_method_is_passed_over(repository: SmallRepository, store: MemoryStore) -> None:
     future = SlotPublic(repository.made.repository, bytes(16), "security-key", "x", 0, "none", 0, 0, 0, b"")
-    store.put(slot_key(SlotId(bytes(16))), Envelope.build(Magic.SLOT, [encode(future), bytes(5)]))
+    store.put(slot_key(SlotId(bytes(16))), _signed(repository, [encode(future), bytes(5)]))
     access.open_owner(store, PASSPHRASE)
     assert len(access.keys(store)) == 2

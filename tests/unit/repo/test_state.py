@@ -38,7 +38,7 @@ def entry(pack: bytes, session: bytes, *frames: tuple[int, list[tuple[bytes, int
 
 
 def row(session: bytes) -> KeyRow:
-    return KeyRow(session, 1, b"sealed " + session)
+    return KeyRow(session, ALPHA, 1, b"sealed " + session)
 
 
 def add(state: State, key: str, host: HostId, session: SessionId, *packs: PackEntry) -> None:
@@ -135,8 +135,8 @@ def test_a_listing_of_another_epoch_counts_only_if_all_its_frames_are_indexed(st
 
 def test_a_listing_of_a_session_that_was_killed_is_checked_after_reopening(tmp_path: Path) -> None:
     state = State(tmp_path / "state", REPOSITORY)
-    killed = state.begin_session(SessionRecord(S1, ALPHA, 0, b""))
-    ended = state.begin_session(SessionRecord(S2, ALPHA, 0, b""))
+    killed = state.begin_session(SessionRecord(S1, ALPHA, 0, b"sealed " + S1))
+    ended = state.begin_session(SessionRecord(S2, ALPHA, 0, b"sealed " + S2))
     for name, number in ((b"killed", killed), (b"ended", ended)):
         state.put_listings([(name, cached(state, number, frame_ordinal(number, 0)))])
     state.complete_session(ended)

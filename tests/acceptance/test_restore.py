@@ -1,0 +1,181 @@
+"""Getting things back: parts of a snapshot, into all kinds of targets; and targets in which somebody has laid traps."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from tests.acceptance.workshop import Workshop
+
+from seedcorn.errors import UsageError
+from seedcorn.ops.restore import Overwrite
+from seedcorn.testing.repositories import make_tree
+from seedcorn.testing.trees import describe, differences
+
+_FILES = {
+    "etc/hosts": b"127.0.0.1\n",
+    "etc/ssh/key": b"k" * 5_000,
+    "home/ann/letter.txt": b"dear",
+    "home/bob/photo.jpg": b"\xff\xd8" * 9_000,
+    "top": b"t",
+}
+
+
+@pytest.fixture
+def stored(workshop: Workshop) -> Workshop:
+    make_tree(workshop.source, _FILES)
+    (workshop.source / "home" / "link").symlink_to("ann")
+    (workshop.source / "empty").mkdir()
+    workshop.backup()
+    return workshop
+
+
+def _files(target: Path) -> list[str]:
+    return sorted(os.path.relpath(os.path.join(folder, name), target) for folder, _, names in os.walk(target) for name in names)
+
+
+@pytest.mark.parametrize("path", ["etc/hosts", "home/bob/photo.jpg", "top"])
+def test_a_single_file(stored: Workshop, path: str) -> None:
+    restored = stored.restore(path=stored.source / path)
+    assert restored.errors == []
+    assert _files(restored.target) == [os.path.basename(path)]
+    assert (restored.target / os.path.basename(path)).read_bytes() == _FILES[path]
+    assert (restored.target / os.path.basename(path)).stat().st_mtime_ns == (stored.source / path).stat().st_mtime_ns
+
+
+def test_a_directory_and_a_link(stored: Workshop) -> None:
+    restored = stored.restore(path=stored.source / "home")
+    assert differences(describe(stored.source / "home"), restored.tree()) == []
+    restored = stored.restore(path=stored.source / "home" / "link")
+    assert os.readlink(restored.target / "link") == "ann"
+    restored = stored.restore(path=stored.source / "empty")
+    assert os.listdir(restored.target) == []
+
+
+@pytest.mark.parametrize(
+    ("includes", "excludes", "expected"),
+    [
+        (("*.txt",), (), ["home/ann/letter.txt"]),
+        (("{source}/etc",), (), ["etc/hosts", "etc/ssh/key"]),
+        (("{source}/etc",), ("ssh",), ["etc/hosts"]),
+        ((), ("home", "*s"), ["etc/ssh/key", "top"]),
+        (("{source}/*/ssh/**", "top"), (), ["etc/ssh/key", "top"]),
+        (("nothing like it",), (), []),
+    ],
+)
+def test_includes_and_excludes(stored: Workshop, includes: tuple[str, ...], excludes: tuple[str, ...], expected: list[str]) -> None:
+    patterns = [tuple(pattern.format(source=stored.source) for pattern in patterns) for patterns in (includes, excludes)]
+    restored = stored.restore(includes=patterns[0], excludes=patterns[1])
+    assert restored.errors == []
+    assert _files(restored.target) == expected
+    for path in expected:
+        assert (restored.target / path).stat() and (restored.target / path).read_bytes() == _FILES[path]
+        assert (restored.target / path).parent.stat().st_mtime_ns == (stored.source / path).parent.stat().st_mtime_ns
+
+
+def test_nothing_is_written_by_a_dry_run(stored: Workshop) -> None:
+    restored = stored.restore(dry_run=True)
+    assert (restored.result.files, restored.result.bytes) == (len(_FILES), sum(map(len, _FILES.values())))
+    assert not restored.target.exists()
+
+
+@pytest.mark.parametrize("path", ["missing", "etc/hosts/below a file", "etc/missing/deeper"])
+def test_paths_that_are_not_there(stored: Workshop, path: str) -> None:
+    with pytest.raises(UsageError, match="is not in snapshot"):
+        stored.restore(path=stored.source / path)
+
+
+def test_references_that_mean_nothing(stored: Workshop) -> None:
+    for reference in ("latest~1", "0123abcd", "newest", ""):
+        with pytest.raises(UsageError):
+            stored.restore(reference)
+
+
+def test_a_target_that_is_not_empty(stored: Workshop) -> None:
+    target = make_tree(stored.folder / "target", {"mine": b"m", "etc/hosts": b"old", "etc/other": b"o"})
+    with pytest.raises(UsageError, match="not empty"):
+        stored.restore(target=target)
+    assert _files(target) == ["etc/hosts", "etc/other", "mine"]
+
+    kept = stored.restore(target=target, existing=True, overwrite=Overwrite.NEVER)
+    assert kept.errors == [] and kept.result.skipped == 1
+    assert (target / "etc" / "hosts").read_bytes() == b"old"
+    replaced = stored.restore(target=target, existing=True)
+    assert replaced.errors == []
+    assert all((target / path).read_bytes() == content for path, content in _FILES.items())
+    assert (target / "mine").read_bytes() == b"m" and (target / "etc" / "other").read_bytes() == b"o"
+
+
+def test_what_stands_in_the_way(stored: Workshop) -> None:
+    """Files give way to directories, links to files, empty directories to files; a full directory stays, and is named."""
+    target = make_tree(stored.folder / "target", {"home": b"a file", "top/full": b"x"})
+    (target / "etc").mkdir()
+    (target / "etc" / "hosts").mkdir()
+    (target / "etc" / "ssh").symlink_to("/nowhere")
+    restored = stored.restore(target=target, existing=True)
+    assert restored.errors == ["top: Directory not empty"]
+    assert restored.result.exit_code == 1
+    assert (target / "top" / "full").read_bytes() == b"x"
+    assert all((target / path).read_bytes() == content for path, content in _FILES.items() if path != "top")
+
+
+@pytest.mark.parametrize("trap", ["etc", "etc/ssh", "etc/hosts", "home/ann", "home/ann/letter.txt", "top"])
+def test_links_that_were_planted_in_the_target(stored: Workshop, trap: str) -> None:
+    outside = make_tree(stored.folder / "outside", {"hosts": b"precious", "key": b"precious", "letter.txt": b"precious", "file": b"precious"})
+    before = describe(outside)
+    target = stored.folder / "target"
+    (target / trap).parent.mkdir(parents=True)
+    (target / trap).symlink_to(outside if not os.path.splitext(trap)[1] and trap != "top" else outside / "file")
+    restored = stored.restore(target=target, existing=True)
+    assert restored.errors == []
+    assert differences(before, describe(outside)) == []
+    assert not (target / trap).is_symlink()
+    assert all((target / path).read_bytes() == content for path, content in _FILES.items())
+
+
+def test_the_target_itself_may_be_a_link(stored: Workshop) -> None:
+    (stored.folder / "real").mkdir()
+    (stored.folder / "link").symlink_to("real")
+    restored = stored.restore(target=stored.folder / "link")
+    assert restored.errors == []
+    assert differences(describe(stored.source), describe(stored.folder / "real")) == []
+
+
+def test_the_target_can_not_be_a_file(stored: Workshop) -> None:
+    (stored.folder / "file").write_bytes(b"x")
+    restored_errors = pytest.raises(Exception, stored.restore, target=stored.folder / "file")
+    assert type(restored_errors.value).__name__ in ("TargetError", "UsageError")
+
+
+def test_hard_links_of_which_only_some_are_wanted(workshop: Workshop) -> None:
+    make_tree(workshop.source, {"a/one": b"shared", "b/other": b"x"})
+    os.link(workshop.source / "a" / "one", workshop.source / "b" / "two")
+    os.link(workshop.source / "a" / "one", workshop.source / "b" / "three")
+    workshop.backup()
+    restored = workshop.restore(path=workshop.source / "b")
+    assert restored.errors == []
+    assert (restored.target / "two").samefile(restored.target / "three")
+    restored = workshop.restore(excludes=("one",))
+    assert (restored.target / "b" / "two").read_bytes() == b"shared"
+    restored = workshop.restore(includes=("three",))
+    assert _files(restored.target) == ["b/three"] and (restored.target / "b" / "three").read_bytes() == b"shared"
+
+
+def test_a_chosen_file_at_the_end_of_a_deep_tree(workshop: Workshop) -> None:
+    """Deeper than Python's own stack."""
+    depth = 1_100
+    descriptor = os.open(workshop.source, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir("d", dir_fd=descriptor)
+        below = os.open("d", os.O_RDONLY, dir_fd=descriptor)
+        os.close(descriptor)
+        descriptor = below
+    with open(os.open("bottom", os.O_WRONLY | os.O_CREAT, dir_fd=descriptor), "wb") as file:
+        file.write(b"here")
+    os.close(descriptor)
+    assert workshop.backup().result.exit_code == 0
+    for includes in ((), ("bottom",)):
+        restored = workshop.restore(includes=includes)
+        assert restored.errors == []
+        assert (restored.result.entries, restored.result.files) == (depth + 1, 1)
