@@ -29,12 +29,12 @@ from seedcorn.repo.history import (
     check_rollback,
     group_of,
     list_heads,
-    needed_frames,
     remember_heads,
     remembered_heads,
 )
 from seedcorn.repo.hosts import HostRegistry, load_registry
 from seedcorn.repo.index import sync_state
+from seedcorn.repo.needed import needed_frames
 from seedcorn.repo.repository import HostRepository
 from seedcorn.repo.state import FrameSet, State
 from seedcorn.repo.writer import ReadInto, Writer, WriterOptions

@@ -259,9 +259,13 @@ class _Restore:
 
     def _directory(self, path: bytes) -> DirectoryHandle | None:
         """The handle of a directory that is restored, making those that so far only led here."""
-        if path in self._unwanted:
-            entry = self._unwanted.pop(path)
-            parent = self._directory(os.path.dirname(path))
+        leading: list[Entry] = []
+        above = path
+        while above in self._unwanted:
+            leading.append(self._unwanted.pop(above))
+            above = os.path.dirname(above)
+        for entry in reversed(leading):
+            parent = self._directories.get(os.path.dirname(entry.path))
             if parent is not None:
                 self._make_directory(parent, entry)
         return self._directories.get(path)

@@ -7,23 +7,22 @@ its enrolled host signed it, its parts opened.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import msgspec
-from pyroaring import BitMap
 
 from seedcorn.crypto import primitives
 from seedcorn.errors import IntegrityError
 from seedcorn.format.codec import Envelope, Magic, decode, encode
 from seedcorn.format.header import NumberedKey, parse_numbered_key, snapshot_key
-from seedcorn.format.snapshot import Head, NeededFrames, SnapshotMaintain, SnapshotOwner, SnapshotPublic
-from seedcorn.ids import HostId, SessionId, SnapshotId
+from seedcorn.format.snapshot import Head, SnapshotMaintain, SnapshotOwner, SnapshotPublic
+from seedcorn.ids import HostId, SnapshotId
 from seedcorn.repo.bindings import signature_binding, snapshot_maintain_binding, snapshot_owner_binding
 from seedcorn.repo.hosts import HostRegistry
 from seedcorn.repo.repository import HostRepository, OwnerRepository
-from seedcorn.repo.state import FrameSet, State
+from seedcorn.repo.state import State
 from seedcorn.store.api import Store
 
 __all__ = [
@@ -33,7 +32,6 @@ __all__ = [
     "check_rollback",
     "group_of",
     "list_heads",
-    "needed_frames",
     "read_snapshots",
     "remember_heads",
     "remembered_heads",
@@ -63,15 +61,6 @@ def group_of(repository: HostRepository, host_name: str, paths: Sequence[bytes])
     """16 bytes that are equal for snapshots of the same host name and paths, and tell a maintainer nothing else."""
     fields = b"".join(len(field).to_bytes(4, "little") + field for field in (host_name.encode(), *paths))
     return primitives.keyed_hash(repository.key.secrets.index_key, b"group" + fields, 16)
-
-
-def needed_frames(frames: FrameSet, session_of: Callable[[int], SessionId]) -> tuple[NeededFrames, ...]:
-    """The form in which a snapshot keeps its frames: a bitmap for each session, sorted by session. ``session_of`` knows a session's number."""
-    seqs: dict[int, list[int]] = defaultdict(list)
-    for ordinal in frames:
-        seqs[ordinal >> 32].append(ordinal & 0xFFFFFFFF)
-    needed = [NeededFrames(session_of(number), BitMap(of_session).serialize()) for number, of_session in seqs.items()]
-    return tuple(sorted(needed, key=lambda entry: entry.session))
 
 
 def build_snapshot(

@@ -9,19 +9,18 @@ docs/format.md, section "Snapshot".
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from pyroaring import BitMap, BitMap64
+from pyroaring import BitMap
 
 from seedcorn.errors import IntegrityError
 from seedcorn.format.snapshot import NeededFrames
 from seedcorn.ids import SessionId
 from seedcorn.repo.history import Snapshot
-from seedcorn.repo.state import State, frame_ordinal
+from seedcorn.repo.state import FrameSet, State, frame_ordinal
 
-__all__ = ["FrameSet", "IndexedFrames", "Missing", "Needed", "open_bitmap"]
-
-FrameSet = BitMap64
+__all__ = ["FrameSet", "IndexedFrames", "Missing", "Needed", "needed_frames", "open_bitmap"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +38,15 @@ class Needed:
 
     frames: FrameSet
     missing: tuple[Missing, ...]
+
+
+def needed_frames(frames: FrameSet, session_of: Callable[[int], SessionId]) -> tuple[NeededFrames, ...]:
+    """The form in which a snapshot keeps its frames: a bitmap for each session, sorted by session. ``session_of`` knows a session's number."""
+    seqs: dict[int, list[int]] = defaultdict(list)
+    for ordinal in frames:
+        seqs[ordinal >> 32].append(ordinal & 0xFFFFFFFF)
+    needed = [NeededFrames(session_of(number), BitMap(of_session).serialize()) for number, of_session in seqs.items()]
+    return tuple(sorted(needed, key=lambda entry: entry.session))
 
 
 def open_bitmap(needed: NeededFrames) -> BitMap:

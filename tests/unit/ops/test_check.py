@@ -13,7 +13,7 @@ from seedcorn.events import Counter, RecordingMonitor, SystemClock, VoidMonitor
 from seedcorn.ops import backup, check_findings
 from seedcorn.ops.browse import Browser
 from seedcorn.ops.check import CheckOptions, CheckResult, check
-from seedcorn.repo.history import needed_frames
+from seedcorn.repo.needed import needed_frames
 from seedcorn.testing.damage import flip_byte, keys_by_kind
 from seedcorn.testing.memory_store import MemoryStore
 from seedcorn.testing.repositories import SmallRepository, make_tree
