@@ -28,6 +28,14 @@ test-ceph: servers ## run the tests against a Ceph cluster that they start
 	@tools/install_system ceph
 	pytest -m ceph
 
+.PHONY: fuzz
+fuzz: dev ## mutate objects of every kind and parse them, for FUZZ_SECONDS=600
+	SEEDCORN_FUZZ_SECONDS=$(or $(FUZZ_SECONDS),600) pytest -q tests/fuzz
+
+.PHONY: main-job
+main-job: servers ## back TREE=... up to a directory and to SeaweedFS in WORK=..., restore, compare, and print the figures
+	python benchmarks/main_job.py "$(TREE)" "$(WORK)"
+
 .PHONY: lint
 lint: dev ## style, types, import direction, shell scripts
 	@tools/install_system lint
