@@ -35,5 +35,6 @@ def run_backup(repository: Path, host_file: Path, state: Path, source: Path, rea
 
 
 if __name__ == "__main__":
-    run_backup(*map(Path, sys.argv[1:]), ready=lambda: print("ready", flush=True))
+    given = [Path(argument) for argument in sys.argv[1:]]
+    run_backup(given[0], given[1], given[2], given[3], ready=lambda: print("ready", flush=True))
     print("done", flush=True)

@@ -87,7 +87,7 @@ class Program:
         if self._user is None:
             return _run_process(command, environment, self.home, given)
         _import_everything()
-        return as_nobody(lambda: _run_here(list(map(os.fspath, command)), environment, self.home))
+        return as_nobody(lambda: _run_here([os.fspath(word) for word in command], environment, self.home))
 
 
 def _run_process(command: Sequence[str | os.PathLike[str]], environment: dict[str, str], cwd: Path, given: bytes) -> Finished:

@@ -61,14 +61,13 @@ def test_identity(tree: DirectorySpec) -> None:
 def test_what_the_strategy_found_before(folder: Path) -> None:
     """Trees worth trying every time."""
     file = FileSpec(Content("noise", 3 * _MIB, 1), 0o600, 0, {}, [], 0)
-    for number, entries in enumerate(
-        (
-            {},
-            {b"\xff": DirectorySpec({}, 0o700, -1, {})},
-            {b"a": file, b"b": file, b"c": DirectorySpec({b"a": file}, 0o755, 10**18 + 1, {})},
-            {b"hole": FileSpec(Content("zeros", 0, 0), 0o644, 1, {}, [0, 5, 60], 2)},
-        )
-    ):
+    trees: tuple[dict[bytes, object], ...] = (
+        {},
+        {b"\xff": DirectorySpec({}, 0o700, -1, {})},
+        {b"a": file, b"b": file, b"c": DirectorySpec({b"a": file}, 0o755, 10**18 + 1, {})},
+        {b"hole": FileSpec(Content("zeros", 0, 0), 0o644, 1, {}, [0, 5, 60], 2)},
+    )
+    for number, entries in enumerate(trees):
         place = folder / str(number)
         place.mkdir()
         with open_workshop(place, settled=True) as workshop:

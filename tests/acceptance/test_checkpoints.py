@@ -13,6 +13,7 @@ import pytest
 from tests.acceptance.workshop import Workshop, open_workshop
 
 from seedcorn.errors import SeedcornError, StoreUnavailableError
+from seedcorn.format.pack import PackEntry
 from seedcorn.repo import packer
 from seedcorn.repo.writer import WriterOptions
 from seedcorn.store.api import Buffer
@@ -92,7 +93,7 @@ def test_beside_another_process_that_failed(folder: Path) -> None:
 
 def test_packs_that_arrive_while_a_checkpoint_is_written(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     """Slow entries widen the window in which a finished pack can be taken for the checkpoint before."""
-    real, generator = packer.PackEntry, random.Random(5)
+    real, generator = PackEntry, random.Random(5)
 
     def slow_entry(*fields: object) -> object:
         time.sleep(generator.uniform(0.0, 0.15))

@@ -123,13 +123,14 @@ def test_replaced_before_it_is_opened(workshop: Workshop, monkeypatch: pytest.Mo
 
     def replace() -> None:
         path.unlink()
-        {
+        replacements: dict[str, Callable[[], object]] = {
             "a link": lambda: path.symlink_to("/etc/passwd"),
             "a directory": path.mkdir,
             "a pipe": lambda: os.mkfifo(path),
             "a shorter file": lambda: path.write_bytes(b"short"),
             "a longer file": lambda: path.write_bytes(b"long" * 100_000),
-        }[kind]()
+        }
+        replacements[kind]()
 
     _at_opening(monkeypatch, b"b", replace)
     run = workshop.backup()

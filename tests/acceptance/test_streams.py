@@ -42,11 +42,12 @@ def _assert_comes_back(workshop: Workshop, result: BackupResult, content: bytes,
 @pytest.mark.parametrize("kind", ["noise", "zeros", "text"])
 @pytest.mark.parametrize("size", _SIZES)
 def test_every_size(workshop: Workshop, size: int, kind: str) -> None:
-    content = {
+    makers: dict[str, Callable[[int], bytes]] = {
         "noise": random.Random(size).randbytes,
         "zeros": bytes,
         "text": lambda size: (b"INSERT INTO harvest VALUES (1893);\n" * (size // 35 + 1))[:size],
-    }[kind](size)
+    }
+    content = makers[kind](size)
     _assert_comes_back(workshop, _stream(workshop, _in_drops(content, size)), content)
     again = _stream(workshop, io.BytesIO(content).readinto)
     assert again.statistics.raw_delta_size == 0, "cuts do not depend on how the stream came"

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 from seedcorn.events import RecordingMonitor, SystemClock
 from seedcorn.ops.backup import BackupOptions, BackupResult
+from seedcorn.ops.browse import open_browser
 from seedcorn.ops.restore import RestoreOptions, RestoreResult, restore
 from seedcorn.store.api import Requests, Store
 from seedcorn.testing.memory_store import MemoryStore
@@ -127,9 +128,13 @@ class Workshop:
         self._restores += 1
         target = target or self.folder / f"restored-{self._restores}"
         monitor = RecordingMonitor()
-        browser = self.repository.browser(fresh=True)
-        chosen = RestoreOptions(target, **options)
-        result = restore(browser, browser.find(reference), os.fsencode(self.source if path is None else path), chosen, monitor)
+        state = self.repository.new_state()
+        try:
+            browser = open_browser(self.repository.owner(), state)
+            chosen = RestoreOptions(target, **options)
+            result = restore(browser, browser.find(reference), os.fsencode(self.source if path is None else path), chosen, monitor)
+        finally:
+            state.close()
         return Restored(target, result, monitor)
 
     def assert_restores(self, reference: str, expected: Tree, **comparison: Any) -> None:

@@ -75,9 +75,9 @@ class History(RuleBasedStateMachine):
         self.unchecked: list[_Made] = []
 
     def teardown(self) -> None:
-        for made in self.made:
-            self._assert_restores(made)
-        self.stack.close()
+        with self.stack:
+            for made in self.made:
+                self._assert_restores(made)
 
     def _assert_restores(self, made: _Made) -> None:
         restored = self.workshop.restore(made.id, path=made.path)
@@ -312,10 +312,10 @@ def _without_skipped(tree: Tree) -> Tree:
 
 TestHistory = History.TestCase
 TestHistory.settings = settings(
-    max_examples=300 if _LONG else 25,
-    stateful_step_count=60 if _LONG else 40,
+    max_examples=300 if _LONG else 10,
+    stateful_step_count=60 if _LONG else 30,
     deadline=None,
     suppress_health_check=list(HealthCheck),
     print_blob=True,
 )
-TestHistory.pytestmark = [pytest.mark.timeout(3_600 if _LONG else 300)]
+TestHistory.pytestmark = [pytest.mark.timeout(3_600 if _LONG else 300)]  # type: ignore[attr-defined]  # unittest does not know of it, pytest does
