@@ -34,6 +34,19 @@ class _FailingStore(MemoryStore):
         super().put(key, data)
 
 
+class _DyingStore(MemoryStore):
+    """Refuses all puts after some."""
+
+    puts_left: int | None = None
+
+    def put(self, key: str, data: Buffer) -> None:
+        if self.puts_left is not None:
+            if self.puts_left <= 0:
+                raise StoreUnavailableError("refused by the test", key=key)
+            self.puts_left -= 1
+        super().put(key, data)
+
+
 def _fill(workshop: Workshop) -> None:
     make_tree(workshop.source, {f"d{number}/f{number}": random.Random(number).randbytes(3_000) for number in range(30)})
 
@@ -108,3 +121,20 @@ def test_packs_that_arrive_while_a_checkpoint_is_written(workshop: Workshop, mon
     in_store = sum(key.startswith("packs/") for key in workshop.objects)
     assert len(list(workshop.repository.browser(fresh=True).state.packs())) == in_store == run.packs
     workshop.assert_restores("latest", describe(workshop.source))
+
+
+def test_what_a_checkpoint_lists_is_not_uploaded_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packer, "PACK_TARGET_BYTES", 2 << 20)
+    store = _DyingStore()
+    with open_workshop(folder, store, settled=True) as workshop:
+        for number in range(12):
+            (workshop.source / str(number)).write_bytes(random.Random(number).randbytes(3 << 20))
+        store.puts_left = 14
+        with pytest.raises(SeedcornError):
+            workshop.backup(writer=WriterOptions(checkpoint_packs=2))
+        store.puts_left = None
+        indexed_bytes = sum(sealed for _, _, sealed, _ in workshop.repository.browser(fresh=True).state.frames())
+        assert indexed_bytes > 4 << 20
+        run = workshop.backup(writer=WriterOptions(checkpoint_packs=2))
+        assert run.requests.put_bytes < (36 << 20) - indexed_bytes + 500_000
+        workshop.assert_restores(run.id, describe(workshop.source))

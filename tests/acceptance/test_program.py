@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from tests.acceptance.program import Program
 from tests.acceptance.workshop import as_nobody, is_root
 
+from seedcorn.testing.repositories import make_tree
 from seedcorn.testing.trees import describe, differences, make_every_kind
 
 
@@ -52,6 +54,23 @@ def test_every_kind(disk_folder: Path, as_user: bool) -> None:
         assert differences(expected, describe(target), owners=as_root) == []
         shutil.rmtree(target)
     assert program.run("check", "--read-data", secret=True).code == 0
+
+
+def test_two_runs_at_once(folder: Path) -> None:
+    """Of one machine, with one local state: both end well, in one line of history."""
+    files = {f"{number}": os.urandom(30_000) for number in range(50)}
+    sources = [make_tree(folder / name, {**files, name: b"own"}) for name in ("one", "two")]
+    program = Program(folder / "machine", folder / "repository")
+    assert program.run("init", secret=True).code == 0
+    with ThreadPoolExecutor(2) as pool:
+        runs = list(pool.map(lambda source: program.run("backup", source, "--json"), sources))
+    for source, finished in zip(sources, runs, strict=True):
+        target = folder / f"restored {source.name}"
+        restored = program.run("restore", f"{finished.summary['snapshot_id']}:{source}", "--target", target, secret=True)
+        assert restored.code == 0, restored
+        assert differences(describe(source), describe(target)) == []
+    checked = program.run("check", "--read-data", secret=True)
+    assert checked.code == 0, checked
 
 
 def _open_and_retry(call: object, path: str, _: object) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from tests.acceptance.workshop import SettledClock, Tree, Workshop, open_workshop, scratch
@@ -314,6 +314,7 @@ TestHistory = History.TestCase
 TestHistory.settings = settings(
     max_examples=300 if _LONG else 10,
     stateful_step_count=60 if _LONG else 30,
+    phases=[phase for phase in Phase if _LONG or phase is not Phase.shrink],  # a step takes tens of milliseconds: who wants a short history waits
     deadline=None,
     suppress_health_check=list(HealthCheck),
     print_blob=True,

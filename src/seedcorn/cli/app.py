@@ -98,7 +98,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     prepare_process()
     prepare_streams()
-    signal.signal(signal.SIGINT, _interrupt)
+    for stop in (signal.SIGINT, signal.SIGTERM):  # from a terminal, from systemd
+        signal.signal(stop, _interrupt)
     code = _run(given, Output(as_json="--json" in given))
     code = _flush(code)
     if code == EXIT_INTERRUPTED:

@@ -65,6 +65,8 @@ def _report(output: Output, result: CheckResult, read_data: bool) -> None:
         output.line(f"{count_text(result.unreferenced_packs, 'pack')} ({size}) left behind by interrupted runs: harmless")
     if result.problems:
         output.line(f"{count_text(len(result.problems), 'problem')} found, see the errors above")
+        if any(problem.object_name.startswith("packs/") for problem in result.problems):
+            output.line("For packs that are gone (move damaged ones away): `seedcorn backup --force` on their host stores again what it still has")
     elif read_data:
         output.line("Everything is there and every byte is what was written")
     else:

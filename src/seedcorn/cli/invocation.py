@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import getpass
 import sys
+import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import cached_property
@@ -15,7 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from seedcorn.cli.output import Output
-from seedcorn.errors import EXIT_INTEGRITY, IntegrityError
+from seedcorn.errors import EXIT_INTEGRITY, IntegrityError, SeedcornError
 from seedcorn.jobs.environment import Environment
 
 if TYPE_CHECKING:
@@ -73,12 +74,20 @@ class Invocation:
 
     def owner(self) -> OwnerSession:
         """Open for reading, with a passphrase from wherever there is one."""
-        from seedcorn.jobs.passphrase import read_passphrase
+        from seedcorn.jobs.passphrase import read_passphrase, read_words
         from seedcorn.jobs.sessions import OwnerSession
         from seedcorn.ops import access
 
-        repository = access.open_owner_with(self.store, lambda: read_passphrase(self.passphrase_sources, self.prompt, self.output.warn))
-        state = access.open_state(self.environment.state_dir, repository.repository)
+        if self.options.words_file:
+            repository = access.open_owner_with_words(self.store, read_words(self.path(self.options.words_file)))
+        else:
+            repository = access.open_owner_with(self.store, lambda: read_passphrase(self.passphrase_sources, self.prompt, self.output.warn))
+        try:
+            state = access.open_state(self.environment.state_dir, repository.repository)
+        except SeedcornError as error:  # reading must be possible on a machine whose disk is full or read-only
+            self.output.warn(f"{error}; going on with a temporary one, so nothing that was seen before can be compared")
+            folder = self._resources.enter_context(tempfile.TemporaryDirectory(prefix="seedcorn-state-"))
+            state = access.open_state(Path(folder), repository.repository)
         return self._resources.enter_context(OwnerSession(repository, state))
 
     @property

@@ -12,9 +12,9 @@ from seedcorn.cli.options import add_command, add_common_options, new_app
 from seedcorn.cli.output import shown
 from seedcorn.cli.render_json import time_text
 from seedcorn.cli.render_text import local_time
-from seedcorn.errors import EXIT_DONE, CredentialError
+from seedcorn.errors import EXIT_DONE
 from seedcorn.events import SystemClock
-from seedcorn.jobs.passphrase import new_passphrase
+from seedcorn.jobs.passphrase import new_passphrase, read_words
 from seedcorn.ops import access
 
 if TYPE_CHECKING:
@@ -106,10 +106,7 @@ def _added(invocation: Invocation, slot: bytes) -> int:
 
 def _words(invocation: Invocation, file: str | None) -> str:
     if file is not None:
-        try:
-            return invocation.path(file).read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise CredentialError(f"{file} can not be read: {error}") from error
+        return read_words(invocation.path(file))
     if sys.stdin.isatty():
         return input("The 24 recovery words: ")
     return sys.stdin.read()

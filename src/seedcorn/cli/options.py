@@ -32,6 +32,7 @@ class CommonOptions:
     repo: Annotated[str | None, typer.Option("-r", "--repo", metavar="PLACE", help="Directory, s3://…, gs://…, az://… [SEEDCORN_REPOSITORY]")] = None
     passphrase_file: Annotated[str | None, typer.Option("--passphrase-file", metavar="FILE", help="Read the passphrase from a file.")] = None
     passphrase_command: Annotated[str | None, typer.Option("--passphrase-command", metavar="COMMAND", help="Run this to get the passphrase.")] = None
+    words_file: Annotated[str | None, typer.Option("--words-file", metavar="FILE", help="Read with the recovery words in a file instead.")] = None
     host_file: Annotated[str | None, typer.Option("--host-file", metavar="FILE", help="This machine's host file, if not at the usual place.")] = None
     connections: Annotated[int | None, typer.Option("--connections", metavar="N", help="Requests to the store at a time.")] = None
     ca_certificate: Annotated[str | None, typer.Option("--ca-certificate", metavar="FILE", help="Trust this certificate (PEM), too.")] = None

@@ -28,12 +28,12 @@ def seed_to_words(seed: OwnerSeed) -> list[str]:
 
 
 def words_to_seed(text: str) -> OwnerSeed:
-    """The seed of 24 words, in any case and with any white space between them.
+    """The seed of 24 words, in any case and with any white space between them; numbers (1, 2., 3:) do not count.
 
     Raises:
         CredentialError: saying which word is not on the list and what may be meant, or that some word is another one than was written down.
     """
-    words = text.lower().split()
+    words = [word for word in text.lower().split() if not word.rstrip(".:)").isdigit()]
     for number, word in enumerate(words, start=1):
         if word not in _KNOWN:
             raise CredentialError(f"word {number}, {word!r}, is not on the list of words{_suggestion(word)}")

@@ -24,7 +24,7 @@ from seedcorn.format.tree import Kind, Node
 from seedcorn.fs.directories import DirectoryCache, DirectoryHandle
 from seedcorn.fs.metadata import ACCESS_ACL, DEFAULT_ACL, MetadataError, apply_metadata, error_text, proc_path, remove_other_xattrs
 
-__all__ = ["TEMPORARY_PREFIX", "LinkSource", "Overwrite", "PendingFile", "Target", "TargetOptions"]
+__all__ = ["TEMPORARY_PREFIX", "LinkSource", "Overwrite", "PendingFile", "Target", "TargetOptions", "refuse_filled"]
 
 TEMPORARY_PREFIX = b".seedcorn-"  # of what a killed restore leaves behind
 
@@ -92,7 +92,7 @@ class Target:
         fd, fresh = _open_root(path)
         if not fresh and not options.allow_existing and os.listdir(fd):
             os.close(fd)
-            raise UsageError(f"the target {printable(path)} is not empty: name a new or empty directory, or allow an existing one")
+            raise UsageError(_not_empty(path))
         if fresh:
             _remove_acls(fd)
         self.root = self._adopt(None, b"", fd, fresh=fresh)
@@ -320,6 +320,21 @@ def _open_root(path: bytes) -> tuple[int, bool]:
         return os.open(path, _DIRECTORY), fresh
     except OSError as error:
         raise TargetError(path, f"the target can not be opened: {error_text(error)}") from error
+
+
+def refuse_filled(path: bytes) -> None:
+    """What opening a ``Target`` would refuse, without making anything.
+
+    Raises:
+        UsageError: the directory is there and is not empty.
+    """
+    with suppress(OSError):
+        if os.listdir(path):
+            raise UsageError(_not_empty(path))
+
+
+def _not_empty(path: bytes) -> str:
+    return f"the target {printable(path)} is not empty: name a new or empty directory, or say what becomes of the files in it with --overwrite"
 
 
 def _make_usable(name: bytes, parent_fd: int) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from seedcorn.errors import CredentialError, UsageError
 from seedcorn.jobs.environment import Environment
 
-__all__ = ["PassphraseSources", "Prompt", "Warn", "new_passphrase", "read_passphrase", "read_passphrase_file"]
+__all__ = ["PassphraseSources", "Prompt", "Warn", "new_passphrase", "read_passphrase", "read_passphrase_file", "read_words"]
 
 Prompt = Callable[[str], str]
 Warn = Callable[[str], None]
@@ -125,6 +125,18 @@ def read_passphrase_file(path: Path, warn: Warn) -> str:
     if stat.S_ISREG(mode) and mode & (stat.S_IRWXG | stat.S_IRWXO) and not _is_credential(path):
         warn(f"the passphrase file {path} is open to other users: `chmod 600 {path}`")
     return _text(data, f"the passphrase file {path}")
+
+
+def read_words(path: Path) -> str:
+    """The recovery words in a file, as they stand there.
+
+    Raises:
+        CredentialError: it can not be read.
+    """
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CredentialError(f"{path} can not be read: {error}") from error
 
 
 def _is_credential(path: Path) -> bool:

@@ -6,13 +6,14 @@ Nothing here reads a file, the environment or a terminal: callers bring passphra
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from seedcorn.crypto.keys import OwnerKey, new_owner_seed
 from seedcorn.crypto.slots import KdfParameters
 from seedcorn.crypto.words import seed_to_words, words_to_seed
-from seedcorn.errors import UsageError
+from seedcorn.errors import SeedcornError, UsageError
 from seedcorn.events import Clock
 from seedcorn.ids import RepositoryId, SlotId, match_prefix
 from seedcorn.repo import keyslots
@@ -22,10 +23,11 @@ from seedcorn.repo.keyslots import KeySlot
 from seedcorn.repo.repository import (
     HostRepository,
     OwnerRepository,
-    create_repository,
+    new_repository,
     new_repository_id,
     open_as_host,
     open_as_owner,
+    put_header,
     read_header,
     refuse_existing,
 )
@@ -109,11 +111,22 @@ def initialize(
     repository, seed = new_repository_id(), new_owner_seed()
     now_ns = clock.now_ns()
     key = OwnerKey.from_seed(seed, repository)
-    keyslots.add_slot(store, repository, key, passphrase, label=label, created_ns=now_ns, kdf=kdf)
     flags = ("trust-hosts",) if trust_hosts else ()
-    owner = create_repository(store, repository, key, flags=flags, created_ns=now_ns, program=PROGRAM)
-    host_file = enroll_host(owner, host_name, created_ns=now_ns)
+    owner = new_repository(store, repository, key, flags=flags, created_ns=now_ns, program=PROGRAM)
+    try:
+        keyslots.add_slot(store, repository, key, passphrase, label=label, created_ns=now_ns, kdf=kdf)
+        host_file = enroll_host(owner, host_name, created_ns=now_ns)
+        put_header(owner)
+    except SeedcornError:
+        _remove_beginnings(store)
+        raise
     return InitResult(repository, tuple(seed_to_words(seed)), host_file)
+
+
+def _remove_beginnings(store: Store) -> None:
+    """Take away what an ``initialize`` that failed has put: nobody has the words for it. Nothing else was there before."""
+    with suppress(SeedcornError):
+        store.delete([info.key for room in ("keys/", "hosts/") for info in store.list(room)])
 
 
 def repository_id(store: Store) -> RepositoryId:

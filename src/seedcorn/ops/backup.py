@@ -10,18 +10,20 @@ import os
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import msgspec
 
 from seedcorn.errors import EXIT_DONE, EXIT_INTEGRITY, EXIT_SOURCE_ERRORS, IntegrityError, SeedcornError, SourceError, UsageError, printable
 from seedcorn.events import Clock, Counter, Monitor
+from seedcorn.format.header import pack_key
 from seedcorn.format.pack import PackKind
 from seedcorn.format.snapshot import Head, SnapshotMaintain, SnapshotOwner, SnapshotPublic, Statistics
 from seedcorn.format.tree import Extra, Kind, Node
 from seedcorn.fs.owners import group_names, user_names
 from seedcorn.fs.selection import Selection
-from seedcorn.ids import SessionId, SnapshotId
+from seedcorn.ids import HostId, SessionId, SnapshotId
 from seedcorn.ops.entries import Tally
 from seedcorn.ops.scan import ScanOptions, TreeScanner
 from seedcorn.repo.history import (
@@ -90,6 +92,8 @@ def backup(repository: HostRepository, state: State, paths: Sequence[bytes], opt
         UsageError: no path, or a malformed pattern.
         SeedcornError: none of the paths can be read, the store fails, or this host has been revoked.
     """
+    if not all(paths):
+        raise UsageError("one of the paths to back up is empty: an unset variable in a script?")
     wanted = _without_nested([b"/" + os.path.abspath(path).lstrip(b"/") for path in paths])  # POSIX lets abspath keep two leading slashes
     if not wanted:
         raise UsageError("nothing to back up: give at least one path")
@@ -144,6 +148,8 @@ class _Run:
         self.problems += sync_state(repository.store, state, repository.repository, repository.key.secrets, self._registry, only=only)
         if not repository.header.trust_hosts:
             state.trust_only(lambda host: host == repository.host)
+        if options.force:
+            self._forget_lost_packs(only)
         self._heads = list_heads(repository.store)
         self.problems += check_rollback(remembered_heads(state), self._heads)
         for problem in self.problems:
@@ -154,10 +160,24 @@ class _Run:
         )
         self.writer = Writer(repository, state, writing, clock, monitor)
 
+    def _forget_lost_packs(self, only: HostId | None) -> None:
+        """With ``force`` nothing is believed, not even that what the index lists is there: what lost packs held is stored again."""
+        prefix = f"packs/{only.hex()}/" if only else "packs/"
+        present = {info.key for info in self._repository.store.list(prefix)}
+        lost = [pack for host, pack in self._state.packs() if (only is None or host == only) and pack_key(host, pack) not in present]
+        if lost:
+            self._monitor.note(
+                f"{len(lost)} packs that the index lists are missing from the store: what the sources still have of them is stored again"
+            )
+            self._state.forget_packs(lost)
+
     def __enter__(self) -> _Run:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is KeyboardInterrupt:
+            with suppress(SeedcornError):  # so that the next run need not send the finished packs again
+                self.writer.checkpoint()
         self.writer.close()
         self._state.discard_writes = False
 

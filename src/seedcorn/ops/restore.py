@@ -7,6 +7,7 @@ the tree. The rules for what is written where are ``fs.target``'s; docs/threat-m
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from bisect import bisect_right
@@ -24,7 +25,7 @@ from seedcorn.format.tree import Kind, Node, check_lengths, content_records
 from seedcorn.fs.content import data_extents
 from seedcorn.fs.directories import DirectoryHandle
 from seedcorn.fs.selection import Inclusion, Selection
-from seedcorn.fs.target import LinkSource, Overwrite, PendingFile, Target, TargetOptions
+from seedcorn.fs.target import LinkSource, Overwrite, PendingFile, Target, TargetOptions, refuse_filled
 from seedcorn.ids import ChunkId
 from seedcorn.ops.browse import Browser, Entry, Snapshot
 from seedcorn.repo.reader import FrameRange, Reader
@@ -132,6 +133,8 @@ def restore(browser: Browser, snapshot: Snapshot, path: bytes, options: RestoreO
     entry = browser.entry(snapshot, path)
     failures = _Failures(monitor)
     if options.dry_run:
+        if not options.existing:
+            refuse_filled(os.fsencode(options.target))
         return _rehearse(browser, entry, options, failures)
     target_options = TargetOptions(as_root=os.geteuid() == 0, on_problem=failures.error, allow_existing=options.existing, overwrite=options.overwrite)
     target = Target(os.fsencode(options.target), target_options)
@@ -388,6 +391,7 @@ class _Restore:
                     file.write(offset, data)
             except OSError as error:
                 file.error = TargetError(file.path, os.strerror(error.errno or 0))
+                file.error.__cause__ = error
             except TargetError as error:
                 file.error = error
             file.remaining -= chunks
@@ -450,7 +454,10 @@ class _Restore:
             self._failures.count(Counter.RESTORED_BYTES, node.size)
 
     def _fail(self, path: bytes, error: SeedcornError) -> None:
-        """Name the file that is concerned, and where the damage is."""
+        """Name the file that is concerned, and where the damage is. A full disk ends the run: every other file would fail as this one did."""
+        cause = error.__cause__
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise SeedcornError(f"{self._options.target}: its disk is full; {self.entries} entries have been restored") from error
         if isinstance(error, IntegrityError):
             where = f" in {error.object_name}" if error.object_name else ""
             error = IntegrityError(f"not restored, its content is damaged{where}: {error.message}", object_name=printable(path))

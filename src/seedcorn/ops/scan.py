@@ -171,6 +171,7 @@ class TreeScanner:
         cached = self._state.listing(directory.key)
         if cached is not None:
             directory.cached = cached
+            directory.changed = self._options.force
             directory.racy_from_ns = 0 if self._options.force else cached.scan_start_ns - CLOCK_GRANULARITY_NS
             directory.old = {node.name: node for run in cached.runs for node in decode_own_nodes(run)}
 

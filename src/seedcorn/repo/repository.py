@@ -23,10 +23,11 @@ __all__ = [
     "HostRepository",
     "OwnerRepository",
     "SignedHeader",
-    "create_repository",
+    "new_repository",
     "new_repository_id",
     "open_as_host",
     "open_as_owner",
+    "put_header",
     "read_header",
 ]
 
@@ -101,14 +102,10 @@ def new_repository_id() -> RepositoryId:
     return RepositoryId(primitives.random_bytes(RANDOM_ID_BYTES))
 
 
-def create_repository(
+def new_repository(
     store: Store, repository: RepositoryId, key: OwnerKey, *, flags: tuple[str, ...], created_ns: int, program: str
 ) -> OwnerRepository:
-    """Put the header: the repository exists from then on.
-
-    Raises:
-        UsageError: there is a repository already.
-    """
+    """A repository as its owner sees it, before anything of it is in the store. ``put_header`` makes it exist."""
     public = key.public
     header = Header(
         format=VERSION,
@@ -122,10 +119,13 @@ def create_repository(
         maintain_kem=public.maintain_kem.hex(),
         maintain_sign=public.maintain_sign.hex(),
     )
-    signature = key.sign(header_binding() + header_payload(msgspec.to_builtins(header)))
-    refuse_existing(store)
-    store.put(HEADER_KEY, serialize_header(header, signature))
     return OwnerRepository(store, header, key)
+
+
+def put_header(owner: OwnerRepository) -> None:
+    """Put the signed header."""
+    signature = owner.key.sign(header_binding() + header_payload(msgspec.to_builtins(owner.header)))
+    owner.store.put(HEADER_KEY, serialize_header(owner.header, signature))
 
 
 def refuse_existing(store: Store) -> None:
@@ -135,8 +135,16 @@ def refuse_existing(store: Store) -> None:
     try:
         store.head(HEADER_KEY)
     except ObjectNotFoundError:
-        return
+        if not _holds_objects(store):
+            return
+        message = f"{store.url} holds objects of a repository whose {HEADER_KEY} is missing: put that back, or choose another place"
+        raise UsageError(message) from None
     raise UsageError(f"there is a repository at {store.url} already; back up to it with `seedcorn backup`, or choose another place")
+
+
+def _holds_objects(store: Store) -> bool:
+    """Whether something that only a repository has is there, though no header is."""
+    return any(next(store.list(room), None) is not None for room in ("keys/", "hosts/", "snapshots/"))
 
 
 def read_header(store: Store) -> SignedHeader:
@@ -149,6 +157,9 @@ def read_header(store: Store) -> SignedHeader:
     try:
         data = store.get(HEADER_KEY)
     except ObjectNotFoundError as error:
+        if _holds_objects(store):
+            message = f"is missing, but {store.url} holds objects of a repository: put it back from a copy; do not run `seedcorn init` there"
+            raise IntegrityError(message, object_name=HEADER_KEY) from error
         raise RepositoryNotFoundError(f"there is no repository at {store.url}; make one with `seedcorn init -r {store.url}`") from error
     if len(data) > HEADER_LIMIT_BYTES:
         raise IntegrityError("is far too long for a header", object_name=HEADER_KEY)

@@ -12,7 +12,7 @@ import fcntl
 import os
 import shutil
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ __all__ = ["CachedListing", "ChunkPlace", "FramePlace", "FrameSet", "SessionReco
 
 _SCHEMA = b"3"
 _MAP_BYTES = 1 << 36  # address space, not disk: about 900 million chunks
+_READERS = 1024
+_LOCK_FILE_BYTES = (_READERS + 2) * 64  # LMDB's: one cache line for each reader, and its head
 _CHUNK = struct.Struct("<IIII")  # session number, seq, offset in the frame, length
 _FRAME_KEY = struct.Struct(">II")
 _FRAME = struct.Struct("<IIIIB")  # pack number, offset, sealed bytes, raw bytes, kind
@@ -123,7 +125,8 @@ class State:
 
     def _open(self, folder: Path) -> None:
         (folder / "index").mkdir(mode=0o700, exist_ok=True)  # lmdb would make it with the mode of its files
-        self._env = lmdb.open(str(folder / "index"), map_size=_MAP_BYTES, max_dbs=10, mode=0o600, readahead=False, max_readers=1024)
+        _reserve_lock_file(folder / "index" / "lock.mdb")
+        self._env = lmdb.open(str(folder / "index"), map_size=_MAP_BYTES, max_dbs=10, mode=0o600, readahead=False, max_readers=_READERS)
         self._meta = self._env.open_db(b"meta")
         self._sessions = self._env.open_db(b"sessions")  # session number -> SessionRecord
         self._session_numbers = self._env.open_db(b"session-numbers")  # hash of host, session and sealed key -> session number
@@ -213,9 +216,32 @@ class State:
         with self._writing() as txn:
             for database in (self._segments, self._packs, self._frames, self._chunks):
                 txn.drop(database, delete=False)
-            self._epoch += 1
-            txn.put(b"epoch", str(self._epoch).encode(), db=self._meta)
+            self._next_epoch(txn)
         self._renew()
+
+    def forget_packs(self, packs: Collection[PackId]) -> None:
+        """Drop what these packs hold from the index. Cached listings stay, to be checked frame by frame."""
+        with self._writing() as txn:
+            with txn.cursor(self._packs) as cursor:
+                numbers = {_NUMBER.unpack(key)[0] for key, value in cursor if _decode_pack(value).pack in packs}
+            lost = FrameSet()
+
+            def is_frame_lost(key: bytes, value: bytes) -> bool:
+                if _FRAME.unpack(value)[0] not in numbers:
+                    return False
+                lost.add(frame_ordinal(*_FRAME_KEY.unpack(key)))
+                return True
+
+            with txn.cursor(self._frames) as cursor:
+                _delete_where(cursor, is_frame_lost)
+            with txn.cursor(self._chunks) as cursor:
+                _delete_where(cursor, lambda _, value: _chunk_place(value).ordinal in lost)
+            self._next_epoch(txn)
+        self._renew()
+
+    def _next_epoch(self, txn: Any) -> None:
+        self._epoch += 1
+        txn.put(b"epoch", str(self._epoch).encode(), db=self._meta)
 
     # -- looking up --------------------------------------------------------------------------------------------------------------------------
 
@@ -359,6 +385,27 @@ class State:
                     txn.abort()
         except lmdb.Error as error:
             raise SeedcornError(f"the state directory {self.folder} can not be written: {error}; is its disk full?") from error
+
+
+def _delete_where(cursor: Any, condition: Callable[[bytes, bytes], bool]) -> None:
+    """Delete the entries for whose (key, value) the condition holds."""
+    more = cursor.first()
+    while more:
+        if condition(cursor.key(), cursor.value()):
+            cursor.delete()  # and on to the next entry
+            more = bool(cursor.key())
+        else:
+            more = cursor.next()
+
+
+def _reserve_lock_file(path: Path) -> None:
+    """Give LMDB's lock file its blocks: it is mapped and written, which on a full disk would be a bus error instead of an exception."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        if os.fstat(descriptor).st_blocks == 0:
+            os.posix_fallocate(descriptor, 0, _LOCK_FILE_BYTES)
+    finally:
+        os.close(descriptor)
 
 
 def _decode_pack(value: bytes | None) -> _PackRecord:

@@ -245,10 +245,10 @@ class Writer:
         if self._packer.finished_packs >= self._options.checkpoint_packs or (
             self._packer.finished_packs and self._clock.elapsed_ns() - self._last_checkpoint_ns > self._options.checkpoint_seconds * 10**9
         ):
-            self._checkpoint()
+            self.checkpoint()
         return successor
 
-    def _checkpoint(self) -> None:
+    def checkpoint(self) -> None:
         """List the packs that are in the store in a segment, and let the state learn of them."""
         packs = self._packer.take_finished()
         self._last_checkpoint_ns = self._clock.elapsed_ns()
@@ -275,7 +275,7 @@ class Writer:
                 self._packer.release(frame)
         self._frames.clear()
         self._packer.drain()
-        self._checkpoint()
+        self.checkpoint()
 
     def put(self, key: str, data: bytes) -> None:
         """Put one object (the snapshot) from an upload thread, and wait."""

@@ -43,6 +43,8 @@ _PAGE_KEYS = 1000  # what S3 and Google list in a page, and what S3 deletes in o
 _SMALL_BYTES = 1 << 20  # a request that carries at most this much needs no longer timeout
 _LARGEST_BYTES = 80 << 20  # the largest object that is ever put whole (docs/format.md, "Objects": a pack)
 _KEY_CHARACTERS = "-.0123456789_abcdefghijklmnopqrstuvwxyz"  # in the order of their bytes
+_FIRST_PAUSE_SECONDS = 0.5
+_LONGEST_PAUSE_SECONDS = 15.0
 _CONFLICT_TRIES = 6
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LIBRARY_ERRORS = (BaseError, OSError, ValueError)  # FileNotFoundError for 404; ValueError for what it can not even send
@@ -87,7 +89,22 @@ class CloudStore:
         return self._meter.requests
 
     def put(self, key: str, data: Buffer) -> None:
+        """As the protocol says. A store that has answered before and is away for a while is waited for: the library itself repeats a create-only put
+        only as long as no byte of it may have arrived; here ``_holds`` makes it safe to go on after that."""
         check_key(key)
+        give_up = time.monotonic() + self._options.retry_timeout_seconds
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                self._put_once(key, data)
+                return
+            except StoreUnavailableError:
+                if not self._has_answered or time.monotonic() + pause > give_up:
+                    raise
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+    def _put_once(self, key: str, data: Buffer) -> None:
         for attempt in range(_CONFLICT_TRIES):
             if self._create(key, data):
                 return

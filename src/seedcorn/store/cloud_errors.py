@@ -124,6 +124,7 @@ _BY_TEXT: tuple[tuple[str, type[StoreError], str], ...] = (
     ("Connection refused", StoreUnavailableError, "{place} refuses connections: check the endpoint, and that the server is running"),
     ("TimedOut", StoreUnavailableError, "{place} did not answer in time: check the network, or raise the timeout"),
     ("kind: Timeout", StoreUnavailableError, "{place} did not answer in time: check the network, or raise the timeout"),
+    ("ConnectionReset", StoreUnavailableError, "{place} broke the connection off: is the server being restarted?"),
     ("kind: Connect", StoreUnavailableError, "{place} can not be reached: check the endpoint and the network"),
     ("HTTP error", StoreUnavailableError, "the connection to {place} broke off until the retries were used up: try again later"),
 )

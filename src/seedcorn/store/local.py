@@ -12,6 +12,7 @@ import itertools
 import os
 import re
 import stat
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,6 +24,7 @@ from seedcorn.store.meter import RequestMeter
 
 __all__ = ["LocalStore"]
 
+_LEFTOVER_AGE_SECONDS = 24 * 3600
 _LEFTOVER = ".put-"  # no well-formed key has a segment with a leading dot
 _SEGMENT = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -115,18 +117,6 @@ class LocalStore:
     def close(self) -> None:
         pass
 
-    def remove_leftovers(self, before_ns: int) -> int:
-        """Remove the temporary files of killed puts last written before ``before_ns``; returns how many. Running puts must be younger than that."""
-        removed = 0
-        with _clear_errors("", self._root):
-            for _, folders, files, fd in os.fwalk(self._root):
-                folders[:] = [folder for folder in folders if _SEGMENT.fullmatch(folder)]
-                for name in files:
-                    if name.startswith(_LEFTOVER) and os.stat(name, dir_fd=fd, follow_symlinks=False).st_mtime_ns < before_ns:
-                        os.unlink(name, dir_fd=fd)
-                        removed += 1
-        return removed
-
     def _create(self, folder_fd: int, name: str, content: memoryview) -> bool:
         """Make ``name`` appear with ``content`` in one step; False if the name is taken."""
         fd, temporary = self._open_temporary(folder_fd)
@@ -174,6 +164,7 @@ class LocalStore:
                 fd = below
             if settle:
                 self._durable_folders.add(tuple(segments))
+                _remove_leftovers(fd)
             yield fd
         finally:
             os.close(fd)
@@ -182,6 +173,15 @@ class LocalStore:
         """A root that was there and is gone is a lost disk, not an empty store."""
         if self._root_seen and not self._root.is_dir():
             raise StoreError(f"the directory {self._root} has gone: is its disk still mounted?")
+
+
+def _remove_leftovers(folder_fd: int) -> None:
+    """Remove what puts that were killed at least a day ago have left in a folder; no put takes that long."""
+    before = time.time() - _LEFTOVER_AGE_SECONDS
+    with suppress(OSError), os.scandir(folder_fd) as entries:
+        for entry in entries:
+            if entry.name.startswith(_LEFTOVER) and entry.stat(follow_symlinks=False).st_mtime < before:
+                os.unlink(entry.name, dir_fd=folder_fd)
 
 
 def _publish(folder_fd: int, temporary: str, name: str) -> bool:

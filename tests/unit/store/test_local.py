@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -102,16 +103,17 @@ def test_a_killed_put_leaves_nothing_visible(store: LocalStore, root: Path) -> N
         store.put(f"packs/{len(keys):02}", b"the next run is not in the way of the leftover")
 
 
-def test_leftovers_are_ignored_and_can_be_removed(store: LocalStore, root: Path) -> None:
+def test_leftovers_are_ignored_and_removed_after_a_day(store: LocalStore, root: Path) -> None:
     store.put("packs/ab/one", b"x")
-    old, young = root / "packs/ab/.put-1-0", root / "packs/.put-2-0"
-    for path, when in ((old, 1000), (young, 2000)):
+    old, young = root / "packs/ab/.put-1-0", root / "packs/ab/.put-2-0"
+    for path, age_hours in ((old, 25), (young, 23)):
         path.write_bytes(b"half")
+        when = time.time() - age_hours * 3600
         os.utime(path, (when, when))
     assert _keys(store) == ["packs/ab/one"]
-    assert store.remove_leftovers(before_ns=1500 * 10**9) == 1
+    LocalStore(root).put("packs/ab/two", b"y")
     assert (old.exists(), young.exists()) == (False, True)
-    assert store.get("packs/ab/one") == b"x"
+    assert _keys(store) == ["packs/ab/one", "packs/ab/two"]
 
 
 def test_a_leftover_with_our_process_number_is_no_obstacle(store: LocalStore, root: Path) -> None:
