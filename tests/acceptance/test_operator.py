@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from pathlib import Path
@@ -92,7 +93,7 @@ def test_a_server_that_is_restarted_is_waited_for(folder: Path, monkeypatch: pyt
         server.make_bucket("night")
         store = access.open_at(server.address("night", "restart"), server.credentials, StoreOptions())
         with open_workshop(folder, store=store) as workshop:
-            make_tree(workshop.source, {f"noise {number}": __import__("random").Random(number).randbytes(2 << 20) for number in range(40)})
+            make_tree(workshop.source, {f"noise {number}": random.Random(number).randbytes(2 << 20) for number in range(40)})
             tree = describe(workshop.source)
 
             def restart() -> None:
@@ -101,14 +102,19 @@ def test_a_server_that_is_restarted_is_waited_for(folder: Path, monkeypatch: pyt
                 server.stop()
                 time.sleep(2)
                 server.start()
+                finished.wait(120)  # the server ends with the thread that started it
 
+            finished = threading.Event()
             thread = threading.Thread(target=restart)
             thread.start()
-            run = workshop.backup()
-            thread.join()
-            assert run.result.exit_code == 0
-            assert store.requests.put > 40, "the server was restarted in the middle"
-            workshop.assert_restores(run.id, tree)
+            try:
+                run = workshop.backup()
+                assert run.result.exit_code == 0
+                assert store.requests.put > 40, "the server was restarted in the middle"
+                workshop.assert_restores(run.id, tree)
+            finally:
+                finished.set()
+                thread.join()
 
 
 def test_reading_with_the_words_alone(workshop: Workshop) -> None:
