@@ -98,8 +98,8 @@ class CloudStore:
             try:
                 self._put_once(key, data)
                 return
-            except StoreUnavailableError:
-                if not self._has_answered or time.monotonic() + pause > give_up:
+            except StoreUnavailableError as error:
+                if not self._has_answered or not _is_unanswered(error) or time.monotonic() + pause > give_up:
                     raise
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
@@ -337,6 +337,12 @@ class CloudStore:
             self._has_answered = self._has_answered or answer.status != 0
             raise answer.as_store_error(self._place, key) from error
         self._has_answered = True
+
+
+def _is_unanswered(error: StoreUnavailableError) -> bool:
+    """Whether the connection failed. What was answered with a failure has been repeated by the library as often as that makes sense."""
+    cause = error.__cause__
+    return isinstance(cause, _LIBRARY_ERRORS) and Answer.of(cause).status == 0
 
 
 def _open(settings: CloudSettings, client: ClientConfig, retry: RetryConfig, details: dict[str, Any]) -> Handle:
