@@ -37,7 +37,6 @@ __all__ = [
     "is_root",
     "open_workshop",
     "remove_tree",
-    "requests_since",
     "scratch",
 ]
 
@@ -119,7 +118,7 @@ class Workshop:
         before = replace(self.store.requests)
         chosen = BackupOptions(machine.host_file.name, **options)
         result = machine.backup(*(paths or (self.source,)), monitor=monitor, options=chosen)
-        return Run(result, monitor, requests_since(self.store, before))
+        return Run(result, monitor, self.store.requests.since(before))
 
     def restore(
         self, reference: str = "latest", path: str | os.PathLike[str] | bytes | None = None, target: Path | None = None, **options: Any
@@ -143,20 +142,6 @@ class Workshop:
         assert restored.errors == []
         assert differences(expected, restored.tree(), **comparison) == []
         remove_tree(restored.target)
-
-
-def requests_since(store: Store, before: Requests) -> Requests:
-    """What has been requested since ``before`` was copied from ``store.requests``."""
-    now = store.requests
-    return Requests(
-        now.put - before.put,
-        now.get - before.get,
-        now.head - before.head,
-        now.list - before.list,
-        now.delete - before.delete,
-        now.put_bytes - before.put_bytes,
-        now.get_bytes - before.get_bytes,
-    )
 
 
 @contextmanager

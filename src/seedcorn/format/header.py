@@ -17,6 +17,7 @@ from seedcorn.format.codec import SUITE, VERSION
 from seedcorn.ids import HostId, PackId, RepositoryId, SegmentId, SlotId, SnapshotId
 
 __all__ = [
+    "FLAG_TRUST_HOSTS",
     "HEADER_KEY",
     "HEADER_LIMIT_BYTES",
     "Header",

@@ -15,6 +15,7 @@ from seedcorn.crypto.slots import KdfParameters
 from seedcorn.crypto.words import seed_to_words, words_to_seed
 from seedcorn.errors import SeedcornError, UsageError
 from seedcorn.events import Clock
+from seedcorn.format.header import FLAG_TRUST_HOSTS
 from seedcorn.ids import RepositoryId, SlotId, match_prefix
 from seedcorn.repo import keyslots
 from seedcorn.repo.history import list_heads
@@ -111,7 +112,7 @@ def initialize(
     repository, seed = new_repository_id(), new_owner_seed()
     now_ns = clock.now_ns()
     key = OwnerKey.from_seed(seed, repository)
-    flags = ("trust-hosts",) if trust_hosts else ()
+    flags = (FLAG_TRUST_HOSTS,) if trust_hosts else ()
     owner = new_repository(store, repository, key, flags=flags, created_ns=now_ns, program=PROGRAM)
     try:
         keyslots.add_slot(store, repository, key, passphrase, label=label, created_ns=now_ns, kdf=kdf)

@@ -164,7 +164,7 @@ class _Run:
         """With ``force`` nothing is believed, not even that what the index lists is there: what lost packs held is stored again."""
         prefix = f"packs/{only.hex()}/" if only else "packs/"
         present = {info.key for info in self._repository.store.list(prefix)}
-        lost = [pack for host, pack in self._state.packs() if (only is None or host == only) and pack_key(host, pack) not in present]
+        lost = {pack for host, pack in self._state.packs() if (only is None or host == only) and pack_key(host, pack) not in present}
         if lost:
             self._monitor.note(
                 f"{len(lost)} packs that the index lists are missing from the store: what the sources still have of them is stored again"

@@ -9,13 +9,12 @@ docs/format.md, sections "Listing", "Content" and "Snapshot".
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 from seedcorn.crypto import primitives
 from seedcorn.errors import IntegrityError, printable
-from seedcorn.format.pack import PackKind
-from seedcorn.format.tree import Kind, Node, check_lengths, content_records, decode_nodes
+from seedcorn.format.tree import Kind, Node, check_lengths, content_records
 from seedcorn.ids import ChunkId
 from seedcorn.ops.browse import Browser, Entry, Snapshot
 from seedcorn.ops.check_findings import Findings
@@ -23,7 +22,6 @@ from seedcorn.repo.needed import FrameSet
 
 __all__ = ["TreeCheck"]
 
-_DEPTH_LIMIT = 8
 _Choice = tuple[int, ...]  # frames any one of which will do, because each holds a copy of the same chunk
 
 
@@ -96,7 +94,7 @@ class TreeCheck:
         """Read a listing and look at everything in it but the directories, which are left in ``below``."""
         directory = _Directory(entry.path, _key(entry.node))
         try:
-            for node in self._list(directory, entry.node):
+            for node in self._reader.list_directory(entry.node, partial(self._listing_chunk, directory)):
                 path = entry.path + b"/" + node.name
                 if node.kind == Kind.DIRECTORY:
                     directory.below.append(Entry(path, node))
@@ -125,16 +123,9 @@ class TreeCheck:
 
     # -- content -----------------------------------------------------------------------------------------------------------------------------
 
-    def _list(self, directory: _Directory, node: Node) -> Iterator[Node]:
-        last = b""
-        for chunk_id, length in content_records(self._records(directory, node)):
-            for child in decode_nodes(self._listing_chunk(directory, chunk_id, length), after=last):
-                last = child.name
-                yield child
-
     def _file(self, snapshot: Snapshot, directory: _Directory, path: bytes, node: Node) -> None:
         try:
-            records = self._records(directory, node)
+            records = self._reader.records(node, partial(self._listing_chunk, directory))
             check_lengths(node, records)
             lost = [self._note(directory, chunk_id, length) for chunk_id, length in content_records(records)].count(False)
         except IntegrityError as error:
@@ -144,20 +135,10 @@ class TreeCheck:
             directory.whole = False
             self._findings.hit(snapshot.id, path)
 
-    def _records(self, directory: _Directory, node: Node) -> bytes:
-        """``Reader.records``, noting the chunks on the way."""
-        depth = node.extra.depth if node.extra else 0
-        if depth > _DEPTH_LIMIT:
-            raise IntegrityError(f"content is nested {depth} deep")
-        content = node.content
-        for _ in range(depth):
-            content = b"".join([self._listing_chunk(directory, chunk_id, length) for chunk_id, length in content_records(content)])
-        return content
-
     def _listing_chunk(self, directory: _Directory, chunk_id: ChunkId, length: int) -> bytes | memoryview:
         if not self._note(directory, chunk_id, length):
             raise IntegrityError(f"the frame that holds chunk {chunk_id.hex()[:16]} is lost")
-        return self._reader.chunk(PackKind.LISTING, chunk_id, length)
+        return self._reader.listing_chunk(chunk_id, length)
 
     def _note(self, directory: _Directory, chunk_id: ChunkId, length: int) -> bool:
         """The directory needs this chunk. Whether a copy of it is in a frame that is not lost.

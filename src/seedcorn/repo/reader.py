@@ -26,8 +26,9 @@ from seedcorn.repo.bindings import frame_binding, session_binding
 from seedcorn.repo.repository import OwnerRepository
 from seedcorn.repo.state import ChunkPlace, FramePlace, State
 
-__all__ = ["FrameRange", "Reader", "coalesce"]
+__all__ = ["FetchChunk", "FrameRange", "Reader", "coalesce"]
 
+FetchChunk = Callable[[ChunkId, int], bytes | memoryview]  # by id and length; raises IntegrityError
 _DEPTH_LIMIT = 8
 _CACHED_FRAMES = 48  # about 1 MiB each
 COALESCE_GAP_BYTES = 256 << 10  # cheaper to read over than to ask twice
@@ -166,31 +167,37 @@ class Reader:
             raise IntegrityError(f"chunk {chunk_id.hex()[:16]} does not have the content its id stands for")
         return raw
 
-    def records(self, node: Node) -> bytes:
-        """A node's content records with every indirection followed.
+    def listing_chunk(self, chunk_id: ChunkId, length: int) -> bytes | memoryview:
+        """A chunk of a listing or of a content list; as ``chunk``."""
+        return self.chunk(PackKind.LISTING, chunk_id, length)
+
+    def records(self, node: Node, fetch: FetchChunk | None = None) -> bytes:
+        """A node's content records with every indirection followed. ``fetch`` stands in for ``listing_chunk``, for who has to see what is read.
 
         Raises:
             IntegrityError: a list of records is damaged, or nested more deeply than any honest one.
         """
+        fetch = fetch or self.listing_chunk
         content = node.content
         depth = node.extra.depth if node.extra else 0
         if depth > _DEPTH_LIMIT:
             raise IntegrityError(f"content is nested {depth} deep")
         for _ in range(depth):
-            content = b"".join([self.chunk(PackKind.LISTING, chunk_id, length) for chunk_id, length in content_records(content)])
+            content = b"".join([fetch(chunk_id, length) for chunk_id, length in content_records(content)])
         if len(content) % CONTENT_RECORD_BYTES:
             raise IntegrityError("a list of content records is cut short")
         return content
 
-    def list_directory(self, node: Node) -> Iterator[Node]:
-        """The entries of a directory, sorted by name, read run by run.
+    def list_directory(self, node: Node, fetch: FetchChunk | None = None) -> Iterator[Node]:
+        """The entries of a directory, sorted by name, read run by run. ``fetch`` as for ``records``.
 
         Raises:
             IntegrityError: the listing is damaged or malformed.
         """
+        fetch = fetch or self.listing_chunk
         last = b""
-        for chunk_id, length in content_records(self.records(node)):
-            for child in decode_nodes(self.chunk(PackKind.LISTING, chunk_id, length), after=last):
+        for chunk_id, length in content_records(self.records(node, fetch)):
+            for child in decode_nodes(fetch(chunk_id, length), after=last):
                 last = child.name
                 yield child
 
