@@ -17,15 +17,14 @@ from tests.acceptance.workshop import Workshop, open_workshop
 from seedcorn.crypto import primitives
 from seedcorn.crypto.frames import Sealer
 from seedcorn.crypto.keys import OwnerKey, OwnerSeed
-from seedcorn.crypto.primitives import object_hash
 from seedcorn.crypto.words import seed_to_words
 from seedcorn.errors import CredentialError, IntegrityError
 from seedcorn.format.codec import Envelope, Magic, decode
 from seedcorn.format.header import HostPublic, parse_numbered_key
 from seedcorn.format.pack import KeyRow, SegmentPublic
-from seedcorn.format.tree import decode_own_nodes
 from seedcorn.ops import access
 from seedcorn.ops.access import HostFile
+from seedcorn.ops.recall import Recalled, listing_key
 from seedcorn.repo.bindings import frame_binding, host_binding, session_binding, slot_binding, snapshot_maintain_binding, snapshot_owner_binding
 from seedcorn.repo.hosts import load_registry
 from seedcorn.repo.index import open_segment
@@ -94,15 +93,10 @@ def test_the_state_lists_nothing_that_is_gone_from_the_disk(stolen: Workshop) ->
     """It names what was on the disk at the last run, which the thief can see there; the listings of what was deleted are deleted."""
     state = stolen.machine.state
     top = os.fsencode(stolen.source)
-    names = {node.name for run in _listing(stolen, top) for node in decode_own_nodes(run)}
-    assert names == {b"kept"}
-    assert state.listing(object_hash(top + b"/" + _GONE.encode())[:16]) is None
-
-
-def _listing(workshop: Workshop, path: bytes) -> tuple[bytes, ...]:
-    cached = workshop.machine.state.listing(object_hash(path)[:16])
-    assert cached is not None
-    return cached.runs
+    listing = state.listings().get(listing_key(top))
+    assert listing is not None
+    assert [node.name for node in Recalled(state.listings(), listing_key(top), listing).until(None).values()] == [b"kept"]
+    assert state.listings().get(listing_key(top + b"/" + _GONE.encode())) is None
 
 
 @pytest.mark.parametrize("replacement", ["a file", "a link", "nothing, and it was itself the path that is backed up"])
@@ -111,15 +105,15 @@ def test_listings_go_with_their_directories(workshop: Workshop, replacement: str
     directory = workshop.source / "directory"
     paths = [directory, workshop.source / "kept"] if "itself" in replacement else [workshop.source]
     workshop.backup(*paths)
-    keys = [object_hash(os.fsencode(path))[:16] for path in (directory, directory / "below")]
-    assert all(workshop.machine.state.listing(key) is not None for key in keys)
+    keys = [listing_key(os.fsencode(path)) for path in (directory, directory / "below")]
+    assert all(workshop.machine.state.listings().get(key) is not None for key in keys)
     shutil.rmtree(directory)
     if replacement == "a file":
         directory.write_bytes(b"x")
     elif replacement == "a link":
         directory.symlink_to("kept")
     workshop.backup(*paths)
-    assert all(workshop.machine.state.listing(key) is None for key in keys)
+    assert all(workshop.machine.state.listings().get(key) is None for key in keys)
 
 
 def test_no_secret_of_a_host_opens_a_frame_in_any_role(stolen: Workshop) -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import enum
 import stat
 import struct
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from zlib import crc32
 
 import msgspec
 
@@ -23,9 +23,9 @@ __all__ = [
     "Extra",
     "Kind",
     "Node",
+    "RunCutter",
     "check_lengths",
     "content_records",
-    "cut_listing",
     "decode_nodes",
     "decode_own_nodes",
     "encode_nodes",
@@ -119,22 +119,35 @@ def encode_nodes(nodes: Sequence[Node]) -> bytes:
     return _ENCODER.encode(nodes)
 
 
-def cut_listing(nodes: Sequence[Node]) -> Iterator[Sequence[Node]]:
-    """The nodes of one directory, sorted by name, in the runs that become its listing chunks.
+class RunCutter:
+    """Cuts the nodes of one directory, handed in sorted by name, into the runs that become its listing chunks.
 
     A run begins at each name whose CRC-32 ends in four zero bits (so the place of a cut depends on one name alone and an edit anywhere else does not
-    move it) and before a node that would take the run past ``LISTING_CHUNK_LIMIT_BYTES``.
+    move it) and before a node that would take the run past ``LISTING_CHUNK_LIMIT_BYTES``. Only the open run is held: a directory may be larger than
+    memory.
     """
-    begin = 0
-    run_bytes = 0
-    for at, node in enumerate(nodes):
-        node_bytes = len(node.content) + len(node.name) + 64
-        if at > begin and (zlib.crc32(node.name) & _CUT_MASK == 0 or run_bytes + node_bytes > LISTING_CHUNK_LIMIT_BYTES):
-            yield nodes[begin:at]
-            begin, run_bytes = at, 0
-        run_bytes += node_bytes
-    if begin < len(nodes):
-        yield nodes[begin:]
+
+    __slots__ = ("_run", "_run_bytes")
+
+    def __init__(self) -> None:
+        self._run: list[Node] = []
+        self._run_bytes = 0
+
+    def add(self, nodes: Iterable[Node]) -> Iterator[list[Node]]:
+        """The runs that end before one of these nodes."""
+        run, run_bytes = self._run, self._run_bytes
+        for node in nodes:
+            node_bytes = len(node.content) + len(node.name) + 64
+            if run and (crc32(node.name) & _CUT_MASK == 0 or run_bytes + node_bytes > LISTING_CHUNK_LIMIT_BYTES):
+                yield run
+                run, run_bytes = [], 0
+            run.append(node)
+            run_bytes += node_bytes
+        self._run, self._run_bytes = run, run_bytes
+
+    def finish(self) -> list[Node]:
+        """The last run; empty only for an empty directory."""
+        return self._run
 
 
 def decode_nodes(chunk: bytes | memoryview, *, after: bytes = b"") -> list[Node]:

@@ -104,7 +104,7 @@ def backup(repository: HostRepository, state: State, paths: Sequence[bytes], opt
         root = _scan_paths(scanner, run.writer, wanted)
         if not root.content:
             raise SeedcornError(f"none of the given paths can be read: {', '.join(map(printable, wanted))}")
-        scanner.flush()
+        scanner.finish()
         return run.commit(root, wanted, scanner.frames, scanner.tally, source="files")
 
 
@@ -115,12 +115,12 @@ def backup_stream(
     if not file_name or b"/" in file_name or b"\0" in file_name or file_name in (b".", b".."):
         raise UsageError(f"{printable(file_name)!r} can not be the name of a file")
     with _Run(repository, state, options, clock, monitor) as run:
-        frames: set[int] = set()
-        stored = run.writer.store_content(_counting(read_into, monitor), None, frames)
+        stored = run.writer.store_content(_counting(read_into, monitor), None)
+        frames = set(stored.frames)
         extra = Extra(depth=stored.depth) if stored.depth else None
         now = clock.now_ns()
         node = Node(file_name, Kind.FILE, 0o600, os.getuid(), os.getgid(), now, now, 0, 0, stored.size, stored.content, extra)
-        content, depth, _ = run.writer.store_listing([node], frames)
+        content, depth = run.writer.store_listing([node], frames)
         tally = Tally(source_files=1, source_file_size=stored.size, new_files=1, new_file_size=stored.size, read_bytes=stored.size)
         tally.deduplicated_bytes = stored.size - stored.new_bytes
         tally.users.add(node.uid)
@@ -314,7 +314,7 @@ def _scan_below(scanner: TreeScanner, writer: Writer, parent: bytes, name: bytes
     if not nodes:
         return _directory(name, b"", 0, 0)
     frames: set[int] = set()
-    content, depth, _ = writer.store_listing(nodes, frames)
+    content, depth = writer.store_listing(nodes, frames)
     scanner.frames.update(frames)
     newest_ns = max(node.mtime_ns for node in nodes)
     extra = Extra(depth=depth) if depth else None

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import msgspec
 
@@ -24,6 +25,7 @@ from seedcorn.repo.writer import StoredContent, Writer
 __all__ = ["EntryReader", "ReadEntry", "Tally"]
 
 _NO_EXTRA = Extra()
+_REPORT_BYTES = 1 << 20
 
 
 @dataclass(slots=True)
@@ -45,12 +47,11 @@ class Tally:
     errors: list[SourceError] = field(default_factory=list)
 
 
-@dataclass(slots=True)
-class ReadEntry:
+class ReadEntry(NamedTuple):
     """A node, and the ordinals of the frames that hold its content."""
 
     node: Node
-    frames: set[int]
+    frames: Collection[int]
 
 
 @dataclass(slots=True)
@@ -81,6 +82,7 @@ class EntryReader:
         self._xattrs = XattrReader()
         self._plain = _PlainReader()
         self._hard_links: dict[tuple[int, int], _Linked] = {}
+        self._unreported_bytes = 0
 
     def read(self, dir_fd: int, name: bytes, path: bytes, st: os.stat_result) -> ReadEntry | None:
         """The entry ``name`` of ``dir_fd`` (``path`` in messages), which is not a directory; None if it can not be stored."""
@@ -116,7 +118,7 @@ class EntryReader:
         xattrs = self._guarded_xattrs(path, lambda: self._xattrs.of_entry(dir_fd, name, st.st_dev))
         device = st.st_rdev if kind in (Kind.CHAR_DEVICE, Kind.BLOCK_DEVICE) else None
         extra = Extra(target=target, device=device, xattrs=xattrs, link_count=st.st_nlink)
-        return ReadEntry(node_from_stat(name, st, kind, b"", extra if extra != _NO_EXTRA else None), set())
+        return ReadEntry(node_from_stat(name, st, kind, b"", extra if extra != _NO_EXTRA else None), ())
 
     def _linked(self, dir_fd: int, name: bytes, path: bytes, st: os.stat_result) -> ReadEntry | None:
         """A file with several names: read under the first, taken over under the others."""
@@ -143,39 +145,44 @@ class EntryReader:
             self.fail(path, error)
             return None
         try:
-            changed = False
-            frames: set[int] = set()
-            stored, holes = self._content(fd, st, frames)
+            stored, holes = self._content(fd, st)
             after = os.fstat(fd)
+            changed = False
             if not _same_state(st, after):
                 if not stat.S_ISREG(after.st_mode):
                     raise OSError("was replaced by something that is not a file while it was being read")
                 st = after
-                frames = set()
-                stored, holes = self._content(fd, st, frames)
+                os.lseek(fd, 0, os.SEEK_SET)
+                stored, holes = self._content(fd, st)
                 changed = not _same_state(st, os.fstat(fd))
-            return ReadEntry(_file_node(name, st, stored, holes, self._xattrs.of_open(fd, st.st_dev), changed), frames)
+            return ReadEntry(_file_node(name, st, stored, holes, self._xattrs.of_open(fd, st.st_dev), changed), stored.frames)
         except OSError as error:
             self.fail(path, error)
             return None
         finally:
             os.close(fd)
 
-    def _content(self, fd: int, st: os.stat_result, frames: set[int]) -> tuple[StoredContent, tuple[Hole, ...]]:
+    def _content(self, fd: int, st: os.stat_result) -> tuple[StoredContent, tuple[Hole, ...]]:
         size = st.st_size
         holes = holes_of(fd, st)
         if holes:
             size -= sum(length for _, length in holes)
             read_into = ContentReader(fd, st.st_size, holes).readinto
         else:
-            os.lseek(fd, 0, os.SEEK_SET)
             self._plain.fd = fd
             read_into = self._plain.readinto
-        stored = self._writer.store_content(read_into, size, frames)
+        stored = self._writer.store_content(read_into, size)
         self._tally.read_bytes += stored.size
         self._tally.deduplicated_bytes += stored.size - stored.new_bytes
-        self._monitor.count(Counter.READ_BYTES, stored.size)
+        self._unreported_bytes += stored.size
+        if self._unreported_bytes > _REPORT_BYTES:
+            self.report()
         return stored, holes
+
+    def report(self) -> None:
+        """Tell the monitor of what has been read: not for every file, because that would show in the profile."""
+        self._monitor.count(Counter.READ_BYTES, self._unreported_bytes)
+        self._unreported_bytes = 0
 
     def _guarded_xattrs(self, path: bytes, read: Callable[[], Xattrs]) -> Xattrs:
         try:

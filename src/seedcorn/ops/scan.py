@@ -11,25 +11,24 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 import msgspec
 
-from seedcorn.crypto.primitives import object_hash
 from seedcorn.events import Counter, Monitor
-from seedcorn.format.tree import Extra, Kind, Node, content_records, decode_own_nodes, encode_nodes
+from seedcorn.format.tree import Extra, Kind, Node
 from seedcorn.fs.metadata import node_from_stat
 from seedcorn.fs.selection import CACHE_TAG_NAME, is_cache_directory
-from seedcorn.fs.walk import Listed, list_directory, open_directory
+from seedcorn.fs.walk import Block, Listed, list_directory, open_directory
 from seedcorn.ops.entries import EntryReader, Tally
-from seedcorn.repo.state import CachedListing, FrameSet, State
+from seedcorn.ops.recall import Recalled, Recorder, fingerprint_of, listing_key
+from seedcorn.repo.state import FrameSet, State
 from seedcorn.repo.writer import Writer
 
 __all__ = ["ScanOptions", "TreeScanner"]
 
 CLOCK_GRANULARITY_NS = 2 * 10**9  # the coarsest time stamps of file systems in use (FAT, some network file systems)
-_CACHE_FLUSH_BYTES = 16 << 20
 
 Excluded = Callable[[bytes, bytes, bool], bool]
 
@@ -45,25 +44,42 @@ class ScanOptions:
 
 
 class _Directory:
-    """A directory in the middle of being scanned; or the stand-in for one, with a single entry, of a path that is not a directory."""
+    """A directory in the middle of being scanned; or the stand-in for one, with a single entry, of a path that is not a directory.
 
-    def __init__(self, fd: int, path: bytes, key_path: bytes, name: bytes, st: os.stat_result) -> None:
+    ``entries`` to ``old`` are those of the block at hand: an ordinary directory has one, a huge one has many.
+    """
+
+    __slots__ = (
+        "at", "blocks", "bound", "changed", "changed_children", "count", "entries", "fd", "fingerprint", "frames", "is_first", "key", "last", "name",
+        "nodes", "old", "passed", "path", "recalled", "recorder", "reread", "size_bytes", "st", "steady", "taken_over", "unchanged",
+    )  # fmt: skip
+
+    def __init__(self, fd: int, path: bytes, name: bytes, st: os.stat_result, blocks: Iterator[Block]) -> None:
         self.fd = fd
         self.path = path
         self.name = name
         self.st = st
-        self.key = _listing_key(key_path)
+        self.key = listing_key(path)
+        self.blocks = blocks
         self.entries: list[Listed] = []
+        self.is_first = True
+        self.last = False  # no block comes after this one
+        self.passed = self.bound = b""  # no name of the blocks before, and of this one, comes after these
         self.at = 0
         self.nodes: list[Node] = []
-        self.frames: set[int] = set()  # of files that were read, and at the end of everything
-        self.long_contents: dict[bytes, bytes] = {}  # name -> frames (FrameSet) of each file whose content is indirect
-        self.taken_over: list[int] = []  # positions in ``nodes`` whose frames are not in ``frames`` yet
+        self.taken_over: list[int] = []  # positions in ``nodes`` of what is as it was
+        self.frames: list[tuple[Node, Collection[int]]] = []  # of files that were read
+        self.old: dict[bytes, Node] = {}
+        self.recalled: Recalled | None = None
+        self.recorder: Recorder | None = None  # from the first block on in which something has changed
         self.changed = False
         self.reread = False  # a file was read again although nothing had changed, to be sure
-        self.cached: CachedListing | None = None
-        self.old: dict[bytes, Node] = {}
-        self.racy_from_ns = 0
+        self.steady = True  # every entry got a node: nothing failed, vanished, or has to be said again
+        self.fingerprint = b""
+        self.unchanged = False  # by its fingerprint: only subdirectories are looked at
+        self.changed_children: dict[bytes, Node] = {}  # subdirectories whose node may be another, of such a directory
+        self.count = 0
+        self.size_bytes = 0
 
 
 class TreeScanner:
@@ -71,12 +87,11 @@ class TreeScanner:
 
     def __init__(self, writer: Writer, state: State, options: ScanOptions, scan_start_ns: int, monitor: Monitor) -> None:
         self._writer = writer
-        self._state = state
+        self._epoch = state.epoch
+        self._cache = state.listings()
         self._options = options
         self._scan_start_ns = scan_start_ns
         self._monitor = monitor
-        self._new_listings: list[tuple[bytes, CachedListing | None]] = []
-        self._unflushed_bytes = 0
         self.frames = FrameSet()
         self.tally = Tally()
         self._reader = EntryReader(writer, self.tally, monitor)
@@ -100,28 +115,32 @@ class TreeScanner:
         """Note that ``path`` can not be read; the run goes on."""
         self._reader.fail(path, error)
 
-    def flush(self) -> None:
-        """Bring the cached listings into the state."""
-        self._state.put_listings(self._new_listings)
-        self._new_listings, self._unflushed_bytes = [], 0
+    def finish(self) -> None:
+        """Bring what has been seen into the state."""
+        self._cache.finish()
 
     def _scan_entry(self, dir_fd: int, name: bytes, path: bytes, st: os.stat_result) -> Node | None:
         """A path that is not a directory: cached like a directory with this one entry."""
-        lone = _Directory(dir_fd, os.path.dirname(path), path, name, st)
+        lone = _Directory(dir_fd, os.path.dirname(path), name, st, iter(()))
+        lone.key = listing_key(path)
         lone.entries = [(name, st)]
         self._recall(lone)
-        if lone.old.keys() - {name}:  # it was a directory, whose listing lies under the same key
-            self._forget(path)
-            lone.old = {}
+        if lone.recalled is not None:
+            lone.old = lone.recalled.until(None)
+            if lone.old.keys() - {name}:  # it was a directory, whose listing lies under the same key
+                self._forget(path)
+                lone.old = {}
+                lone.changed = True
         self._scan_entries(lone, st.st_dev)
         self._count(lone)
-        if lone.cached is None or lone.changed or lone.reread:
-            nodes = self._with_known_frames(lone)
-            self._cache(lone, b"", 0, (encode_nodes(nodes),))
+        if lone.recalled is None or lone.changed or lone.reread:
+            recorder = lone.recorder = Recorder(self._writer, self._cache, lone.key)
+            self._record_frames(lone, recorder)
+            recorder.remember_only(lone.nodes)
+            self._remember(lone, recorder)
         else:
-            nodes = lone.nodes
-            self.frames |= FrameSet.deserialize(lone.cached.frames)
-        return nodes[0] if nodes else None
+            self.frames |= FrameSet.deserialize(lone.recalled.listing.frames)
+        return lone.nodes[0] if lone.nodes else None
 
     def _scan_tree(self, dir_fd: int, name: bytes, path: bytes, st: os.stat_result) -> Node | None:
         """Depth first with a stack of our own: a tree may be deeper than Python's."""
@@ -136,11 +155,17 @@ class TreeScanner:
                 if child is not None:
                     stack.append(child)
                     continue
-                node = self._leave(directory)
+                if not directory.last:
+                    self._end_block(directory)
+                    self._begin_block(directory)
+                    continue
+                parent = stack[-2] if len(stack) > 1 else None
+                node = self._leave(directory, parent)
                 os.close(stack.pop().fd)
-                if not stack:
+                if parent is None:
                     return node
-                self._add_directory(stack[-1], node)
+                if node is not None:
+                    self._add_directory(parent, node)
         finally:
             for directory in stack:
                 os.close(directory.fd)
@@ -151,29 +176,46 @@ class TreeScanner:
         except OSError as error:
             self.fail(path, error)
             return None
-        directory = _Directory(fd, path, path, name, st)
-        try:
-            directory.entries, failed = list_directory(fd)
-        except OSError as error:
-            self.fail(path, error)
-            directory.entries, failed = [], []
-        for entry, reason in failed:
-            self.fail(_join(path, entry), reason)
+        blocks = list_directory(fd)
         if self._options.exclude_caches and is_cache_directory(fd):
-            directory.entries = [entry for entry in directory.entries if entry[0] == CACHE_TAG_NAME]
-        if self._options.excluded is not None:
-            directory.entries = [entry for entry in directory.entries if not self._excluded(path, entry)]
+            blocks = (Block([entry for entry in block.entries if entry[0] == CACHE_TAG_NAME], [], block.last) for block in blocks)
+        directory = _Directory(fd, path, name, st, blocks)
         self._recall(directory)
+        self._begin_block(directory)
         return directory
 
     def _recall(self, directory: _Directory) -> None:
         """What the last run knew of the directory."""
-        cached = self._state.listing(directory.key)
+        cached = self._cache.get(directory.key)
         if cached is not None:
-            directory.cached = cached
+            directory.recalled = Recalled(self._cache, directory.key, cached)
             directory.changed = self._options.force
-            directory.racy_from_ns = 0 if self._options.force else cached.scan_start_ns - CLOCK_GRANULARITY_NS
-            directory.old = {node.name: node for run in cached.runs for node in decode_own_nodes(run)}
+
+    def _begin_block(self, directory: _Directory) -> None:
+        """The next entries of a directory, and what the last run knew of them."""
+        try:
+            entries, failed, directory.last = next(directory.blocks)
+        except OSError as error:
+            self.fail(directory.path, error)
+            entries, failed, directory.last, directory.steady = [], [], True, False
+        for name, reason in failed:
+            self.fail(_join(directory.path, name), reason)
+            directory.steady = False
+        directory.passed = directory.bound
+        if entries:
+            directory.bound = entries[-1][0]
+        if self._options.excluded is not None:
+            entries = [entry for entry in entries if not self._excluded(directory.path, entry)]
+        directory.entries, directory.at = entries, 0
+        directory.nodes, directory.taken_over, directory.frames = [], [], []
+        recalled = directory.recalled
+        if directory.is_first and directory.last:
+            directory.fingerprint = fingerprint_of(entries)
+            if recalled is not None and recalled.listing.fingerprint == directory.fingerprint and not self._options.force:
+                directory.unchanged = True
+                directory.entries = [entry for entry in entries if stat.S_ISDIR(entry[1].st_mode)]
+                return
+        directory.old = recalled.until(None if directory.last else directory.bound) if recalled is not None else {}
 
     def _excluded(self, path: bytes, entry: Listed) -> bool:
         name, st = entry
@@ -183,15 +225,16 @@ class TreeScanner:
     # -- entries -----------------------------------------------------------------------------------------------------------------------------
 
     def _scan_entries(self, directory: _Directory, device_id: int) -> _Directory | None:
-        """Go on with the entries of a directory. A subdirectory is returned, to be scanned first; None at the end."""
+        """Go on with the entries of a block. A subdirectory is returned, to be scanned first; None at the end."""
         entries, nodes, old_nodes, taken_over = directory.entries, directory.nodes, directory.old, directory.taken_over
-        racy_from_ns = directory.racy_from_ns
+        racy_from_ns = 0
+        if directory.recalled is not None and not self._options.force:
+            racy_from_ns = directory.recalled.listing.scan_start_ns - CLOCK_GRANULARITY_NS
         at = directory.at
         count = len(entries)
         while at < count:
             name, st = entries[at]
             at += 1
-            old = old_nodes.get(name)
             mode = st.st_mode
             if mode & 0o170000 == 0o040000:
                 directory.at = at
@@ -199,6 +242,7 @@ class TreeScanner:
                 if child is not None:
                     return child
                 continue
+            old = old_nodes.get(name)
             if (
                 old is not None
                 and old.ctime_ns == st.st_ctime_ns
@@ -213,7 +257,9 @@ class TreeScanner:
                 nodes.append(old)
                 continue
             node = self._read(directory, name, st, old)
-            if node is not None:
+            if node is None:
+                directory.steady = False
+            else:
                 nodes.append(node)
                 if node == old:
                     directory.reread = True
@@ -228,10 +274,11 @@ class TreeScanner:
         entry = self._reader.read(directory.fd, name, _join(directory.path, name), st)
         if entry is None:
             return None
-        node = entry.node
-        directory.frames |= entry.frames
-        if node.extra is not None and node.extra.depth:
-            directory.long_contents[name] = FrameSet(entry.frames).serialize()
+        node, frames = entry
+        if frames:
+            directory.frames.append((node, frames))
+        if node.extra is not None and node.extra.changed:
+            directory.steady = False
         if old is None or old.kind != node.kind:
             self.tally.new_files += 1
             self.tally.new_file_size += node.size
@@ -254,6 +301,9 @@ class TreeScanner:
         return child
 
     def _add_directory(self, directory: _Directory, node: Node) -> None:
+        if directory.unchanged:
+            directory.changed_children[node.name] = node
+            return
         old = directory.old.get(node.name)
         if old is None or old.kind != Kind.DIRECTORY:
             self.tally.new_files += 1
@@ -267,77 +317,128 @@ class TreeScanner:
 
     # -- one directory done ------------------------------------------------------------------------------------------------------------------
 
-    def _leave(self, directory: _Directory) -> Node:
-        """Store the listing if anything in it is new, and make the directory's own node."""
-        cached, st = directory.cached, directory.st
+    def _leave(self, directory: _Directory, parent: _Directory | None) -> Node | None:
+        """Store the listing if anything in it is new, and make the directory's own node. None if the parent, unchanged too, has that node already."""
+        st = directory.st
         self.tally.users.add(st.st_uid)
         self.tally.groups.add(st.st_gid)
-        if directory.old:
-            self._note_deleted(directory)
-        if cached is None or directory.changed:
-            nodes = self._with_known_frames(directory)
-            content, depth, runs = self._writer.store_listing(nodes, directory.frames)
-            self._cache(directory, content, depth, tuple(runs))
+        recalled = directory.recalled
+        if directory.changed_children:
+            self._merge_children(directory)
+        if directory.unchanged:
+            assert recalled is not None
+            self._count_as(recalled.listing.entries, recalled.listing.size_bytes)
+            self.frames |= FrameSet.deserialize(recalled.listing.frames)
+            if parent is not None and parent.unchanged:
+                return None
+            content, depth, entries = recalled.listing.content, recalled.listing.depth, recalled.listing.entries
         else:
-            content, depth = cached.content, cached.depth
-            self.frames |= FrameSet.deserialize(cached.frames)
-            if directory.reread:
-                self._put(directory.key, msgspec.structs.replace(cached, scan_start_ns=self._scan_start_ns))
-        self._count(directory)
+            self._end_block(directory)
+            content, depth = self._finish_listing(directory)
+            entries = directory.count
         xattrs = self._reader.directory_xattrs(directory.fd, directory.path, st)
         extra = Extra(xattrs=xattrs, depth=depth) if xattrs or depth else None
-        return node_from_stat(directory.name, st, Kind.DIRECTORY, content, extra, entries=len(directory.nodes))
+        return node_from_stat(directory.name, st, Kind.DIRECTORY, content, extra, entries=entries)
 
-    def _with_known_frames(self, directory: _Directory) -> list[Node]:
-        """The nodes, after the frames of those that were taken over have been added to the directory's. A file of which the store is not known to
-        hold everything (it may have been lost and repaired away) is read again."""
-        nodes = directory.nodes
-        lost = [position for position in directory.taken_over if not self._add_frames(directory, nodes[position])]
-        if not lost:
-            return nodes
-        st_of = dict(directory.entries)
-        fresh = {position: self._read(directory, nodes[position].name, st_of[nodes[position].name], nodes[position]) for position in lost}
-        kept = [fresh.get(position, node) for position, node in enumerate(nodes)]
-        directory.nodes = [node for node in kept if node is not None]
-        return directory.nodes
+    def _merge_children(self, directory: _Directory) -> None:
+        """A directory whose own entries are as they were, with subdirectories that may not be: its nodes after all."""
+        assert directory.recalled is not None
+        directory.unchanged = False
+        directory.old = directory.recalled.until(None)
+        for name, old in directory.old.items():
+            child = directory.changed_children.get(name)
+            if child is not None:
+                self._add_directory(directory, child)
+            else:
+                directory.taken_over.append(len(directory.nodes))
+                directory.nodes.append(old)
 
-    def _add_frames(self, directory: _Directory, node: Node) -> bool:
-        """Add the frames that hold a file's content; False if that is not known of all of it."""
-        if node.extra is not None and node.extra.depth:
-            frames = directory.cached.long_contents.get(node.name) if directory.cached else None
-            if frames is None:
-                return False
-            directory.long_contents[node.name] = frames
-            directory.frames.update(FrameSet.deserialize(frames))
-            return True
-        for chunk_id, _ in content_records(node.content):
-            ordinal = self._writer.known(chunk_id)
-            if ordinal is None:
-                return False
-            directory.frames.add(ordinal)
-        return True
+    def _end_block(self, directory: _Directory) -> None:
+        """All entries of a block have their nodes: count them, and record them once anything in the directory has changed."""
+        if directory.old:
+            self._note_deleted(directory)
+        self._count(directory)
+        if directory.recorder is None and (directory.recalled is None or directory.changed):
+            directory.recorder = Recorder(self._writer, self._cache, directory.key)
+            if directory.recalled is not None and not directory.is_first:
+                self._record_passed(directory, directory.recalled, directory.recorder)
+        if directory.recorder is not None:
+            self._record_frames(directory, directory.recorder)
+            directory.recorder.add(directory.nodes)
+        directory.is_first = False
+
+    def _record_passed(self, directory: _Directory, recalled: Recalled, recorder: Recorder) -> None:
+        """Record the blocks in which nothing had changed."""
+        for nodes, long_contents in recalled.up_to(directory.passed):
+            kept = [node if recorder.add_known(node, long_contents) else self._read_lost(directory, node, recorder) for node in nodes]
+            recorder.add([node for node in kept if node is not None])
+
+    def _record_frames(self, directory: _Directory, recorder: Recorder) -> None:
+        """Tell the recorder which frames hold the content of the block's nodes."""
+        for node, frames in directory.frames:
+            recorder.add_file(node, frames)
+        if directory.taken_over:
+            assert directory.recalled is not None
+            long_contents, nodes = directory.recalled.long_contents, directory.nodes
+            lost = [position for position in directory.taken_over if not recorder.add_known(nodes[position], long_contents)]
+            if lost:
+                fresh = {position: self._read_lost(directory, nodes[position], recorder) for position in lost}
+                kept = [fresh.get(position, node) for position, node in enumerate(nodes)]
+                directory.nodes = [node for node in kept if node is not None]
+
+    def _read_lost(self, directory: _Directory, node: Node, recorder: Recorder) -> Node | None:
+        """Read a file again of whose content not everything is known to be in the store (it may have been lost and repaired away)."""
+        try:
+            st = os.lstat(node.name, dir_fd=directory.fd)
+        except OSError as error:
+            self.fail(_join(directory.path, node.name), error)
+            return None
+        entry = self._reader.read(directory.fd, node.name, _join(directory.path, node.name), st)
+        if entry is None:
+            return None
+        recorder.add_file(*entry)
+        return entry.node
+
+    def _finish_listing(self, directory: _Directory) -> tuple[bytes, int]:
+        """(content, depth) of the directory's listing."""
+        recorder, recalled = directory.recorder, directory.recalled
+        if recorder is not None:
+            content, depth = recorder.finish()
+            self._remember(directory, recorder)
+            return content, depth
+        assert recalled is not None
+        listing = recalled.listing
+        self.frames |= FrameSet.deserialize(listing.frames)
+        fingerprint = self._usable_fingerprint(directory)
+        if directory.reread or listing.fingerprint != fingerprint:
+            self._cache.put(directory.key, msgspec.structs.replace(listing, scan_start_ns=self._scan_start_ns, fingerprint=fingerprint))
+        return listing.content, listing.depth
+
+    def _remember(self, directory: _Directory, recorder: Recorder) -> None:
+        self.frames |= FrameSet(recorder.frames)
+        fingerprint = self._usable_fingerprint(directory)
+        listing = recorder.listing(self._epoch, self._scan_start_ns, directory.count, directory.size_bytes, fingerprint)
+        self._cache.put(directory.key, listing)
+
+    def _usable_fingerprint(self, directory: _Directory) -> bytes:
+        """The fingerprint, if the next run may conclude from an equal one that nothing has changed."""
+        racy_from_ns = self._scan_start_ns - CLOCK_GRANULARITY_NS
+        usable = directory.steady and directory.fingerprint and all(st.st_ctime_ns < racy_from_ns for _, st in directory.entries)
+        return directory.fingerprint if usable else b""
 
     def _count(self, directory: _Directory) -> None:
-        size = sum(node.size for node in directory.nodes if node.kind == 1)
-        self.tally.source_files += len(directory.nodes)
-        self.tally.source_file_size += size
-        self._monitor.count(Counter.SOURCE_ENTRIES, len(directory.nodes))
-        self._monitor.count(Counter.SOURCE_BYTES, size)
+        size_bytes = sum([node.size for node in directory.nodes if node.kind == 1])
+        directory.count += len(directory.nodes)
+        directory.size_bytes += size_bytes
+        self._count_as(len(directory.nodes), size_bytes)
 
-    # -- the cache ---------------------------------------------------------------------------------------------------------------------------
+    def _count_as(self, entries: int, size_bytes: int) -> None:
+        self.tally.source_files += entries
+        self.tally.source_file_size += size_bytes
+        self._monitor.count(Counter.SOURCE_ENTRIES, entries)
+        self._monitor.count(Counter.SOURCE_BYTES, size_bytes)
 
-    def _cache(self, directory: _Directory, content: bytes, depth: int, runs: tuple[bytes, ...]) -> None:
-        frames = FrameSet(directory.frames)
-        self.frames |= frames
-        number = self._writer.session_number
-        listing = CachedListing(self._state.epoch, number, self._scan_start_ns, content, depth, frames.serialize(), runs, directory.long_contents)
-        self._put(directory.key, listing)
-
-    def _put(self, key: bytes, listing: CachedListing) -> None:
-        self._new_listings.append((key, listing))
-        self._unflushed_bytes += sum(map(len, listing.runs)) + len(listing.frames)
-        if self._unflushed_bytes > _CACHE_FLUSH_BYTES:
-            self.flush()
+    # -- what is gone ------------------------------------------------------------------------------------------------------------------------
 
     def _note_deleted(self, directory: _Directory) -> None:
         present = {node.name for node in directory.nodes}
@@ -356,18 +457,14 @@ class TreeScanner:
         pending = [path]
         while pending:
             path = pending.pop()
-            key = _listing_key(path)
-            cached = self._state.listing(key)
-            self._new_listings.append((key, None))
-            for node in (node for run in cached.runs for node in decode_own_nodes(run)) if cached else ():
+            key = listing_key(path)
+            cached = self._cache.get(key)
+            self._cache.forget(key)
+            for node in self._cache.nodes(key, cached) if cached is not None else ():
                 count += 1
                 if node.kind == Kind.DIRECTORY:
                     pending.append(_join(path, node.name))
         return count
-
-
-def _listing_key(path: bytes) -> bytes:
-    return object_hash(path)[:16]
 
 
 def _may_take_over(old: Node, st: os.stat_result) -> bool:

@@ -26,10 +26,11 @@ from seedcorn.errors import SeedcornError
 from seedcorn.format.pack import FrameEntry, KeyRow, PackEntry
 from seedcorn.format.tree import content_records
 from seedcorn.ids import ChunkId, HostId, PackId, RepositoryId, SessionId
+from seedcorn.repo.listings import CachedListing, ListingCache
 
-__all__ = ["CachedListing", "ChunkPlace", "FramePlace", "FrameSet", "SessionRecord", "State", "frame_ordinal"]
+__all__ = ["ChunkPlace", "FramePlace", "FrameSet", "SessionRecord", "State", "frame_ordinal"]
 
-_SCHEMA = b"3"
+_SCHEMA = b"4"
 _MAP_BYTES = 1 << 36  # address space, not disk: about 900 million chunks
 _READERS = 1024
 _LOCK_FILE_BYTES = (_READERS + 2) * 64  # LMDB's: one cache line for each reader, and its head
@@ -66,19 +67,6 @@ class SessionRecord(msgspec.Struct, frozen=True):
     domain: int
     sealed_key: bytes
     complete: bool = False  # ended with a snapshot
-
-
-class CachedListing(msgspec.Struct, array_like=True, frozen=True):
-    """A directory as the last run saw it."""
-
-    epoch: int  # of the index when this was written
-    session_number: int
-    scan_start_ns: int
-    content: bytes
-    depth: int
-    frames: bytes  # FrameSet of the ordinals of the frames that hold the files' chunks and this listing's
-    runs: tuple[bytes, ...]  # the listing chunks
-    long_contents: dict[bytes, bytes] = {}  # name -> frames of each file whose content is indirect, a subset of ``frames``
 
 
 class _PackRecord(msgspec.Struct, array_like=True, frozen=True):
@@ -126,7 +114,7 @@ class State:
     def _open(self, folder: Path) -> None:
         (folder / "index").mkdir(mode=0o700, exist_ok=True)  # lmdb would make it with the mode of its files
         _reserve_lock_file(folder / "index" / "lock.mdb")
-        self._env = lmdb.open(str(folder / "index"), map_size=_MAP_BYTES, max_dbs=10, mode=0o600, readahead=False, max_readers=_READERS)
+        self._env = lmdb.open(str(folder / "index"), map_size=_MAP_BYTES, max_dbs=11, mode=0o600, readahead=False, max_readers=_READERS)
         self._meta = self._env.open_db(b"meta")
         self._sessions = self._env.open_db(b"sessions")  # session number -> SessionRecord
         self._session_numbers = self._env.open_db(b"session-numbers")  # hash of host, session and sealed key -> session number
@@ -135,6 +123,7 @@ class State:
         self._frames = self._env.open_db(b"frames", dupsort=True, dupfixed=True)  # session number, seq -> places
         self._chunks = self._env.open_db(b"chunks", dupsort=True, dupfixed=True)  # chunk id -> copies
         self._listings = self._env.open_db(b"listings")  # directory key -> CachedListing
+        self._listing_parts = self._env.open_db(b"listing-parts")  # directory key, session number, part -> CachedPart
         self._objects = self._env.open_db(b"objects")  # store key -> host records and snapshots, as stored
 
     def close(self) -> None:
@@ -322,29 +311,18 @@ class State:
         """How often the index was begun anew."""
         return self._epoch
 
-    def listing(self, key: bytes) -> CachedListing | None:
-        """A directory's cached listing, if all frames that it needs are there."""
-        with self._env.begin(db=self._listings) as txn:
-            value = txn.get(key)
-        if value is None:
-            return None
-        cached = msgspec.msgpack.decode(value, type=CachedListing)
-        to_be_checked = cached.epoch != self._epoch or cached.session_number not in self._complete
-        return None if to_be_checked and not self.all_indexed(cached.frames) else cached
+    def listings(self) -> ListingCache:
+        """What the last runs on this machine have seen."""
+        return ListingCache(self._env, self._listings, self._listing_parts, self._writing, self._believes)
+
+    def _believes(self, cached: CachedListing) -> bool:
+        """A listing of this epoch and of a run that ended well can be relied on; of any other one every frame is looked up."""
+        return (cached.epoch == self._epoch and cached.session_number in self._complete) or self.all_indexed(cached.frames)
 
     def all_indexed(self, frames: bytes) -> bool:
         """Whether every frame of a serialized FrameSet of ordinals is in the index."""
         with self._env.begin(db=self._frames) as txn:
             return all(txn.get(_FRAME_KEY.pack(ordinal >> 32, ordinal & 0xFFFFFFFF)) is not None for ordinal in FrameSet.deserialize(frames))
-
-    def put_listings(self, listings: Iterable[tuple[bytes, CachedListing | None]]) -> None:
-        """Store cached listings by directory key; None removes."""
-        with self._writing() as txn:
-            for key, listing in listings:
-                if listing is None:
-                    txn.delete(key, db=self._listings)
-                else:
-                    txn.put(key, msgspec.msgpack.encode(listing), db=self._listings)
 
     # -- small facts -------------------------------------------------------------------------------------------------------------------------
 

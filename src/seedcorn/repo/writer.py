@@ -9,8 +9,10 @@ docs/format.md, sections "Content", "Frame", "Pack".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
+
+import msgspec
 
 from seedcorn import compression
 from seedcorn.chunking import HEAD_MATTERS_ABOVE, Cutter, Tier, tier_for
@@ -19,7 +21,7 @@ from seedcorn.crypto.keys import new_session_key
 from seedcorn.events import Clock, Monitor
 from seedcorn.format.codec import SUITE
 from seedcorn.format.pack import KeyRow, PackKind
-from seedcorn.format.tree import CONTENT_RECORD_BYTES, Node, content_records, cut_listing, encode_nodes
+from seedcorn.format.tree import CONTENT_RECORD_BYTES, Node, RunCutter, content_records, encode_nodes
 from seedcorn.ids import CHUNK_ID_BYTES, RANDOM_ID_BYTES, SessionId
 from seedcorn.repo.bindings import session_binding
 from seedcorn.repo.index import build_segment, next_segment_number
@@ -27,12 +29,15 @@ from seedcorn.repo.packer import Frame, Packer, PackerOptions
 from seedcorn.repo.repository import HostRepository
 from seedcorn.repo.state import SessionRecord, State, frame_ordinal
 
-__all__ = ["ReadInto", "StoredContent", "Writer", "WriterOptions"]
+__all__ = ["ListingWriter", "ReadInto", "StoredContent", "Writer", "WriterOptions"]
 
 FRAME_TARGET_BYTES = 1 << 20
 FRAME_CHUNK_LIMIT = 8192  # so that a footer of tiny chunks stays small
 INLINE_RECORDS_LIMIT = 8
 _FOLD_LIMIT = 4096
+
+_CONTENT, _STORED, _LISTING = range(3)  # lanes: a frame can be open for content, for content that is kept as it is, and for listings
+_LANES = 3
 
 ReadInto = Callable[[memoryview], int]
 
@@ -46,14 +51,17 @@ class WriterOptions:
     checkpoint_seconds: int = 300
 
 
-@dataclass(frozen=True, slots=True)
-class StoredContent:
-    """What became of one content: its records for the node, its true length, and how much of it was new."""
+class StoredContent(msgspec.Struct, frozen=True, gc=False):
+    """What became of one content: its records for the node, its true length, how much of it was new, and the ordinals of the frames that hold it."""
 
     content: bytes
     depth: int
     size: int
     new_bytes: int
+    frames: Collection[int]
+
+
+_EMPTY = StoredContent(b"", 0, 0, 0, ())
 
 
 class Writer:
@@ -76,7 +84,7 @@ class Writer:
         self._next_segment = next_segment_number(state, repository.host)
         self._packer = Packer(repository, self.session, session_key, self._row, options.packer, monitor)
         self._next_seq = 0
-        self._frames: dict[tuple[PackKind, bool], Frame] = {}
+        self._open: list[Frame | None] = [None] * _LANES
         self._pending: dict[bytes, int] = {}  # chunk id -> ordinal, for chunks that no segment lists yet
         self._last_checkpoint_ns = clock.elapsed_ns()
         self.new_data_bytes = 0  # content of new chunks, before compression
@@ -85,53 +93,53 @@ class Writer:
 
     # -- chunks ------------------------------------------------------------------------------------------------------------------------------
 
-    def store_content(self, read_into: ReadInto, size: int | None, frames: set[int]) -> StoredContent:
+    def store_content(self, read_into: ReadInto, size: int | None) -> StoredContent:
         """Read a content to its end and store what is new of it.
 
         ``read_into`` fills a view from its start and returns how many bytes it did (0 at the end). ``size`` is the expected length in bytes, None for
-        a stream; it chooses the tier, and no more than that is read. The ordinals of all frames
-        that hold the content are added to ``frames``.
+        a stream; it chooses the tier, and no more than that is read.
         """
-        frame = self._frame(PackKind.DATA, False)
         if size is not None and size <= _SINGLE_BYTES:
-            return self._store_small(frame, read_into, size, frames)
-        records, total, new_bytes = self._store_cut(frame, read_into, size, frames)
+            return self._store_small(read_into, size)
+        frames: set[int] = set()
+        records, total, new_bytes = self._store_cut(read_into, size, frames)
         content, depth = self.fold(b"".join(records), frames)
-        return StoredContent(content, depth, total, new_bytes)
+        return StoredContent(content, depth, total, new_bytes, frames)
 
-    def _store_small(self, frame: Frame, read_into: ReadInto, size: int, frames: set[int]) -> StoredContent:
+    def _store_small(self, read_into: ReadInto, size: int) -> StoredContent:
         """One chunk, read straight into the open frame; a duplicate is simply overwritten by what comes next."""
+        frame = self._open[_CONTENT] or self._frame(_CONTENT)
         begin = frame.filled
         view = frame.view[begin : begin + size]
         length = read_into(view) if size else 0
+        if length != size:
+            while length and (more := read_into(view[length:])):
+                length += more
+            view = view[:length]
         if not length:
-            return StoredContent(b"", 0, 0, 0)
-        while length < size:
-            more = read_into(view[length:])
-            if not more:
-                break
-            length += more
-        chunk_id = primitives.keyed_hash(self._chunk_id_key, view[:length], CHUNK_ID_BYTES)
+            return _EMPTY
+        chunk_id = primitives.keyed_hash(self._chunk_id_key, view, CHUNK_ID_BYTES)
         record = chunk_id + length.to_bytes(4, "little")
         ordinal = self.known(chunk_id)
         if ordinal is not None:
-            frames.add(ordinal)
-            return StoredContent(record, 0, length, 0)
+            return StoredContent(record, 0, length, 0, (ordinal,))
         frame.filled = begin + length
-        frames.add(self._note_new(frame, chunk_id, record, length))
+        ordinal = self._note_new(frame, chunk_id, record, length)
         if frame.filled >= FRAME_TARGET_BYTES or len(frame.records) >= FRAME_CHUNK_LIMIT:
-            self._close(PackKind.DATA, frame)
-        return StoredContent(record, 0, length, length)
+            self._close(frame)
+        return StoredContent(record, 0, length, length, (ordinal,))
 
-    def _store_cut(self, frame: Frame, read_into: ReadInto, size: int | None, frames: set[int]) -> tuple[list[bytes], int, int]:
+    def _store_cut(self, read_into: ReadInto, size: int | None, frames: set[int]) -> tuple[list[bytes], int, int]:
         """Read into the free end of the open frame, cut there, and close the gaps that duplicates leave."""
+        frame = self._frame(_CONTENT)
         records: list[bytes] = []
         total = new_bytes = 0
         tier: Tier | None = None if size is not None and size > HEAD_MATTERS_ABOVE else tier_for(size)
         at = end = frame.filled  # cut up to, read up to
         final = False
         while not final:
-            wanted = len(frame.view) if tier else end + compression.HEAD_BYTES
+            # No more than may go into this frame and what a cut has to see: what is read beyond its end is copied into the next one.
+            wanted = FRAME_TARGET_BYTES + tier.max_bytes if tier else end + compression.HEAD_BYTES
             if size is not None:
                 wanted = min(wanted, at + size - total)
             while end < wanted:
@@ -145,7 +153,7 @@ class Writer:
                 compressible = compression.is_compressible(frame.view[at:end])
                 tier = tier_for(size, compressible=compressible)
                 if not compressible:
-                    frame, at, end = self._move(frame, at, end, self._frame(PackKind.DATA, True))
+                    frame, at, end = self._move(frame, at, end, self._frame(_STORED))
             for length in self._cutter.cuts(frame.view[at:end], tier, start=not total, final=final):
                 chunk = frame.view[at : at + length]
                 chunk_id = primitives.keyed_hash(self._chunk_id_key, chunk, CHUNK_ID_BYTES)
@@ -162,7 +170,7 @@ class Writer:
                 at += length
                 total += length
                 if frame.filled >= FRAME_TARGET_BYTES or len(frame.records) >= FRAME_CHUNK_LIMIT:
-                    frame = self._close(PackKind.DATA, frame, keep=(at, end))
+                    frame = self._close(frame, keep=(at, end))
                     at, end = 0, end - at
             if not final and at != frame.filled:
                 frame, at, end = self._move(frame, at, end, frame)
@@ -194,52 +202,55 @@ class Writer:
 
     # -- listings ----------------------------------------------------------------------------------------------------------------------------
 
-    def store_listing(self, nodes: Sequence[Node], frames: set[int]) -> tuple[bytes, int, list[bytes]]:
-        """Store a directory's nodes, sorted by name. Returns (content, depth, the listing chunks)."""
-        runs = [encode_nodes(run) for run in cut_listing(nodes)]
-        records = b"".join([self._store_listing_chunk(run, frames) for run in runs])
-        return (*self.fold(records, frames), runs)
+    def store_listing(self, nodes: Iterable[Node], frames: set[int]) -> tuple[bytes, int]:
+        """Store a directory whose nodes are at hand, sorted by name: (content, depth)."""
+        listing = ListingWriter(self, frames)
+        listing.add(nodes)
+        listing.finish()
+        return listing.content, listing.depth
 
     def fold(self, records: bytes, frames: set[int]) -> tuple[bytes, int]:
         """Content records as they stand in a node: themselves if few, else those of the chunks that hold them, and how often that was done."""
         depth = 0
         while len(records) > INLINE_RECORDS_LIMIT * CONTENT_RECORD_BYTES:
-            records = b"".join([self._store_listing_chunk(piece, frames) for piece in _cut_records(records)])
+            records = b"".join([self.store_listing_chunk(piece, frames) for piece in _cut_records(records)])
             depth += 1
         return records, depth
 
-    def _store_listing_chunk(self, data: bytes, frames: set[int]) -> bytes:
+    def store_listing_chunk(self, data: bytes, frames: set[int]) -> bytes:
+        """Store one chunk of a listing or of a content list; its record."""
         chunk_id = primitives.keyed_hash(self._listing_id_key, data, CHUNK_ID_BYTES)
         record = chunk_id + len(data).to_bytes(4, "little")
         ordinal = self.known(chunk_id)
         if ordinal is None:
-            frame = self._frame(PackKind.LISTING, False)
+            frame = self._open[_LISTING] or self._frame(_LISTING)
             if frame.filled + len(data) > len(frame.view):
-                frame = self._close(PackKind.LISTING, frame)
+                frame = self._close(frame)
             frame.view[frame.filled : frame.filled + len(data)] = data
             frame.filled += len(data)
             ordinal = self._note_new(frame, chunk_id, record, len(data))
             if frame.filled >= FRAME_TARGET_BYTES or len(frame.records) >= FRAME_CHUNK_LIMIT:
-                self._close(PackKind.LISTING, frame)
+                self._close(frame)
         frames.add(ordinal)
         return record
 
     # -- frames ------------------------------------------------------------------------------------------------------------------------------
 
-    def _frame(self, kind: PackKind, stored: bool) -> Frame:
-        """The open frame for compressible content, or for content that is kept as it is."""
-        frame = self._frames.get((kind, stored))
+    def _frame(self, lane: int) -> Frame:
+        """The open frame of a lane."""
+        frame = self._open[lane]
         if frame is None:
-            frame = self._frames[kind, stored] = self._packer.new_frame(
-                kind, stored, self._next_seq, frame_ordinal(self.session_number, self._next_seq)
-            )
+            kind = PackKind.LISTING if lane == _LISTING else PackKind.DATA
+            ordinal = frame_ordinal(self.session_number, self._next_seq)
+            frame = self._open[lane] = self._packer.new_frame(kind, lane == _STORED, self._next_seq, ordinal)
             self._next_seq += 1
         return frame
 
-    def _close(self, kind: PackKind, frame: Frame, *, keep: tuple[int, int] = (0, 0)) -> Frame:
+    def _close(self, frame: Frame, *, keep: tuple[int, int] = (0, 0)) -> Frame:
         """Send a full frame on and open its successor, which begins with the bytes ``keep`` (from, to) of the old one."""
-        del self._frames[kind, frame.stored]
-        successor = self._frame(kind, frame.stored)
+        lane = self._open.index(frame)
+        self._open[lane] = None
+        successor = self._frame(lane)
         successor.view[: keep[1] - keep[0]] = frame.view[keep[0] : keep[1]]
         self._packer.submit(frame)
         if self._packer.finished_packs >= self._options.checkpoint_packs or (
@@ -268,12 +279,12 @@ class Writer:
 
     def finish(self) -> None:
         """Seal and put everything that is open, and the last segment. After this every chunk handed out is in the store and indexed."""
-        for frame in self._frames.values():
+        for frame in filter(None, self._open):
             if frame.records:
                 self._packer.submit(frame)
             else:
                 self._packer.release(frame)
-        self._frames.clear()
+        self._open = [None] * _LANES
         self._packer.drain()
         self.checkpoint()
 
@@ -284,6 +295,34 @@ class Writer:
     def close(self) -> None:
         """Stop all threads; what is not yet in the store is given up."""
         self._packer.close()
+
+
+class ListingWriter:
+    """Stores one directory, whose nodes are handed in sorted by name, a few at a time. ``frames`` collects the ordinals of what holds the listing."""
+
+    def __init__(self, writer: Writer, frames: set[int]) -> None:
+        self._writer = writer
+        self._frames = frames
+        self._cutter = RunCutter()
+        self._records: list[bytes] = []
+        self.content = b""
+        self.depth = 0
+
+    def add(self, nodes: Iterable[Node]) -> list[tuple[list[Node], bytes]]:
+        """Take more nodes; the runs that are complete, each with the chunk that it has become."""
+        return [(run, self._store(run)) for run in self._cutter.add(nodes)]
+
+    def finish(self) -> list[tuple[list[Node], bytes]]:
+        """There are no more: ``content`` and ``depth`` are what the directory's own node needs. The last run, as for ``add``, if there is one."""
+        last = self._cutter.finish()
+        finished = [(last, self._store(last))] if last else []
+        self.content, self.depth = self._writer.fold(b"".join(self._records), self._frames)
+        return finished
+
+    def _store(self, run: list[Node]) -> bytes:
+        chunk = encode_nodes(run)
+        self._records.append(self._writer.store_listing_chunk(chunk, self._frames))
+        return chunk
 
 
 _SINGLE_BYTES = tier_for(0).avg_bytes

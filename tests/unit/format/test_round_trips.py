@@ -28,8 +28,8 @@ from seedcorn.format.tree import (
     Extra,
     Kind,
     Node,
+    RunCutter,
     content_records,
-    cut_listing,
     decode_nodes,
     encode_nodes,
     pack_content,
@@ -155,6 +155,13 @@ def test_snapshot_owner(root: Node, users: dict[int, str], paths: list[bytes]) -
         errors=((b"\xff", "e"),),
     )
     assert decode(encode(owner), SnapshotOwner) == owner
+
+
+def cut_listing(nodes: Sequence[Node], *, block: int = 7) -> list[list[Node]]:
+    """The runs of a listing that is handed in a few nodes at a time."""
+    cutter = RunCutter()
+    runs = [run for begin in range(0, len(nodes), block) for run in cutter.add(nodes[begin : begin + block])]
+    return [*runs, cutter.finish()] if nodes else runs
 
 
 @given(st.lists(nodes(), max_size=6, unique_by=lambda node: node.name))

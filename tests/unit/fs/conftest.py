@@ -93,7 +93,7 @@ class _Copy:
 
     def _directory(self, target: Target, handle: DirectoryHandle, fd: int, name: bytes) -> None:
         st = os.fstat(fd)
-        entries, failed = list_directory(fd)
+        ((entries, failed, _),) = list_directory(fd)
         assert not failed
         for entry, entry_st in entries:
             try:

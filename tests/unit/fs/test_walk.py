@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from seedcorn.fs.walk import list_directory, open_directory, open_source_file
+from seedcorn.fs import walk
+from seedcorn.fs.walk import Block, list_directory, open_directory, open_source_file
 
 NOATIME = os.O_NOATIME
 
@@ -24,11 +26,52 @@ def test_a_listing_is_sorted_by_bytes_and_describes_links_themselves(scratch: Pa
     for name in names:
         (scratch / os.fsdecode(name)).symlink_to("/etc/passwd")
     fd = open_directory(os.fsencode(scratch))
-    entries, failed = list_directory(fd)
+    (block,) = list_directory(fd)
+    entries, failed, last = block
+    assert last
     assert [name for name, _ in entries] == sorted(names)
     assert [st.st_size for _, st in entries] == [len("/etc/passwd")] * len(names)
     assert failed == []
-    assert list_directory(fd) == (entries, [])  # and again from its beginning
+    assert list(list_directory(fd)) == [block]  # and again from its beginning
+    os.close(fd)
+
+
+@pytest.mark.parametrize("block_entries", [1, 6, 7, 8, 100])
+def test_a_large_directory_comes_in_blocks(block_entries: int, scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(walk, "_SORTED_NAMES", 5)
+    monkeypatch.setattr(walk, "_PIECE_BYTES", 3)
+    names = sorted(os.fsencode(f"{number * 7919 % 100_003:x}-{'x' * (number % 9)}") for number in range(8))
+    for name in names:
+        (scratch / os.fsdecode(name)).touch()
+    fd = open_directory(os.fsencode(scratch))
+    blocks = list(list_directory(fd, block_entries=block_entries))
+    assert [name for block in blocks for name, _ in block.entries] == names
+    assert max(len(block.entries) for block in blocks) <= block_entries
+    assert [block.last for block in blocks] == [False] * (len(blocks) - 1) + [True]
+    for block in blocks:
+        for name, st in block.entries:
+            assert os.path.samestat(st, os.lstat(name, dir_fd=fd))
+    os.close(fd)
+
+
+def test_entries_of_a_large_directory_vanish_or_fail_while_it_is_read(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(6):
+        (scratch / f"{number}").touch()
+    fd = open_directory(os.fsencode(scratch))
+    blocks = list_directory(fd, block_entries=2)
+    assert [name for name, _ in next(blocks).entries] == [b"0", b"1"]
+    (scratch / "2").unlink()
+    real_stat, broken = os.stat, OSError(5, "Input/output error")
+
+    def failing_stat(path: Any, **named: Any) -> os.stat_result:
+        if path == b"4":
+            raise broken
+        return real_stat(path, **named)
+
+    monkeypatch.setattr(os, "stat", failing_stat)
+    rest = list(blocks)
+    assert [[name for name, _ in block.entries] for block in rest] == [[b"3"], [b"5"]]
+    assert [block.failed for block in rest] == [[], [(b"4", broken)]]
     os.close(fd)
 
 
@@ -46,15 +89,8 @@ class _Failing:
 def test_vanished_entries_are_dropped_and_others_that_fail_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     broken = OSError(5, "Input/output error")
 
-    class Scan(list[Any]):
-        def __enter__(self) -> Scan:
-            return self
-
-        def __exit__(self, *unused: object) -> None:
-            pass
-
-    monkeypatch.setattr(os, "scandir", lambda fd: Scan([_Failing("gone", FileNotFoundError()), _Failing("broken", broken)]))
-    assert list_directory(0) == ([], [(b"broken", broken)])
+    monkeypatch.setattr(os, "scandir", lambda fd: nullcontext(iter([_Failing("gone", FileNotFoundError()), _Failing("broken", broken)])))
+    assert list(list_directory(0)) == [Block([], [(b"broken", broken)], True)]
 
 
 def test_nothing_but_a_real_directory_is_opened_as_one(scratch: Path) -> None:

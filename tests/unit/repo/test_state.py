@@ -12,7 +12,8 @@ from seedcorn.errors import SeedcornError
 from seedcorn.format.pack import FrameEntry, KeyRow, PackEntry, PackKind
 from seedcorn.format.tree import pack_content
 from seedcorn.ids import ChunkId, HostId, RepositoryId, SessionId
-from seedcorn.repo.state import CachedListing, ChunkPlace, SessionRecord, State, frame_ordinal
+from seedcorn.repo.listings import CachedListing
+from seedcorn.repo.state import ChunkPlace, SessionRecord, State, frame_ordinal
 
 REPOSITORY = RepositoryId(b"R" * 16)
 ALPHA, BETA = HostId(b"a" * 16), HostId(b"b" * 16)
@@ -107,45 +108,57 @@ def test_forget_index_begins_a_new_epoch_and_keeps_session_numbers(state: State)
 
 
 def cached(state: State, number: int, *ordinals: int) -> CachedListing:
-    return CachedListing(state.epoch, number, 5, b"content", 0, BitMap64(ordinals).serialize(), (b"run",))
+    return CachedListing(state.epoch, number, 5, b"content", 0, BitMap64(ordinals).serialize(), 0, 0, 0)
+
+
+def remember(state: State, **listings: CachedListing) -> None:
+    cache = state.listings()
+    for name, listing in listings.items():
+        cache.put(name.encode(), listing)
+    cache.finish()
+
+
+def recall(state: State, key: bytes) -> CachedListing | None:
+    return state.listings().get(key)
 
 
 def test_a_listing_of_this_epoch_and_a_complete_session_is_believed(state: State) -> None:
     number = state.begin_session(SessionRecord(S1, ALPHA, 0, b""))
     state.complete_session(number)
-    state.put_listings([(b"dir", cached(state, number, frame_ordinal(number, 3)))])
-    assert state.listing(b"dir") is not None
-    assert state.listing(b"other") is None
-    state.put_listings([(b"dir", None)])
-    assert state.listing(b"dir") is None
+    remember(state, dir=cached(state, number, frame_ordinal(number, 3)))
+    assert recall(state, b"dir") is not None
+    assert recall(state, b"other") is None
+    cache = state.listings()
+    cache.forget(b"dir")
+    cache.finish()
+    assert recall(state, b"dir") is None
 
 
 def test_a_listing_of_another_epoch_counts_only_if_all_its_frames_are_indexed(state: State) -> None:
     add(state, "index/one", ALPHA, S1, entry(b"p", S1, (0, [(A, 10)]), (1, [(B, 10)])))
     (number,) = state.sessions()
     whole = cached(state, number, frame_ordinal(number, 0))
-    lost = cached(state, number, frame_ordinal(number, 0), frame_ordinal(number, 1))
-    state.put_listings([(b"whole", whole), (b"lost", lost)])
+    remember(state, whole=whole, lost=cached(state, number, frame_ordinal(number, 0), frame_ordinal(number, 1)))
     state.forget_index()
-    assert state.listing(b"whole") is None
+    assert recall(state, b"whole") is None
     add(state, "index/two", ALPHA, S1, entry(b"q", S1, (0, [(A, 10)])))
-    assert state.listing(b"whole") == whole
-    assert state.listing(b"lost") is None
+    assert recall(state, b"whole") == whole
+    assert recall(state, b"lost") is None
 
 
 def test_a_listing_of_a_session_that_was_killed_is_checked_after_reopening(tmp_path: Path) -> None:
     state = State(tmp_path / "state", REPOSITORY)
     killed = state.begin_session(SessionRecord(S1, ALPHA, 0, b"sealed " + S1))
     ended = state.begin_session(SessionRecord(S2, ALPHA, 0, b"sealed " + S2))
-    for name, number in ((b"killed", killed), (b"ended", ended)):
-        state.put_listings([(name, cached(state, number, frame_ordinal(number, 0)))])
+    for name, number in (("killed", killed), ("ended", ended)):
+        remember(state, **{name: cached(state, number, frame_ordinal(number, 0))})
     state.complete_session(ended)
     state.close()
     state = State(tmp_path / "state", REPOSITORY)
-    assert state.listing(b"killed") is None
-    assert state.listing(b"ended") is not None
+    assert recall(state, b"killed") is None
+    assert recall(state, b"ended") is not None
     add(state, "index/one", ALPHA, S1, entry(b"p", S1, (0, [(A, 10)])))
-    assert state.listing(b"killed") is not None
+    assert recall(state, b"killed") is not None
     state.close()
 
 

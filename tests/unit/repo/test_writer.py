@@ -16,7 +16,7 @@ from seedcorn.repo import packer
 from seedcorn.repo import writer as writer_module
 from seedcorn.repo.needed import IndexedFrames
 from seedcorn.repo.packer import PackerOptions
-from seedcorn.repo.writer import INLINE_RECORDS_LIMIT, ReadInto, StoredContent, Writer, WriterOptions
+from seedcorn.repo.writer import INLINE_RECORDS_LIMIT, ListingWriter, ReadInto, StoredContent, Writer, WriterOptions
 from seedcorn.testing.repositories import SmallRepository, read_file
 
 KIB, MIB = 1024, 1024 * 1024
@@ -62,7 +62,8 @@ class Written:
         self.frames: set[int] = set()
 
     def store(self, data: bytes, size: int | None = -1, *, at_most: int = 1 << 30) -> StoredContent:
-        stored = self.writer.store_content(reading(data, at_most=at_most), len(data) if size == -1 else size, self.frames)
+        stored = self.writer.store_content(reading(data, at_most=at_most), len(data) if size == -1 else size)
+        self.frames.update(stored.frames)
         self.contents.append((data, stored))
         return stored
 
@@ -109,7 +110,7 @@ def test_a_file_that_shrinks_while_it_is_read(repository: SmallRepository) -> No
 def test_no_more_is_read_than_the_size_says(repository: SmallRepository) -> None:
     written = Written(repository)
     for size in (0, 1, 8 * KIB, 8 * KIB + 1, 300 * KIB, 2 * MIB + 3):
-        stored = written.writer.store_content(reading(noise(size + 5_000)), size, written.frames)
+        stored = written.writer.store_content(reading(noise(size + 5_000)), size)
         written.contents.append((noise(size + 5_000)[:size], stored))
     written.read_back()
 
@@ -241,11 +242,14 @@ def test_a_large_file_is_folded_and_comes_back(repository: SmallRepository) -> N
 def test_a_large_directory_comes_back_run_by_run(repository: SmallRepository) -> None:
     written = Written(repository)
     nodes = [Node(b"entry %06d" % n, Kind.FIFO, 0o600, 0, 0, n, n, 1, n, 0) for n in range(20_000)]
-    content, depth, runs = written.writer.store_listing(nodes, written.frames)
+    listing = ListingWriter(written.writer, written.frames)
+    chunks = [chunk for begin in range(0, len(nodes), 999) for _, chunk in listing.add(nodes[begin : begin + 999])]
+    chunks += [chunk for _, chunk in listing.finish()]
+    assert written.writer.store_listing(nodes, written.frames) == (listing.content, listing.depth), "however it is handed in"
     written.writer.finish()
     written.writer.close()
-    assert len(runs) > 100
-    node = Node(b"d", Kind.DIRECTORY, 0o755, 0, 0, 0, 0, 0, 0, len(nodes), content, Extra(depth=depth))
+    assert len(chunks) > 100
+    node = Node(b"d", Kind.DIRECTORY, 0o755, 0, 0, 0, 0, 0, 0, len(nodes), listing.content, Extra(depth=listing.depth))
     assert list(repository.browser(fresh=True).reader.list_directory(node)) == nodes
 
 
