@@ -24,7 +24,7 @@ from seedcorn.format.header import HostPublic, parse_numbered_key
 from seedcorn.format.pack import KeyRow, SegmentPublic
 from seedcorn.ops import access
 from seedcorn.ops.access import HostFile
-from seedcorn.ops.recall import Recalled, listing_key
+from seedcorn.ops.recall import listing_key
 from seedcorn.repo.bindings import frame_binding, host_binding, session_binding, slot_binding, snapshot_maintain_binding, snapshot_owner_binding
 from seedcorn.repo.hosts import load_registry
 from seedcorn.repo.index import open_segment
@@ -93,10 +93,11 @@ def test_the_state_lists_nothing_that_is_gone_from_the_disk(stolen: Workshop) ->
     """It names what was on the disk at the last run, which the thief can see there; the listings of what was deleted are deleted."""
     state = stolen.machine.state
     top = os.fsencode(stolen.source)
-    listing = state.listings().get(listing_key(top))
+    cache = state.listings()
+    listing = cache.get(listing_key(top))
     assert listing is not None
-    assert [node.name for node in Recalled(state.listings(), listing_key(top), listing).until(None).values()] == [b"kept"]
-    assert state.listings().get(listing_key(top + b"/" + _GONE.encode())) is None
+    assert [node.name for node in cache.nodes(listing_key(top), listing)] == [b"kept"]
+    assert cache.get(listing_key(top + b"/" + _GONE.encode())) is None
 
 
 @pytest.mark.parametrize("replacement", ["a file", "a link", "nothing, and it was itself the path that is backed up"])

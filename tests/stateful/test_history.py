@@ -16,11 +16,13 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from tests.acceptance.workshop import SettledClock, Tree, Workshop, open_workshop, scratch
 
 from seedcorn.errors import SeedcornError, StoreUnavailableError
 from seedcorn.events import SystemClock
+from seedcorn.fs.walk import BLOCK_ENTRIES, list_directory
+from seedcorn.ops import recall
 from seedcorn.store.api import Buffer
 from seedcorn.testing.memory_store import MemoryStore
 from seedcorn.testing.trees import describe, differences
@@ -84,6 +86,14 @@ class History(RuleBasedStateMachine):
         assert restored.errors == []
         assert differences(made.tree, restored.tree()) == []
         shutil.rmtree(restored.target)
+
+    @initialize(block_entries=st.sampled_from([1, 2, BLOCK_ENTRIES]))
+    def read_directories_in_blocks(self, block_entries: int) -> None:
+        """Also as if every directory were larger than what is held of one at a time."""
+        patch = self.stack.enter_context(pytest.MonkeyPatch.context())
+        patch.setattr(list_directory, "__kwdefaults__", {"block_entries": block_entries})
+        patch.setattr(recall, "BLOCK_ENTRIES", block_entries)
+        patch.setattr(recall, "_PART_BYTES", 100 * block_entries)
 
     # -- picking -----------------------------------------------------------------------------------------------------------------------------
 

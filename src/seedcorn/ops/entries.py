@@ -181,8 +181,9 @@ class EntryReader:
 
     def report(self) -> None:
         """Tell the monitor of what has been read: not for every file, because that would show in the profile."""
-        self._monitor.count(Counter.READ_BYTES, self._unreported_bytes)
-        self._unreported_bytes = 0
+        if self._unreported_bytes:
+            self._monitor.count(Counter.READ_BYTES, self._unreported_bytes)
+            self._unreported_bytes = 0
 
     def _guarded_xattrs(self, path: bytes, read: Callable[[], Xattrs]) -> Xattrs:
         try:

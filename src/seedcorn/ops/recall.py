@@ -1,7 +1,7 @@
 """What the last run saw of a directory, and what the next one will know of it: the two sides of a backup's memory.
 
-Owns how a directory that has changed is written: to the repository as a listing, and to this machine's cache as the same listing with what is needed to
-compare. Both sides go block by block, so memory does not depend on the size of a directory. Knows nothing of the file system.
+Owns how a directory that has changed is written: to the repository as a listing, and to this machine's cache as the same listing with what it takes
+to compare. Both sides go block by block, so memory does not depend on the size of a directory. Knows nothing of the file system.
 """
 
 from __future__ import annotations

@@ -431,6 +431,7 @@ class TreeScanner:
         directory.count += len(directory.nodes)
         directory.size_bytes += size_bytes
         self._count_as(len(directory.nodes), size_bytes)
+        self._reader.report()
 
     def _count_as(self, entries: int, size_bytes: int) -> None:
         self.tally.source_files += entries

@@ -95,10 +95,11 @@ class Packer:
         self._sealer = Sealer(session_key, "frame")
         self._footer_sealer = Sealer(repository.key.secrets.index_key, "footer")
         self._failure: BaseException | None = None
-        self._frame_buffers: queue.SimpleQueue[memoryview] = queue.SimpleQueue()
+        # Last in, first out: a buffer that has been used is mapped already, and one that is never needed never takes memory.
+        self._frame_buffers: queue.LifoQueue[memoryview] = queue.LifoQueue()
         for _ in range(options.workers + 4):  # two or three are open, one waits for each sealing thread
             self._frame_buffers.put(memoryview(bytearray(FRAME_RAW_LIMIT_BYTES)))
-        self._pack_buffers: queue.SimpleQueue[memoryview] = queue.SimpleQueue()
+        self._pack_buffers: queue.LifoQueue[memoryview] = queue.LifoQueue()
         for _ in range(options.connections + len(PackKind)):
             self._pack_buffers.put(memoryview(mmap.mmap(-1, PACK_TARGET_BYTES + _PACK_SLACK_BYTES + FRAME_RAW_LIMIT_BYTES)))  # not touched until used
         self._sealing: queue.SimpleQueue[Frame | None] = queue.SimpleQueue()
@@ -173,7 +174,7 @@ class Packer:
         if self._failure is not None:
             raise self._failure
 
-    def _take(self, buffers: queue.SimpleQueue[memoryview]) -> memoryview:
+    def _take(self, buffers: queue.LifoQueue[memoryview]) -> memoryview:
         while True:
             self._raise_failure()
             try:
@@ -185,15 +186,14 @@ class Packer:
 
     def _seal_frames(self) -> None:
         plain = memoryview(bytearray(compression.bound_bytes(FRAME_RAW_LIMIT_BYTES)))
-        opened = memoryview(bytearray(len(plain)))
         try:
             while (frame := self._sealing.get()) is not None and self._failure is None:
-                self._seal(frame, plain, opened)
+                self._seal(frame, plain)
                 self._frame_buffers.put(frame.view)
         except BaseException as error:  # noqa: BLE001  # the calling thread raises it again
             self._fail(error)
 
-    def _seal(self, frame: Frame, plain: memoryview, opened: memoryview) -> None:
+    def _seal(self, frame: Frame, plain: memoryview) -> None:
         raw = frame.view[: frame.filled]
         length = compression.compress_into(raw, plain, None if frame.stored else self._options.level)
         records = b"".join(frame.records)
@@ -202,7 +202,7 @@ class Packer:
         binding = frame_binding(frame.kind, self._repository.repository, self._session, frame.seq)
         self._sealer.seal_into(plain[:length], binding, sealed)
         if self._options.verify_seal:
-            self._verify(frame, raw, sealed, binding, opened)
+            self._verify(frame, raw, sealed, binding, plain)
         entry = FrameEntry(self._session, frame.seq, offset, len(sealed), len(raw), records)
         self._monitor.count(Counter.SEALED_BYTES, len(sealed))
         with pack.lock:
@@ -210,6 +210,7 @@ class Packer:
         self._leave(pack)
 
     def _verify(self, frame: Frame, raw: memoryview, sealed: memoryview, binding: bytes, opened: memoryview) -> None:
+        """Open what has just been sealed, into the buffer ``opened``, and compare."""
         length = self._sealer.open_into(sealed, binding, opened)
         buffer = frame.view.obj
         assert isinstance(buffer, bytearray)
