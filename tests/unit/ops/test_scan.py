@@ -11,7 +11,8 @@ from tests.acceptance.workshop import open_workshop
 
 from seedcorn.events import Counter
 from seedcorn.fs.walk import list_directory
-from seedcorn.ops import recall, scan
+from seedcorn.ops import recall
+from seedcorn.ops.entries import EntryReader
 from seedcorn.store.local import LocalStore
 from seedcorn.testing.repositories import make_tree
 from seedcorn.testing.trees import describe
@@ -93,13 +94,13 @@ def test_an_unchanged_directory_is_neither_decoded_nor_encoded(tmp_path: Path, m
 def test_what_could_not_be_read_is_said_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with open_workshop(tmp_path, LocalStore(tmp_path / "repository"), settled=True) as workshop:
         make_tree(workshop.source, {"good": b"x", "bad": b"y"})
-        real = scan.EntryReader._file
+        real = EntryReader._file
         broken = OSError(5, "Input/output error")
 
-        def failing(self: scan.EntryReader, dir_fd: int, name: bytes, path: bytes, st: os.stat_result) -> object:
+        def failing(self: EntryReader, dir_fd: int, name: bytes, path: bytes, st: os.stat_result) -> object:
             return self.fail(path, broken) if name == b"bad" else real(self, dir_fd, name, path, st)
 
-        monkeypatch.setattr(scan.EntryReader, "_file", failing)
+        monkeypatch.setattr(EntryReader, "_file", failing)
         for _ in range(3):
             settle()
             run = workshop.backup()
