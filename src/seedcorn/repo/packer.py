@@ -15,6 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from seedcorn import compression
+from seedcorn.chunking import LARGEST_CHUNK
 from seedcorn.crypto import primitives
 from seedcorn.crypto.frames import SEAL_OVERHEAD, Sealer
 from seedcorn.errors import IntegrityError, SeedcornError
@@ -22,7 +23,6 @@ from seedcorn.events import Counter, Monitor
 from seedcorn.format.codec import encode
 from seedcorn.format.header import pack_key
 from seedcorn.format.pack import (
-    FRAME_RAW_LIMIT_BYTES,
     TRAILER_BYTES,
     FrameEntry,
     KeyRow,
@@ -36,8 +36,10 @@ from seedcorn.ids import PackId, SessionId
 from seedcorn.repo.bindings import footer_binding, frame_binding
 from seedcorn.repo.repository import HostRepository
 
-__all__ = ["Frame", "Packer", "PackerOptions"]
+__all__ = ["FRAME_TARGET_BYTES", "Frame", "Packer", "PackerOptions"]
 
+FRAME_TARGET_BYTES = 1 << 20
+FRAME_BUFFER_BYTES = FRAME_TARGET_BYTES + LARGEST_CHUNK  # a frame is closed by the chunk that takes it past its target
 PACK_TARGET_BYTES = 32 << 20
 _PACK_SLACK_BYTES = 1 << 20  # head, entries and trailer
 _WAIT_SECONDS = 0.2  # how often a waiting thread looks whether another has failed
@@ -98,10 +100,10 @@ class Packer:
         # Last in, first out: a buffer that has been used is mapped already, and one that is never needed never takes memory.
         self._frame_buffers: queue.LifoQueue[memoryview] = queue.LifoQueue()
         for _ in range(options.workers + 4):  # two or three are open, one waits for each sealing thread
-            self._frame_buffers.put(memoryview(bytearray(FRAME_RAW_LIMIT_BYTES)))
+            self._frame_buffers.put(memoryview(bytearray(FRAME_BUFFER_BYTES)))
         self._pack_buffers: queue.LifoQueue[memoryview] = queue.LifoQueue()
         for _ in range(options.connections + len(PackKind)):
-            self._pack_buffers.put(memoryview(mmap.mmap(-1, PACK_TARGET_BYTES + _PACK_SLACK_BYTES + FRAME_RAW_LIMIT_BYTES)))  # not touched until used
+            self._pack_buffers.put(memoryview(mmap.mmap(-1, PACK_TARGET_BYTES + _PACK_SLACK_BYTES + FRAME_BUFFER_BYTES)))  # not touched until used
         self._sealing: queue.SimpleQueue[Frame | None] = queue.SimpleQueue()
         self._open_lock = threading.Lock()
         self._open: dict[PackKind, _Pack] = {}
@@ -185,7 +187,7 @@ class Packer:
     # -- sealing threads ---------------------------------------------------------------------------------------------------------------------
 
     def _seal_frames(self) -> None:
-        plain = memoryview(bytearray(compression.bound_bytes(FRAME_RAW_LIMIT_BYTES)))
+        plain = memoryview(mmap.mmap(-1, compression.bound_bytes(FRAME_BUFFER_BYTES)))  # not touched until used
         try:
             while (frame := self._sealing.get()) is not None and self._failure is None:
                 self._seal(frame, plain)

@@ -25,13 +25,12 @@ from seedcorn.format.tree import CONTENT_RECORD_BYTES, Node, RunCutter, content_
 from seedcorn.ids import CHUNK_ID_BYTES, RANDOM_ID_BYTES, SessionId
 from seedcorn.repo.bindings import session_binding
 from seedcorn.repo.index import build_segment, next_segment_number
-from seedcorn.repo.packer import Frame, Packer, PackerOptions
+from seedcorn.repo.packer import FRAME_TARGET_BYTES, Frame, Packer, PackerOptions
 from seedcorn.repo.repository import HostRepository
 from seedcorn.repo.state import SessionRecord, State, frame_ordinal
 
 __all__ = ["ListingWriter", "ReadInto", "StoredContent", "Writer", "WriterOptions"]
 
-FRAME_TARGET_BYTES = 1 << 20
 FRAME_CHUNK_LIMIT = 8192  # so that a footer of tiny chunks stays small
 INLINE_RECORDS_LIMIT = 8
 _FOLD_LIMIT = 4096
