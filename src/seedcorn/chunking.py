@@ -31,11 +31,11 @@ class Tier:
     max_bytes: int = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "min_bytes", self.avg_bytes // 4)
+        object.__setattr__(self, "min_bytes", self.avg_bytes // 2)
         object.__setattr__(self, "max_bytes", self.avg_bytes * 4)
 
 
-SMALL, MEDIUM, LARGE, HUGE = TIERS = (Tier(8 * _KIB), Tier(16 * _KIB), Tier(64 * _KIB), Tier(512 * _KIB))
+TINY, SMALL, MEDIUM, LARGE, HUGE = TIERS = (Tier(4 * _KIB), Tier(8 * _KIB), Tier(16 * _KIB), Tier(64 * _KIB), Tier(512 * _KIB))
 LARGEST_CHUNK = HUGE.max_bytes  # 2 MiB: no chunk of any tier is longer
 HEAD_MATTERS_ABOVE = 128 * _KIB  # content up to this size has the same tier whether or not it compresses
 
@@ -45,6 +45,8 @@ def tier_for(size: int | None, *, compressible: bool = True) -> Tier:
     if size is None:
         return LARGE
     if compressible or size <= HEAD_MATTERS_ABOVE:
+        if size <= 64 * _KIB:
+            return TINY
         if size <= _MIB:
             return SMALL
         if size <= 16 * _MIB:
@@ -60,7 +62,7 @@ class Cutter:
     def __init__(self, seed: int) -> None:
         """``seed``: unsigned 64-bit number, ``DomainSecrets.cut_seed``."""
         self._engines = {
-            tier.avg_bytes: FastCDC(tier.avg_bytes, min_size=tier.min_bytes, max_size=tier.max_bytes, normalized_chunking=1, seed=seed & _SEED_MASK)
+            tier.avg_bytes: FastCDC(tier.avg_bytes, min_size=tier.min_bytes, max_size=tier.max_bytes, normalized_chunking=2, seed=seed & _SEED_MASK)
             for tier in TIERS
         }
 

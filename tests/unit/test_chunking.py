@@ -18,16 +18,17 @@ from seedcorn.chunking import HEAD_MATTERS_ABOVE, LARGEST_CHUNK, TIERS, Cutter, 
 VECTORS = Path(__file__).parent.parent / "vectors"
 CASES = json.loads((VECTORS / "chunks.json").read_text())["cases"]
 content = runpy.run_path(str(VECTORS / "make.py"))["content"]
-SMALL, MEDIUM, LARGE, HUGE = TIERS
+TINY, SMALL, MEDIUM, LARGE, HUGE = TIERS
 KIB, MIB = 1024, 1024 * 1024
 SEEDS = st.integers(0, 2**64 - 1)
 
 # docs/format.md, "Chunks", read line by line; nothing here is shared with the code under test
 MASKS = {
-    8 * KIB: (0x0000D90313530000, 0x0000D90103530000),
-    16 * KIB: (0x0000D90F03530000, 0x0000D90303530000),
-    64 * KIB: (0x0000D90703537000, 0x0000D90F03530000),
-    512 * KIB: (0x0000D91747537000, 0x0000D90707537000),
+    4 * KIB: (0x0000D90313530000, 0x0000590003530000),
+    8 * KIB: (0x0000D90F03530000, 0x0000D90003530000),
+    16 * KIB: (0x0000D90303537000, 0x0000D90103530000),
+    64 * KIB: (0x0000D90707537000, 0x0000D90313530000),
+    512 * KIB: (0x0000D91767537000, 0x0000D90703537000),
 }
 GEAR = [int.from_bytes(hashlib.md5(bytes([value]) * 64, usedforsecurity=False).digest()[:8], "big") for value in range(256)]
 WORD = 2**64 - 1
@@ -36,7 +37,7 @@ WORD = 2**64 - 1
 def specified_cut(data: bytes, begin: int, avg: int, gear: list[int]) -> int:
     """Length of the chunk at ``begin``."""
     remaining = len(data) - begin
-    smallest, largest = avg // 4, avg * 4
+    smallest, largest = avg // 2, avg * 4
     if remaining <= smallest:
         return remaining
     limit, centre = min(remaining, largest), min(avg, remaining)
@@ -168,7 +169,7 @@ def test_48_bits_of_the_seed_have_an_effect() -> None:
 
 def test_short_content_is_one_chunk_but_a_short_rest_is_cut() -> None:
     cutter = Cutter(3)
-    # min is 16 KiB and a cut before avg falls in about one rest in three: some of these have one
+    # min is 32 KiB and a cut before avg falls in about one rest in eight: some of these have one
     rests = [content(f"rest {number}", LARGE.avg_bytes) for number in range(40)]
     assert all(cut_whole(cutter, rest, LARGE) == [LARGE.avg_bytes] for rest in rests)
     assert any(len(cutter.cuts(memoryview(rest), LARGE, start=False, final=True)) > 1 for rest in rests)
@@ -186,7 +187,9 @@ def test_one_cutter_serves_many_threads() -> None:
 @pytest.mark.parametrize(
     ("size", "compressible", "tier"),
     [
-        (0, True, SMALL),
+        (0, True, TINY),
+        (64 * KIB, True, TINY),
+        (64 * KIB + 1, True, SMALL),
         (MIB, True, SMALL),
         (MIB + 1, True, MEDIUM),
         (16 * MIB, True, MEDIUM),
@@ -206,6 +209,6 @@ def test_tiers(size: int | None, compressible: bool, tier: Tier) -> None:
 
 
 def test_numbers_of_the_format() -> None:
-    assert [(tier.min_bytes, tier.avg_bytes, tier.max_bytes) for tier in TIERS] == [(a * 256, a * KIB, 4 * a * KIB) for a in (8, 16, 64, 512)]
+    assert [(tier.min_bytes, tier.avg_bytes, tier.max_bytes) for tier in TIERS] == [(a * 512, a * KIB, 4 * a * KIB) for a in (4, 8, 16, 64, 512)]
     assert HEAD_MATTERS_ABOVE == 128 * KIB
     assert LARGEST_CHUNK == 2 * MIB

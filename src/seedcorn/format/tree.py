@@ -35,7 +35,8 @@ __all__ = [
 CONTENT_RECORD_BYTES = CHUNK_ID_BYTES + 4
 LISTING_CHUNK_LIMIT_BYTES = 1 << 20  # a listing chunk is closed before it would pass this; one node alone may be larger
 NAME_LIMIT_BYTES = 255 * 4  # Linux allows 255; other systems 255 UTF-16 units
-_CUT_MASK = 0x0F  # a name whose CRC-32 ends in four zero bits begins a new listing chunk: 16 entries on average
+_RUN_NODES_MIN = 4
+_CUT_MASK = 0x03  # a name whose CRC-32 ends in two zero bits begins a new listing chunk, once the one before has its minimum: 7 nodes on average
 _RECORD = struct.Struct(f"<{CHUNK_ID_BYTES}sI")
 
 
@@ -122,9 +123,9 @@ def encode_nodes(nodes: Sequence[Node]) -> bytes:
 class RunCutter:
     """Cuts the nodes of one directory, handed in sorted by name, into the runs that become its listing chunks.
 
-    A run begins at each name whose CRC-32 ends in four zero bits (so the place of a cut depends on one name alone and an edit anywhere else does not
-    move it) and before a node that would take the run past ``LISTING_CHUNK_LIMIT_BYTES``. Only the open run is held: a directory may be larger than
-    memory.
+    A run begins at a name whose CRC-32 ends in two zero bits if the run before has at least four nodes (so a changed node moves no cut, and one that
+    comes or goes moves a few), and before a node that would take the run past ``LISTING_CHUNK_LIMIT_BYTES``. Only the open run is held: a directory
+    may be larger than memory.
     """
 
     __slots__ = ("_run", "_run_bytes")
@@ -138,7 +139,7 @@ class RunCutter:
         run, run_bytes = self._run, self._run_bytes
         for node in nodes:
             node_bytes = len(node.content) + len(node.name) + 64
-            if run and (crc32(node.name) & _CUT_MASK == 0 or run_bytes + node_bytes > LISTING_CHUNK_LIMIT_BYTES):
+            if run and ((crc32(node.name) & _CUT_MASK == 0 and len(run) >= _RUN_NODES_MIN) or run_bytes + node_bytes > LISTING_CHUNK_LIMIT_BYTES):
                 yield run
                 run, run_bytes = [], 0
             run.append(node)

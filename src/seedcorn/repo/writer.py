@@ -32,8 +32,9 @@ from seedcorn.repo.state import SessionRecord, State, frame_ordinal
 __all__ = ["ListingWriter", "ReadInto", "StoredContent", "Writer", "WriterOptions"]
 
 FRAME_CHUNK_LIMIT = 8192  # so that a footer of tiny chunks stays small
-INLINE_RECORDS_LIMIT = 8
-_FOLD_LIMIT = 4096
+INLINE_RECORDS_LIMIT = 4
+_PIECE_BYTES_MIN, _PIECE_BYTES_MAX = 8 * CONTENT_RECORD_BYTES, 4096 * CONTENT_RECORD_BYTES
+_PIECE_END_BELOW = 32  # a record ends its piece if its chunk id's first byte is below this: 15 records on average
 
 _CONTENT, _STORED, _LISTING = range(3)  # lanes: a frame can be open for content, for content that is kept as it is, and for listings
 _LANES = 3
@@ -328,12 +329,12 @@ _SINGLE_BYTES = tier_for(0).avg_bytes
 
 
 def _cut_records(records: bytes) -> list[bytes]:
-    """Pieces of a record sequence: one ends after each record whose id begins with a zero byte, and after 4096 records."""
+    """Pieces of a record sequence: docs/format.md, "Content"."""
     pieces: list[bytes] = []
     begin = 0
     for at in range(0, len(records), CONTENT_RECORD_BYTES):
         end = at + CONTENT_RECORD_BYTES
-        if records[at] == 0 or end - begin >= _FOLD_LIMIT * CONTENT_RECORD_BYTES:
+        if (records[at] < _PIECE_END_BELOW and end - begin >= _PIECE_BYTES_MIN) or end - begin >= _PIECE_BYTES_MAX:
             pieces.append(records[begin:end])
             begin = end
     if begin < len(records):
