@@ -9,14 +9,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
-from urllib.parse import unquote
+from typing import TYPE_CHECKING, Literal
 
 from seedcorn.errors import UsageError
 from seedcorn.store.api import Store
-from seedcorn.store.local import LocalStore
 from seedcorn.store.options import StoreOptions
-from seedcorn.store.providers import Provider, ca_bundle, cloud_settings
+
+if TYPE_CHECKING:
+    from seedcorn.store.providers import Provider
 
 __all__ = ["StoreAddress", "open_store", "parse_address"]
 
@@ -79,8 +79,11 @@ def open_store(address: str | StoreAddress, *, credentials: Mapping[str, str], o
     """
     parsed = parse_address(address) if isinstance(address, str) else address
     if parsed.kind == "local":
+        from seedcorn.store.local import LocalStore
+
         return LocalStore(parsed.path)
     from seedcorn.store.cloud import CloudStore  # loads a large library that a local repository has no use for
+    from seedcorn.store.providers import ca_bundle, cloud_settings
 
     if options.ca_certificate is None:
         options = replace(options, ca_certificate=ca_bundle(credentials))
@@ -89,6 +92,8 @@ def open_store(address: str | StoreAddress, *, credentials: Mapping[str, str], o
 
 
 def _file(text: str) -> StoreAddress:
+    from urllib.parse import unquote
+
     path = unquote(text.removeprefix("file://"))
     if not path.startswith("/"):
         raise UsageError(f"{text!r} is not the URL of a directory: it takes three slashes, as in file:///srv/backup")
