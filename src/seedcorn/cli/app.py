@@ -23,7 +23,7 @@ from seedcorn.version import PROGRAM
 if TYPE_CHECKING:
     from types import FrameType
 
-__all__ = ["COMMANDS", "main"]
+__all__ = ["COMMANDS", "ROOT", "main"]
 
 COMMANDS = {  # name, which is also the module's -> what the list of commands says
     "init": "Make a repository and enrol this machine.",
@@ -55,7 +55,7 @@ def _declare(parser: Parser) -> None:
     parser.answer("--version", help="Show the version.", text=lambda: f"{PROGRAM}\n")
 
 
-_PROGRAM = Group("Incremental, deduplicated, encrypted backups to any object store.", COMMANDS, _find, _declare, EXAMPLES)
+ROOT = Group("Incremental, deduplicated, encrypted backups to any object store.", COMMANDS, _find, _declare, EXAMPLES)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: list[str], output: Output) -> int:
     """Every exception ends here."""
     try:
-        run, options = read_command_line(_PROGRAM, "seedcorn", arguments, declare_common)
+        run, options = read_command_line(ROOT, "seedcorn", arguments, declare_common)
         with Invocation(options) as invocation:
             return run(invocation)
     except SeedcornError as error:

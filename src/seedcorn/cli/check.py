@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 COUNTED = ("snapshots", "hosts", "segments", "packs", "frames", "pack_bytes", "unreferenced_packs", "unreferenced_bytes", "checked_bytes")
 EXAMPLES = """
     seedcorn check
-    seedcorn check --read-data           # once a month or so: fetches everything
+    seedcorn check --read-data           # now and then: fetches everything
 """
 
 

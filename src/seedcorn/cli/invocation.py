@@ -121,9 +121,11 @@ class Invocation:
     @property
     def prompt(self) -> Prompt | None:
         """Asks for a secret on the terminal, if there is one."""
+        if not sys.stdin.isatty():
+            return None
         from getpass import getpass
 
-        return getpass if sys.stdin.isatty() else None
+        return getpass
 
     def path(self, given: str) -> Path:
         """A path of the command line."""

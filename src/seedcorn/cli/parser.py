@@ -1,6 +1,6 @@
-"""How a command line is read: commands by name, options anywhere, words (positional arguments) in their order; and the help that says so.
+"""How a command line is read: commands by name, options anywhere, words (positional arguments) in their order.
 
-Owns the grammar, the help and what is said about mistakes. Options are argparse's; words are bound here, because argparse does not take them on both
+Owns the grammar and what is said about mistakes. Options are argparse's; words are bound here, because argparse does not take them on both
 sides of an option. Must never know what a command does. Loads nothing that a mistyped option would have to wait for.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -23,9 +22,6 @@ __all__ = ["Command", "Group", "Namespace", "Parser", "read_command_line"]
 Namespace = argparse.Namespace
 Run = Callable[["Invocation"], int]
 Declare = Callable[["Parser"], None]
-
-_WIDTH = 80
-_COLUMN = 32  # where the second column of help begins
 
 
 class Command:
@@ -105,7 +101,7 @@ class Parser(argparse.ArgumentParser):
     """What one command takes. Values arrive in a ``Namespace`` that an earlier parser may have begun: what is given later rules."""
 
     def __init__(self, name: str, command: Command | Group) -> None:
-        plain = partial(argparse.HelpFormatter, width=_WIDTH)  # never shown; without a width each option asks the terminal for one
+        plain = partial(argparse.HelpFormatter, width=80)  # never shown; without a width each option asks the terminal for one
         super().__init__(prog=name, add_help=False, allow_abbrev=False, formatter_class=plain)
         self._command = command
         self._options: list[argparse.Action] = []
@@ -179,19 +175,18 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{message} (see `{self.prog} --help`)")
 
     def format_help(self) -> str:
+        from seedcorn.cli.help import help_text
+
         command = self._command
-        group = isinstance(command, Group)
-        words = ["COMMAND [ARGUMENTS]..."] if group else [_usage(word) for word in self._words]
-        paragraphs = [" ".join(paragraph.split()) for paragraph in command.text.split("\n\n")]
-        parts = [
-            " ".join(["Usage:", self.prog, "[OPTIONS]", *words]),
-            *(textwrap.fill(paragraph, _WIDTH, initial_indent="  ", subsequent_indent="  ") for paragraph in paragraphs),
-            _section("Arguments", [(word.metavar, word.help) for word in self._words]),
-            _section("Options", [(_spelling(option), option.help or "") for option in self._options]),
-            _section("Commands", list(command.summaries.items())) if isinstance(command, Group) else "",
-            f"Examples:\n{textwrap.indent(textwrap.dedent(command.examples).strip(), '  ')}" if command.examples else "",
-        ]
-        return "\n\n".join(part for part in parts if part) + "\n"
+        words = [_usage(word) for word in self._words]
+        return help_text(
+            " ".join([self.prog, "[OPTIONS]", *(["COMMAND [ARGUMENTS]..."] if isinstance(command, Group) else words)]),
+            command.text,
+            arguments=[(word.metavar, word.help) for word in self._words],
+            options=[(_spelling(option), option.help or "") for option in self._options],
+            commands=list(command.summaries.items()) if isinstance(command, Group) else [],
+            examples=command.examples,
+        )
 
 
 def _usage(word: _Word) -> str:
@@ -202,13 +197,6 @@ def _usage(word: _Word) -> str:
 def _spelling(option: argparse.Action) -> str:
     names = ", ".join(option.option_strings)
     return f"{names} {option.metavar}" if option.metavar else names
-
-
-def _section(title: str, rows: Sequence[tuple[str, str]]) -> str:
-    """Two columns below a title; the first is as narrow as its longest entry allows."""
-    column = min(_COLUMN, max((len(left) for left, _ in rows), default=0) + 4)
-    lines = [textwrap.fill(f"  {left:{column - 4}}  {right}", _WIDTH, subsequent_indent=" " * column, break_on_hyphens=False) for left, right in rows]
-    return "\n".join([f"{title}:", *lines]) if lines else ""
 
 
 def _suggestion(word: str, known: Sequence[str] | Mapping[str, str]) -> str:

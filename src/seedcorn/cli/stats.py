@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 EXAMPLES = """
     seedcorn stats
     seedcorn stats latest
-    seedcorn stats --last --host web     # the statistics of the newest backup of web
+    seedcorn stats --last --host web     # what its newest backup did
 """
 
 

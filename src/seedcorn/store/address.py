@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+from urllib.parse import unquote
 
 from seedcorn.errors import UsageError
 from seedcorn.store.api import Store
@@ -92,8 +93,6 @@ def open_store(address: str | StoreAddress, *, credentials: Mapping[str, str], o
 
 
 def _file(text: str) -> StoreAddress:
-    from urllib.parse import unquote
-
     path = unquote(text.removeprefix("file://"))
     if not path.startswith("/"):
         raise UsageError(f"{text!r} is not the URL of a directory: it takes three slashes, as in file:///srv/backup")
