@@ -32,6 +32,10 @@ test-ceph: servers ## run the tests against a Ceph cluster that they start
 fuzz: dev ## mutate objects of every kind and parse them, for FUZZ_SECONDS=600
 	SEEDCORN_FUZZ_SECONDS=$(or $(FUZZ_SECONDS),600) pytest -q tests/fuzz
 
+.PHONY: budgets
+budgets: dev ## write anew how many requests and bytes the steps of tests/budgets may take
+	PYTHONPATH=src python -m tests.budgets.measure
+
 .PHONY: main-job
 main-job: servers ## back TREE=... up to a directory and to SeaweedFS in WORK=..., restore, compare, and print the figures
 	python benchmarks/main_job.py "$(TREE)" "$(WORK)"

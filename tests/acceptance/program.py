@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import rich
-import typer
 from tests.acceptance.workshop import NOBODY, as_nobody, is_root
 
 import seedcorn
@@ -99,7 +98,7 @@ def _run_process(command: Sequence[str | os.PathLike[str]], environment: dict[st
 
 def _import_everything() -> None:
     """An ordinary user may not even read the interpreter's modules, if that is installed in root's home."""
-    for package in (seedcorn, rich, typer):
+    for package in (seedcorn, rich):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if not module.name.endswith("__main__"):
                 with suppress(ImportError, AssertionError):  # what is for other systems, or optional

@@ -89,6 +89,21 @@ def test_a_second_host(machine: Machine, tmp_path: Path) -> None:
     assert machine.owner("host", "revoke", "nobody").code == 2
 
 
+def test_quiet_is_quiet(machine: Machine) -> None:
+    """What is done is not said; what can not be seen again (the words of a new repository) is still shown."""
+    for arguments in (
+        ("key", "add", "--new-passphrase-file", machine.secret),
+        ("host", "add", "web", "--out", machine.folder / "web.json"),
+        ("host", "revoke", "web"),
+    ):
+        finished = machine.owner(*arguments, "-q")
+        assert (finished.code, finished.out, finished.err) == (0, "", ""), arguments
+    assert machine.run("host", "install", "web.json", "--host-file", "second.json", "-q").out == ""
+    new = machine.run("init", "-q", "-r", "second", "--passphrase-file", machine.secret, "--host-file", "third.json")
+    assert "Recovery words:" in new.out
+    assert "Made repository" not in new.out
+
+
 def test_a_machine_is_one_host(machine: Machine) -> None:
     assert machine.owner("host", "add", "web", "--out", machine.folder / "web.json").code == 0
     finished = machine.run("host", "install", "web.json")

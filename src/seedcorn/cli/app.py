@@ -1,32 +1,29 @@
 """The program: the registry of commands, and ``main``, which turns every way for a command to end into an exit status and at most one line.
 
-A new command is a module with an ``app`` and one line in ``COMMANDS``. A command's module is imported when the command is run.
+A new command is a module with a ``COMMAND`` and one line in ``COMMANDS``. A command's module is imported when the command is run.
 """
 
 from __future__ import annotations
 
-import inspect
 import os
 import signal
 import sys
 import threading
-import time
-import traceback
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Sequence
 from importlib import import_module
-from types import FrameType
-from typing import Annotated, Any
+from typing import TYPE_CHECKING
 
-import typer
-from typer.core import TyperGroup
-from typer.main import get_command
-
-import seedcorn
-from seedcorn.cli.options import add_common_options, new_app
+from seedcorn.cli.invocation import Invocation
+from seedcorn.cli.options import declare_common
 from seedcorn.cli.output import Output, prepare_streams
-from seedcorn.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, SeedcornError
+from seedcorn.cli.parser import Command, Group, Parser, read_command_line
+from seedcorn.errors import EXIT_FAILED, EXIT_INTERRUPTED, SeedcornError
+from seedcorn.version import PROGRAM
 
-__all__ = ["COMMANDS", "main"]
+if TYPE_CHECKING:
+    from types import FrameType
+
+__all__ = ["COMMANDS", "ROOT", "main"]
 
 COMMANDS = {  # name, which is also the module's -> what the list of commands says
     "init": "Make a repository and enrol this machine.",
@@ -40,63 +37,30 @@ COMMANDS = {  # name, which is also the module's -> what the list of commands sa
     "host": "Manage machines that may back up.",
     "version": "Show the version.",
 }
+EXAMPLES = """
+    seedcorn init -r /mnt/disk/backups     # once; keep the 24 words on paper
+    seedcorn backup -r /mnt/disk/backups /etc /home
+    seedcorn restore -r /mnt/disk/backups latest:/etc --target /tmp/etc
+"""
 INTERRUPT_GRACE_SECONDS = 2.0  # for tidying up; a thread that is still retrying an upload does not get longer
 _REPORT = "this is a bug in seedcorn: please report it with what the same command prints under SEEDCORN_DEBUG=1"
 
 
-class _LazyCommands(MutableMapping[str, Any]):
-    """The commands by name, each imported when it is asked for."""
-
-    def __getitem__(self, name: str) -> Any:
-        if name not in COMMANDS:
-            raise KeyError(name)
-        command = get_command(import_module(f"seedcorn.cli.{name}").app)
-        command.name = name
-        return command
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(COMMANDS)
-
-    def __len__(self) -> int:
-        return len(COMMANDS)
-
-    def __setitem__(self, name: str, command: Any) -> None:
-        raise TypeError("commands are registered in COMMANDS")
-
-    __delitem__ = __setitem__  # type: ignore[assignment]  # neither is meant to be called
+def _find(name: str) -> Command | Group:
+    command: Command | Group = import_module(f"seedcorn.cli.{name}").COMMAND
+    return command
 
 
-class _Program(TyperGroup):
-    """The root: knows its commands by name and summary until one is run."""
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
-        self.commands = _LazyCommands()
-
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+def _declare(parser: Parser) -> None:
+    parser.answer("--version", help="Show the version.", text=lambda: f"{PROGRAM}\n")
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"seedcorn {seedcorn.__version__}")
-        raise typer.Exit
-
-
-def _program() -> typer.Typer:
-    app = new_app("Incremental, deduplicated, encrypted backups to any object store.", cls=_Program)
-    version = Annotated[bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)]
-    add_common_options(app, inspect.Parameter("version", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=version))
-    return app
+ROOT = Group("Incremental, deduplicated, encrypted backups to any object store.", COMMANDS, _find, _declare, EXAMPLES)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; its exit status. An interrupted one does not return."""
-    from seedcorn.jobs.process import prepare_process
-
     given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
-    prepare_process()
     prepare_streams()
     for stop in (signal.SIGINT, signal.SIGTERM):  # from a terminal, from systemd
         signal.signal(stop, _interrupt)
@@ -110,50 +74,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: list[str], output: Output) -> int:
     """Every exception ends here."""
     try:
-        code = _program()(arguments, prog_name="seedcorn", standalone_mode=False)
-        if code == EXIT_INTERRUPTED:
-            output.fatal("interrupted", EXIT_INTERRUPTED)
-        return int(code or EXIT_DONE)
+        run, options = read_command_line(ROOT, "seedcorn", arguments, declare_common)
+        with Invocation(options) as invocation:
+            return run(invocation)
     except SeedcornError as error:
         _debug()
         output.fatal(str(error), error.exit_code)
         return error.exit_code
-    except typer.TyperException as error:
-        output.fatal(f"{error.format_message()} ({_where(error)})", error.exit_code)
-        return error.exit_code
-    except (KeyboardInterrupt, typer.Abort):
+    except (KeyboardInterrupt, EOFError):  # EOFError: nobody is there to answer a question
         output.fatal("interrupted", EXIT_INTERRUPTED)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         return EXIT_FAILED
-    except SystemExit as ending:  # Typer's way out of a broken pipe
-        return ending.code if isinstance(ending.code, int) else EXIT_FAILED
     except Exception as error:  # noqa: BLE001  # the last resort: one line instead of a traceback
         _debug()
         output.fatal(f"{type(error).__name__}: {error}; {_REPORT}", EXIT_FAILED)
         return EXIT_FAILED
 
 
-def _where(error: typer.TyperException) -> str:
-    context = getattr(error, "ctx", None)
-    return f"see `{context.command_path} --help`" if context else "see `seedcorn --help`"
-
-
 def _debug() -> None:
     if os.environ.get("SEEDCORN_DEBUG", "") not in ("", "0"):
+        import traceback  # nobody else needs it
+
         traceback.print_exc()
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
     """Unwind, so that temporary files go; but end in any case, and the second time at once."""
     signal.signal(signal.SIGINT, lambda *_: os._exit(EXIT_INTERRUPTED))
-    threading.Thread(target=_end_soon, name="interrupt", daemon=True).start()
+    ending = threading.Timer(INTERRUPT_GRACE_SECONDS, os._exit, (EXIT_INTERRUPTED,))
+    ending.daemon = True
+    ending.start()
     raise KeyboardInterrupt
-
-
-def _end_soon() -> None:
-    time.sleep(INTERRUPT_GRACE_SECONDS)
-    os._exit(EXIT_INTERRUPTED)
 
 
 def _flush(code: int) -> int:

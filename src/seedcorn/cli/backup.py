@@ -4,73 +4,83 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from seedcorn.cli.invocation import Invocation
-from seedcorn.cli.options import DryRun, add_command, new_app
+from seedcorn.cli.options import declare_dry_run
 from seedcorn.cli.output import Output
+from seedcorn.cli.parser import Command, Namespace, Parser
 from seedcorn.cli.progress import BACKUP, watched
 from seedcorn.cli.render_json import statistics_fields, time_text
 from seedcorn.cli.render_text import count_text, size_text, statistics_block
 from seedcorn.errors import UsageError
-from seedcorn.jobs.sessions import BackupArguments
-from seedcorn.ops.backup import BackupResult, Requests
 
-app = new_app()
+if TYPE_CHECKING:
+    from seedcorn.jobs.host_session import BackupArguments
+    from seedcorn.ops.backup import BackupResult, Requests
 
-Patterns = Annotated[list[str] | None, typer.Option("-e", "--exclude", metavar="PATTERN", help="Leave out what matches (repeatable).")]
-PatternFiles = Annotated[list[str] | None, typer.Option("--exclude-file", metavar="FILE", help="Read such patterns from a file (repeatable).")]
-StdinName = Annotated[str, typer.Option("--stdin-filename", metavar="NAME", help="What to call what comes from standard input.")]
+EXAMPLES = """
+    seedcorn backup -r s3://bucket/prefix /etc /home
+    seedcorn backup --exclude '*.tmp' --exclude-caches --one-file-system /
+    pg_dumpall | seedcorn backup --stdin --stdin-filename all.sql --tag database
+"""
 
 
-@add_command(app)
-def backup(
-    invocation: Invocation,
-    paths: Annotated[list[str] | None, typer.Argument(metavar="[PATHS]...", show_default=False, help="Files and directories.")] = None,
-    exclude: Patterns = None,
-    exclude_file: PatternFiles = None,
-    exclude_caches: Annotated[bool, typer.Option("--exclude-caches", help="Leave out directories marked by a CACHEDIR.TAG.")] = False,
-    one_file_system: Annotated[bool, typer.Option("-x", "--one-file-system", help="Do not enter other file systems.")] = False,
-    tag: Annotated[list[str] | None, typer.Option("--tag", metavar="TAG", help="Tag the snapshot (repeatable).")] = None,
-    host: Annotated[str | None, typer.Option("-H", "--host", metavar="NAME", help="What the snapshot calls this machine.")] = None,
-    stdin: Annotated[bool, typer.Option("--stdin", help="Back up standard input as one file.")] = False,
-    stdin_filename: StdinName = "stdin",
-    force: Annotated[bool, typer.Option("-f", "--force", help="Read every file, changed or not.")] = False,
-    dry_run: DryRun = False,
-    level: Annotated[int | None, typer.Option("--level", metavar="1-19", help="How hard to compress (zstd).")] = None,
-    no_verify_seal: Annotated[bool, typer.Option("--no-verify-seal", help="Do not open what was sealed again before sending it.")] = False,
-) -> int:
+def declare(parser: Parser) -> None:
+    parser.word("paths", "PATH", "Files and directories.", required=False, many=True)
+    parser.option("-e", "--exclude", metavar="PATTERN", action="append", default=[], help="Leave out what matches (repeatable).")
+    parser.option("--exclude-file", metavar="FILE", action="append", default=[], help="Read such patterns from a file (repeatable).")
+    parser.flag("--exclude-caches", help="Leave out directories marked by a CACHEDIR.TAG.")
+    parser.flag("-x", "--one-file-system", help="Do not enter other file systems.")
+    parser.option("--tag", metavar="TAG", action="append", default=[], help="Tag the snapshot (repeatable).")
+    parser.option("-H", "--host", metavar="NAME", help="What the snapshot calls this machine.")
+    parser.flag("--stdin", help="Back up standard input as one file.")
+    parser.option("--stdin-filename", metavar="NAME", default="stdin", help="What to call what comes from standard input. [stdin]")
+    parser.flag("-f", "--force", help="Read every file, changed or not.")
+    declare_dry_run(parser)
+    parser.option("--level", metavar="1-19", type=int, help="How hard to compress (zstd).")
+    parser.flag("--no-verify-seal", help="Do not open what was sealed again before sending it.")
+
+
+def backup(invocation: Invocation) -> int:
     """Back up files and directories, or standard input, as a new snapshot.
 
     Needs this machine's host file and no passphrase. Exit status 3: stored, but some sources could not be read.
     """
-    if stdin and paths:
+    options = invocation.options
+    if options.stdin and options.paths:
         raise UsageError("either --stdin or paths: for both, make two snapshots")
-    if not stdin and not paths:
+    if not options.stdin and not options.paths:
         raise UsageError("nothing to back up: give at least one path, or --stdin")
-    arguments = BackupArguments(
-        tags=tag or (),
-        excludes=exclude or (),
-        exclude_files=exclude_file or (),
-        exclude_caches=exclude_caches,
-        one_file_system=one_file_system,
-        force=force,
-        dry_run=dry_run,
-        verify_seal=not no_verify_seal,
-    )
-    if level is not None:
-        arguments["level"] = level
-    if host is not None:
-        arguments["host_name"] = host
+    arguments = _arguments(options)
     session = invocation.host()
     with watched(invocation.output, BACKUP) as monitor:
         arguments["monitor"] = monitor
-        result = session.backup_stream(_read_stdin, stdin_filename, **arguments) if stdin else session.backup(paths or (), **arguments)
+        if options.stdin:
+            result = session.backup_stream(_read_stdin, options.stdin_filename, **arguments)
+        else:
+            result = session.backup(options.paths, **arguments)
     # A run that stored something reports every request of this process, those of opening the repository too.
-    _report(invocation.output, result, result.requests if dry_run else session.repository.store.requests)
+    _report(invocation.output, result, result.requests if options.dry_run else session.repository.store.requests)
     return result.exit_code
+
+
+def _arguments(options: Namespace) -> BackupArguments:
+    arguments: BackupArguments = {
+        "tags": options.tag,
+        "excludes": options.exclude,
+        "exclude_files": options.exclude_file,
+        "exclude_caches": options.exclude_caches,
+        "one_file_system": options.one_file_system,
+        "force": options.force,
+        "dry_run": options.dry_run,
+        "verify_seal": not options.no_verify_seal,
+    }
+    if options.level is not None:
+        arguments["level"] = options.level
+    if options.host is not None:
+        arguments["host_name"] = options.host
+    return arguments
 
 
 def _read_stdin(view: memoryview) -> int:
@@ -95,16 +105,17 @@ def _report(output: Output, result: BackupResult, requests: Requests) -> None:
         integrity_problems=len(result.problems),
         exit_code=result.exit_code,
     )
-    if output.quiet:
-        return
     for line in statistics_block(statistics, start_ns=result.start_ns, end_ns=result.end_ns, elapsed_seconds=elapsed_seconds):
-        output.line(line)
+        output.report(line)
     rate = statistics.source_file_size / max(elapsed_seconds, 0.001)
     would = "" if snapshot else "would be "
-    output.line(f"Snapshot      {snapshot or 'none: this was a dry run, nothing was stored'}")
-    output.line(f"Deduplicated  {size_text(statistics.deduplicated_bytes)} of {size_text(statistics.read_bytes)} read")
-    output.line(f"Packs         {would}{statistics.data_packs} data, {statistics.listing_packs} listing")
-    output.line(f"Requests      {would}{', '.join(f'{count} {verb}' for verb, count in by_verb.items())}")
-    output.line(f"Throughput    {size_text(rate)}/s")
+    output.report(f"Snapshot      {snapshot or 'none: this was a dry run, nothing was stored'}")
+    output.report(f"Deduplicated  {size_text(statistics.deduplicated_bytes)} of {size_text(statistics.read_bytes)} read")
+    output.report(f"Packs         {would}{statistics.data_packs} data, {statistics.listing_packs} listing")
+    output.report(f"Requests      {would}{', '.join(f'{count} {verb}' for verb, count in by_verb.items())}")
+    output.report(f"Throughput    {size_text(rate)}/s")
     if result.errors:
-        output.line(f"Not stored    {count_text(len(result.errors), 'source')} that could not be read; see the errors above")
+        output.report(f"Not stored    {count_text(len(result.errors), 'source')} that could not be read; see the errors above")
+
+
+COMMAND = Command(backup, declare, EXAMPLES)

@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from seedcorn.cli.invocation import Invocation
-from seedcorn.cli.options import add_command, new_app
 from seedcorn.cli.output import Output
+from seedcorn.cli.parser import Command, Parser
 from seedcorn.cli.progress import CHECK, watched
 from seedcorn.cli.render_json import SHORT_ID_DIGITS, error_fields, path_fields
 from seedcorn.cli.render_text import count_text, duration_text, size_text
 from seedcorn.errors import printable
-from seedcorn.ops.check import CheckOptions, CheckResult, check
 
-app = new_app()
+if TYPE_CHECKING:
+    from seedcorn.ops.check import CheckResult
 
 COUNTED = ("snapshots", "hosts", "segments", "packs", "frames", "pack_bytes", "unreferenced_packs", "unreferenced_bytes", "checked_bytes")
+EXAMPLES = """
+    seedcorn check
+    seedcorn check --read-data           # now and then: fetches everything
+"""
 
 
-@add_command(app, "check")
-def check_repository(
-    invocation: Invocation,
-    read_data: Annotated[bool, typer.Option("--read-data", help="Read every pack and verify every byte.")] = False,
-) -> int:
+def declare(parser: Parser) -> None:
+    parser.flag("--read-data", help="Read every pack and verify every byte.")
+
+
+def check_repository(invocation: Invocation) -> int:
     """Verify that everything is there and can be read.
 
     Without --read-data: header, keys, hosts, history, index, every directory, and that every pack is there. Exit status 13: something is not.
     """
-    session, output = invocation.owner(), invocation.output
+    from seedcorn.ops.check import CheckOptions, check
+
+    session, output, read_data = invocation.owner(), invocation.output, invocation.options.read_data
     with watched(output, CHECK) as monitor:
         result = check(session.browser, CheckOptions(read_data=read_data), session.clock, monitor)
     for affected in result.affected:
@@ -53,21 +57,22 @@ def _report(output: Output, result: CheckResult, read_data: bool) -> None:
         output.line(f"can not be restored whole: {affected.snapshot.hex()[:SHORT_ID_DIGITS]}:{printable(affected.path)}")
     if result.affected_count > len(result.affected):
         output.line(f"and {result.affected_count - len(result.affected)} more")
-    if output.quiet:
-        return
     amount = ", ".join(
         count_text(count, noun)
         for count, noun in ((result.snapshots, "snapshot"), (result.segments, "index segment"), (result.packs, "pack"), (result.frames, "frame"))
     )
-    output.line(f"Checked {amount} ({size_text(result.pack_bytes)}) in {duration_text(result.elapsed_ns / 1e9)}")
+    output.report(f"Checked {amount} ({size_text(result.pack_bytes)}) in {duration_text(result.elapsed_ns / 1e9)}")
     if result.unreferenced_packs:
         size = size_text(result.unreferenced_bytes)
-        output.line(f"{count_text(result.unreferenced_packs, 'pack')} ({size}) left behind by interrupted runs: harmless")
+        output.report(f"{count_text(result.unreferenced_packs, 'pack')} ({size}) left behind by interrupted runs: harmless")
     if result.problems:
-        output.line(f"{count_text(len(result.problems), 'problem')} found, see the errors above")
+        output.report(f"{count_text(len(result.problems), 'problem')} found, see the errors above")
         if any(problem.object_name.startswith("packs/") for problem in result.problems):
-            output.line("For packs that are gone (move damaged ones away): `seedcorn backup --force` on their host stores again what it still has")
+            output.report("For packs that are gone (move damaged ones away): `seedcorn backup --force` on their host stores again what it still has")
     elif read_data:
-        output.line("Everything is there and every byte is what was written")
+        output.report("Everything is there and every byte is what was written")
     else:
-        output.line("Everything is there; --read-data would also read the content of files")
+        output.report("Everything is there; --read-data would also read the content of files")
+
+
+COMMAND = Command(check_repository, declare, EXAMPLES)

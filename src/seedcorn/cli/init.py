@@ -2,57 +2,58 @@
 
 from __future__ import annotations
 
-import secrets
 import sys
 from collections.abc import Sequence
-from typing import Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from seedcorn.cli.invocation import Invocation
-from seedcorn.cli.options import add_command, new_app
 from seedcorn.cli.output import Output
+from seedcorn.cli.parser import Command, Parser
 from seedcorn.errors import EXIT_DONE
-from seedcorn.events import SystemClock
-from seedcorn.jobs.founding import WORDS_A_LINE, FoundingOptions, NewRepository, found_repository, refuse_existing
-from seedcorn.jobs.passphrase import new_passphrase
-from seedcorn.ops.access import INITIAL_LABEL
 
-app = new_app()
+if TYPE_CHECKING:
+    from seedcorn.jobs.founding import NewRepository
 
+EXAMPLES = """
+    seedcorn init -r /mnt/disk/backups
+    seedcorn init -r s3://bucket/prefix --host web
+    seedcorn init -r /mnt/backup --passphrase-file FILE --recovery-file words.txt
+"""
+WORDS_A_LINE = 6
 WORDS_TO_RETYPE = 3
 _ADVICE = """Write them down on paper, now, and keep it away from this machine: they are not stored anywhere and are not shown again.
 Whoever has them can read every backup; without them, a lost passphrase means lost backups."""
 
-HostName = Annotated[str | None, typer.Option("-H", "--host", metavar="NAME", help="Enrol this machine under another name than its own.")]
-RecoveryFile = Annotated[str | None, typer.Option("--recovery-file", metavar="FILE", help="Write the recovery words to a new file; ask nothing.")]
-Label = Annotated[str, typer.Option("--label", metavar="TEXT", help="What `key list` calls the passphrase.")]
-TrustHosts = Annotated[bool, typer.Option("--trust-hosts", help="Let hosts rely on what others have stored; see docs/threat-model.md.")]
+
+def declare(parser: Parser) -> None:
+    parser.option("-H", "--host", metavar="NAME", help="Enrol this machine under another name than its own.")
+    parser.option("--recovery-file", metavar="FILE", help="Write the recovery words to a new file; ask nothing.")
+    parser.option("--label", metavar="TEXT", help="What `key list` calls the passphrase. [first passphrase]")
+    parser.flag("--trust-hosts", help="Let hosts rely on what others have stored; see docs/threat-model.md.")
 
 
-@add_command(app)
-def init(
-    invocation: Invocation,
-    host_name: HostName = None,
-    recovery_file: RecoveryFile = None,
-    label: Label = INITIAL_LABEL,
-    trust_hosts: TrustHosts = False,
-) -> int:
+def init(invocation: Invocation) -> int:
     """Make a repository, with a passphrase and 24 recovery words, and enrol this machine as its first host.
 
     From then on `backup` needs neither of the two, and this machine no longer needs to know them.
     """
+    from seedcorn.events import SystemClock
+    from seedcorn.jobs.founding import FoundingOptions, found_repository, refuse_existing
+    from seedcorn.jobs.passphrase import new_passphrase
+    from seedcorn.ops.access import INITIAL_LABEL
+
     refuse_existing(invocation.store)
     environment, options = invocation.environment, invocation.options
+    recovery_file = options.recovery_file
     file = options.passphrase_file or environment.variables.get("SEEDCORN_PASSPHRASE_FILE")
     prompt = None if recovery_file else invocation.prompt
     passphrase = new_passphrase(invocation.path(file) if file else None, invocation.passphrase_sources, prompt, invocation.output.warn)
     founding = FoundingOptions(
-        host_name=host_name or environment.host_name,
+        host_name=options.host or environment.host_name,
         host_file=options.host_file,
         recovery_file=invocation.path(recovery_file) if recovery_file else None,
-        label=label,
-        trust_hosts=trust_hosts,
+        label=options.label or INITIAL_LABEL,
+        trust_hosts=options.trust_hosts,
     )
     made = found_repository(invocation.store, passphrase, founding, environment, SystemClock())
     _report(invocation, made, recovery_file)
@@ -70,15 +71,14 @@ def _report(invocation: Invocation, made: NewRepository, recovery_file: str | No
         for line in _lines(made.words):
             output.line(f"    {line}")
         output.line(f"\n{_ADVICE}\n")
-    if not output.quiet:
-        _report_places(output, invocation.place, made, recovery_file)
+    _report_places(output, invocation.place, made, recovery_file)
 
 
 def _report_places(output: Output, place: str, made: NewRepository, recovery_file: str | None) -> None:
-    output.line(f"Made repository {made.repository.hex()[:12]} at {place}")
+    output.report(f"Made repository {made.repository.hex()[:12]} at {place}")
     if recovery_file:
-        output.line(f"The recovery words are in {recovery_file}: move that file off this machine")
-    output.line(f"This machine can back up to it with {made.host_file}, which opens no backup; try:  seedcorn backup -r {place} /etc")
+        output.report(f"The recovery words are in {recovery_file}: move that file off this machine")
+    output.report(f"This machine can back up to it with {made.host_file}, which opens no backup; try:  seedcorn backup -r {place} /etc")
 
 
 def _lines(words: Sequence[str]) -> list[str]:
@@ -88,6 +88,11 @@ def _lines(words: Sequence[str]) -> list[str]:
 
 def _check_paper(words: Sequence[str]) -> None:
     """Ask for a few of the words, until they are right: a mistake is found while the words can still be seen."""
-    for at in sorted(secrets.SystemRandom().sample(range(len(words)), WORDS_TO_RETYPE)):
+    from secrets import SystemRandom
+
+    for at in sorted(SystemRandom().sample(range(len(words)), WORDS_TO_RETYPE)):
         while input(f"From your paper, word {at + 1}: ").strip().lower() != words[at]:
-            typer.echo("That is not the word. Compare the paper with the screen.")
+            print("That is not the word. Compare the paper with the screen.")
+
+
+COMMAND = Command(init, declare, EXAMPLES)

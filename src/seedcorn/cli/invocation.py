@@ -5,26 +5,27 @@ Opening loads most of the program, so it is imported where it happens: ``--help`
 
 from __future__ import annotations
 
-import getpass
 import sys
-import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import cached_property
-from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from seedcorn.cli.output import Output
 from seedcorn.errors import EXIT_INTEGRITY, IntegrityError, SeedcornError
-from seedcorn.jobs.environment import Environment
 
 if TYPE_CHECKING:
-    from seedcorn.cli.options import CommonOptions
+    from pathlib import Path
+    from types import TracebackType
+
+    from seedcorn.cli.parser import Namespace
     from seedcorn.ids import RepositoryId
+    from seedcorn.jobs.environment import Environment
+    from seedcorn.jobs.host_session import HostSession
+    from seedcorn.jobs.owner_session import OwnerSession
     from seedcorn.jobs.passphrase import PassphraseSources, Prompt
-    from seedcorn.jobs.sessions import HostSession, OwnerSession
     from seedcorn.ops.access import HostFile, Store
+    from seedcorn.ops.browse import SnapshotFilter
 
 __all__ = ["Invocation"]
 
@@ -32,9 +33,8 @@ __all__ = ["Invocation"]
 class Invocation:
     """What a command function is given."""
 
-    def __init__(self, options: CommonOptions, environment: Environment | None = None) -> None:
+    def __init__(self, options: Namespace) -> None:
         self.options = options
-        self.environment = environment or Environment.of_process()
         self.output = Output(as_json=options.json, quiet=options.quiet, verbose=options.verbose)
         self._resources = ExitStack()
 
@@ -43,6 +43,15 @@ class Invocation:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self._resources.close()
+
+    @cached_property
+    def environment(self) -> Environment:
+        """The variables and usual places. Whatever a command does with a repository or a secret begins here, so the process is prepared for it."""
+        from seedcorn.jobs.environment import Environment
+        from seedcorn.jobs.process import prepare_process
+
+        prepare_process()
+        return Environment.of_process()
 
     @cached_property
     def place(self) -> str:
@@ -62,7 +71,7 @@ class Invocation:
     def host(self) -> HostSession:
         """Open for backing up. Needs no passphrase, and never asks for one."""
         from seedcorn.jobs.host_files import load_host_file
-        from seedcorn.jobs.sessions import HostSession
+        from seedcorn.jobs.host_session import HostSession
         from seedcorn.ops import access
 
         def find(repository: RepositoryId) -> HostFile:
@@ -74,8 +83,8 @@ class Invocation:
 
     def owner(self) -> OwnerSession:
         """Open for reading, with a passphrase from wherever there is one."""
+        from seedcorn.jobs.owner_session import OwnerSession
         from seedcorn.jobs.passphrase import read_passphrase, read_words
-        from seedcorn.jobs.sessions import OwnerSession
         from seedcorn.ops import access
 
         if self.options.words_file:
@@ -86,9 +95,21 @@ class Invocation:
             state = access.open_state(self.environment.state_dir, repository.repository)
         except SeedcornError as error:  # reading must be possible on a machine whose disk is full or read-only
             self.output.warn(f"{error}; going on with a temporary one, so nothing that was seen before can be compared")
-            folder = self._resources.enter_context(tempfile.TemporaryDirectory(prefix="seedcorn-state-"))
-            state = access.open_state(Path(folder), repository.repository)
+            state = access.open_state(self._temporary_folder(), repository.repository)
         return self._resources.enter_context(OwnerSession(repository, state))
+
+    def _temporary_folder(self) -> Path:
+        from pathlib import Path
+        from tempfile import TemporaryDirectory
+
+        return Path(self._resources.enter_context(TemporaryDirectory(prefix="seedcorn-state-")))
+
+    @property
+    def snapshot_filter(self) -> SnapshotFilter:
+        """What ``declare_filter`` was given."""
+        from seedcorn.jobs.owner_session import snapshot_filter
+
+        return snapshot_filter(self.options.host, self.options.tag, self.options.path)
 
     @property
     def passphrase_sources(self) -> PassphraseSources:
@@ -100,7 +121,11 @@ class Invocation:
     @property
     def prompt(self) -> Prompt | None:
         """Asks for a secret on the terminal, if there is one."""
-        return getpass.getpass if sys.stdin.isatty() else None
+        if not sys.stdin.isatty():
+            return None
+        from getpass import getpass
+
+        return getpass
 
     def path(self, given: str) -> Path:
         """A path of the command line."""

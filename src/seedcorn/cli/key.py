@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from seedcorn.cli.invocation import Invocation
-from seedcorn.cli.options import add_command, add_common_options, new_app
 from seedcorn.cli.output import shown
+from seedcorn.cli.parser import Command, Group, Parser
 from seedcorn.cli.render_json import time_text
 from seedcorn.cli.render_text import local_time
 from seedcorn.errors import EXIT_DONE
-from seedcorn.events import SystemClock
-from seedcorn.jobs.passphrase import new_passphrase, read_words
-from seedcorn.ops import access
 
 if TYPE_CHECKING:
     from seedcorn.ops.access import KeySlot
 
-app = new_app("Manage passphrases.")
-add_common_options(app)
-
-NewPassphraseFile = Annotated[str | None, typer.Option("--new-passphrase-file", metavar="FILE", help="Read the new passphrase from a file.")]
-Label = Annotated[str, typer.Option("--label", metavar="TEXT", help="What `key list` calls it.")]
 SLOT_ID_DIGITS = 12
 
 
-@add_command(app, "list")
 def list_keys(invocation: Invocation) -> int:
     """Show the key slots. Needs no passphrase."""
+    from seedcorn.ops import access
+
     output = invocation.output
     repository = access.repository_id(invocation.store)
     output.line(f"Repository  {repository.hex()}\nPlace       {invocation.place}\n\nKey slots:")
@@ -63,50 +54,83 @@ def _show(invocation: Invocation, number: int, slot: KeySlot) -> None:
         invocation.output.line(f"        {name + ':':12}{value}")
 
 
-@add_command(app)
-def add(invocation: Invocation, new_passphrase_file: NewPassphraseFile = None, label: Label = "") -> int:
+def _declare_new(parser: Parser) -> None:
+    parser.option("--new-passphrase-file", metavar="FILE", help="Read the new passphrase from a file.")
+    parser.option("--label", metavar="TEXT", default="", help="What `key list` calls it.")
+
+
+def add(invocation: Invocation) -> int:
     """Add a passphrase. The others stay valid."""
+    from seedcorn.events import SystemClock
+    from seedcorn.ops import access
+
     owner = invocation.owner().repository
-    passphrase = _new_passphrase(invocation, new_passphrase_file)
-    return _added(invocation, access.add_key(owner, passphrase, label, SystemClock()))
+    passphrase = _new_passphrase(invocation)
+    return _added(invocation, access.add_key(owner, passphrase, invocation.options.label, SystemClock()))
 
 
-@add_command(app)
-def remove(invocation: Invocation, slot: Annotated[str, typer.Argument(metavar="ID", help="The beginning of the slot's id; see `key list`.")]) -> int:
+def _declare_remove(parser: Parser) -> None:
+    parser.word("slot", "ID", "The beginning of the slot's id; see `key list`.")
+
+
+def remove(invocation: Invocation) -> int:
     """Remove a passphrase. Who has used it before may still know the key behind it."""
-    removed = access.remove_key(invocation.owner().repository, slot).hex()
+    from seedcorn.ops import access
+
+    removed = access.remove_key(invocation.owner().repository, invocation.options.slot).hex()
     invocation.output.emit("summary", removed=removed)
-    invocation.output.line(f"Removed key slot {removed[:SLOT_ID_DIGITS]}")
+    invocation.output.report(f"Removed key slot {removed[:SLOT_ID_DIGITS]}")
     return EXIT_DONE
 
 
-@add_command(app)
-def recover(
-    invocation: Invocation,
-    recovery_file: Annotated[str | None, typer.Option("--recovery-file", metavar="FILE", help="Read the recovery words from a file.")] = None,
-    new_passphrase_file: NewPassphraseFile = None,
-    label: Label = "recovered",
-) -> int:
+def _declare_recover(parser: Parser) -> None:
+    parser.option("--recovery-file", metavar="FILE", help="Read the recovery words from a file.")
+    _declare_new(parser)
+
+
+def recover(invocation: Invocation) -> int:
     """Set a new passphrase with the 24 recovery words, if every other one is lost."""
+    from seedcorn.events import SystemClock
+    from seedcorn.ops import access
+
     access.repository_id(invocation.store)
-    words = _words(invocation, recovery_file)
-    passphrase = _new_passphrase(invocation, new_passphrase_file)
-    return _added(invocation, access.recover_key(invocation.store, words, passphrase, label, SystemClock()))
+    words = _words(invocation)
+    passphrase = _new_passphrase(invocation)
+    return _added(invocation, access.recover_key(invocation.store, words, passphrase, invocation.options.label or "recovered", SystemClock()))
 
 
-def _new_passphrase(invocation: Invocation, file: str | None) -> str:
+def _new_passphrase(invocation: Invocation) -> str:
+    from seedcorn.jobs.passphrase import new_passphrase
+
+    file = invocation.options.new_passphrase_file
     return new_passphrase(invocation.path(file) if file else None, None, invocation.prompt, invocation.output.warn)
 
 
 def _added(invocation: Invocation, slot: bytes) -> int:
     invocation.output.emit("summary", added=slot.hex())
-    invocation.output.line(f"Added key slot {slot.hex()[:SLOT_ID_DIGITS]}")
+    invocation.output.report(f"Added key slot {slot.hex()[:SLOT_ID_DIGITS]}")
     return EXIT_DONE
 
 
-def _words(invocation: Invocation, file: str | None) -> str:
+def _words(invocation: Invocation) -> str:
+    from seedcorn.jobs.passphrase import read_words
+
+    file = invocation.options.recovery_file
     if file is not None:
         return read_words(invocation.path(file))
     if sys.stdin.isatty():
         return input("The 24 recovery words: ")
     return sys.stdin.read()
+
+
+COMMAND = Group.of(
+    "Manage passphrases.",
+    {
+        "list": Command(list_keys, examples="seedcorn key list -r /mnt/disk/backups\nseedcorn key list --json"),
+        "add": Command(add, _declare_new, "seedcorn key add --label deputy\nseedcorn key add --new-passphrase-file FILE --label deputy"),
+        "remove": Command(remove, _declare_remove, "seedcorn key list\nseedcorn key remove 5f3a9c"),
+        "recover": Command(
+            recover, _declare_recover, "seedcorn key recover\nseedcorn key recover --recovery-file words.txt --new-passphrase-file FILE"
+        ),
+    },
+)

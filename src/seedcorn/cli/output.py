@@ -5,7 +5,6 @@ Owns both streams. Invariant: nothing that comes from a repository or a file sys
 
 from __future__ import annotations
 
-import json
 import sys
 import threading
 from contextlib import suppress
@@ -45,10 +44,15 @@ class Output:
         if not self.as_json:
             self._write(sys.stdout, text)
 
+    def report(self, text: str) -> None:
+        """A line that says what was done; not for who asked for errors only."""
+        if not self.quiet:
+            self.line(text)
+
     def emit(self, message_type: str, **fields: Any) -> None:
         """A line of the result, for a program."""
         if self.as_json:
-            self._write(sys.stdout, json.dumps({"message_type": message_type, **fields}, separators=(",", ":")))
+            self._write(sys.stdout, _json({"message_type": message_type, **fields}))
             sys.stdout.flush()
 
     def warn(self, text: str) -> None:
@@ -80,8 +84,14 @@ class Output:
         with suppress(OSError):
             self._write(sys.stderr, f"{PROGRAM}: error: {shown(message)}")
             if self.as_json:
-                self._write(sys.stderr, json.dumps({"message_type": "exit_error", "code": code, "message": message}))
+                self._write(sys.stderr, _json({"message_type": "exit_error", "code": code, "message": message}))
 
     def _write(self, stream: TextIO, text: str) -> None:
         with self._lock:
             stream.write(text + "\n")
+
+
+def _json(fields: dict[str, Any]) -> str:
+    import json  # for who asked for it
+
+    return json.dumps(fields, separators=(",", ":"))

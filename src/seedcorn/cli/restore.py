@@ -3,71 +3,75 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Literal
-
-import typer
+from typing import TYPE_CHECKING
 
 from seedcorn.cli.invocation import Invocation
-from seedcorn.cli.options import DryRun, HostFilter, PathFilter, TagFilter, add_command, new_app
+from seedcorn.cli.options import declare_dry_run, declare_filter
+from seedcorn.cli.output import Output
+from seedcorn.cli.parser import Command, Namespace, Parser
 from seedcorn.cli.progress import RESTORE, watched
 from seedcorn.cli.render_json import SHORT_ID_DIGITS, error_fields
 from seedcorn.cli.render_text import count_text, duration_text, size_text
 from seedcorn.errors import UsageError
-from seedcorn.jobs.sessions import RestoreArguments, snapshot_filter
-from seedcorn.ops.browse import split_reference
 
-app = new_app()
+if TYPE_CHECKING:
+    from pathlib import Path
 
-Target = Annotated[str | None, typer.Option("-t", "--target", metavar="DIR", help="Where to; must be empty or not there yet. [a new directory here]")]
-Overwrite = Annotated[
-    Literal["always", "never"] | None,
-    typer.Option("--overwrite", metavar="always|never", help="The target need not be empty: replace files that are there, or keep them."),
-]
+    from seedcorn.jobs.owner_session import RestoreArguments
+    from seedcorn.ops.browse import Snapshot
+    from seedcorn.ops.restore import RestoreResult
+
+EXAMPLES = """
+    seedcorn restore latest --target /mnt/new
+    seedcorn restore latest~1:/etc/fstab --target /tmp
+    seedcorn restore latest:/home --include '*.odt' --host web --dry-run
+"""
 WORKERS_LIMIT = 64
 
 
-@add_command(app)
-def restore(
-    invocation: Invocation,
-    snapshot: Annotated[str, typer.Argument(metavar="SNAP[:/PATH]", help="latest, latest~N or the beginning of an id; and what of it.")],
-    target: Target = None,
-    include: Annotated[list[str] | None, typer.Option("-i", "--include", metavar="PATTERN", help="Only what matches (repeatable).")] = None,
-    exclude: Annotated[list[str] | None, typer.Option("-e", "--exclude", metavar="PATTERN", help="Leave out what matches (repeatable).")] = None,
-    dry_run: DryRun = False,
-    overwrite: Overwrite = None,
-    workers: Annotated[int | None, typer.Option("--workers", metavar="N", help="Threads that fetch and write.")] = None,
-    host: HostFilter = None,
-    tag: TagFilter = None,
-    path: PathFilter = None,
-) -> int:
+def declare(parser: Parser) -> None:
+    parser.word("snapshot", "SNAP[:/PATH]", "latest, latest~N or the beginning of an id; and what of it.")
+    parser.option("-t", "--target", metavar="DIR", help="Where to; must be empty or not there yet. [a new directory here]")
+    parser.option("-i", "--include", metavar="PATTERN", action="append", default=[], help="Only what matches (repeatable).")
+    parser.option("-e", "--exclude", metavar="PATTERN", action="append", default=[], help="Leave out what matches (repeatable).")
+    declare_dry_run(parser)
+    parser.option(
+        "--overwrite",
+        metavar="always|never",
+        choices=("always", "never"),
+        help="The target need not be empty: replace files that are there, or keep them.",
+    )
+    parser.option("--workers", metavar="N", type=int, help="Threads that fetch and write.")
+    declare_filter(parser)
+
+
+def restore(invocation: Invocation) -> int:
     """Get files back: all of a snapshot, or what is at PATH in it.
 
     A directory's content goes into the target; a single file goes there under its own name. A file that is damaged in the repository is named and
     left out, and the exit status is 13.
     """
-    if workers is not None and not 1 <= workers <= WORKERS_LIMIT:
-        raise UsageError(f"{workers} workers: give a number from 1 to {WORKERS_LIMIT}")
-    reference, inside = split_reference(snapshot)
-    session, output = invocation.owner(), invocation.output
-    chosen = session.browser.find(reference, snapshot_filter(host, tag, path))
-    short_id = chosen.id.hex()[:SHORT_ID_DIGITS]
-    where = invocation.path(target or f"seedcorn-restore-{short_id}")
-    arguments = RestoreArguments(
-        path=inside, includes=include or (), excludes=exclude or (), dry_run=dry_run, existing=overwrite is not None, overwrite=overwrite or "always"
-    )
-    if workers is not None:
-        arguments["workers"] = workers
+    from seedcorn.ops.browse import split_reference
+
+    options, output = invocation.options, invocation.output
+    if options.workers is not None and not 1 <= options.workers <= WORKERS_LIMIT:
+        raise UsageError(f"{options.workers} workers: give a number from 1 to {WORKERS_LIMIT}")
+    reference, inside = split_reference(options.snapshot)
+    session = invocation.owner()
+    chosen = session.browser.find(reference, invocation.snapshot_filter)
+    target = invocation.path(options.target or f"seedcorn-restore-{chosen.id.hex()[:SHORT_ID_DIGITS]}")
+    arguments = _arguments(options, inside)
     begun = time.monotonic()
     with watched(output, RESTORE) as monitor:
         arguments["monitor"] = monitor
-        result = session.restore(chosen, where, **arguments)
+        result = session.restore(chosen, target, **arguments)
     seconds = time.monotonic() - begun
     code = invocation.finish(session.browser.problems, result.exit_code)
     output.emit(
         "summary",
         snapshot_id=chosen.id.hex(),
-        target=str(where),
-        dry_run=dry_run,
+        target=str(target),
+        dry_run=options.dry_run,
         entries=result.entries,
         files=result.files,
         bytes=result.bytes,
@@ -77,10 +81,31 @@ def restore(
         elapsed_seconds=round(seconds, 3),
         exit_code=code,
     )
-    if not output.quiet:
-        kept = f", kept {result.skipped} that were there" if result.skipped else ""
-        failed = f"; {count_text(len(result.errors), 'error')}, see above" if result.errors else ""
-        amount = f"{count_text(result.entries, 'entry')} ({count_text(result.files, 'file')}, {size_text(result.bytes)})"
-        verb = "Would restore" if dry_run else "Restored"
-        output.line(f"{verb} {amount} of snapshot {short_id} to {where} in {duration_text(seconds)}{kept}{failed}")
+    _report(output, result, chosen, target, seconds, options.dry_run)
     return code
+
+
+def _arguments(options: Namespace, inside: bytes) -> RestoreArguments:
+    arguments: RestoreArguments = {
+        "path": inside,
+        "includes": options.include,
+        "excludes": options.exclude,
+        "dry_run": options.dry_run,
+        "existing": options.overwrite is not None,
+        "overwrite": options.overwrite or "always",
+    }
+    if options.workers is not None:
+        arguments["workers"] = options.workers
+    return arguments
+
+
+def _report(output: Output, result: RestoreResult, snapshot: Snapshot, target: Path, seconds: float, dry_run: bool) -> None:
+    kept = f", kept {result.skipped} that were there" if result.skipped else ""
+    failed = f"; {count_text(len(result.errors), 'error')}, see above" if result.errors else ""
+    amount = f"{count_text(result.entries, 'entry')} ({count_text(result.files, 'file')}, {size_text(result.bytes)})"
+    verb = "Would restore" if dry_run else "Restored"
+    source = snapshot.id.hex()[:SHORT_ID_DIGITS]
+    output.report(f"{verb} {amount} of snapshot {source} to {target} in {duration_text(seconds)}{kept}{failed}")
+
+
+COMMAND = Command(restore, declare, EXAMPLES)

@@ -2,42 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from seedcorn.cli.invocation import Invocation
-from seedcorn.cli.options import HostFilter, PathFilter, TagFilter, add_command, new_app
+from seedcorn.cli.options import declare_filter
 from seedcorn.cli.output import shown
+from seedcorn.cli.parser import Command, Parser
 from seedcorn.cli.render_json import SHORT_ID_DIGITS, snapshot_fields
 from seedcorn.cli.render_text import count_text, local_time, size_text, table
 from seedcorn.errors import printable
-from seedcorn.jobs.sessions import snapshot_filter
-from seedcorn.ops.browse import Snapshot
 
-app = new_app()
+if TYPE_CHECKING:
+    from seedcorn.ops.browse import Snapshot
 
-References = Annotated[list[str] | None, typer.Argument(metavar="[SNAP]...", show_default=False, help="latest, latest~N or the beginning of an id.")]
+EXAMPLES = """
+    seedcorn snapshots
+    seedcorn snapshots latest latest~7
+    seedcorn snapshots --host web --path /etc --json
+"""
 
 
-@add_command(app)
-def snapshots(
-    invocation: Invocation,
-    references: References = None,
-    host: HostFilter = None,
-    tag: TagFilter = None,
-    path: PathFilter = None,
-) -> int:
+def declare(parser: Parser) -> None:
+    parser.word("snapshots", "SNAP", "latest, latest~N or the beginning of an id. [all]", required=False, many=True)
+    declare_filter(parser)
+
+
+def snapshots(invocation: Invocation) -> int:
     """List snapshots, oldest first."""
-    session, output = invocation.owner(), invocation.output
-    chosen = snapshot_filter(host, tag, path)
+    session, output, references = invocation.owner(), invocation.output, invocation.options.snapshots
+    chosen = invocation.snapshot_filter
     found = [session.browser.find(reference, chosen) for reference in references] if references else session.snapshots(chosen)
     for snapshot in found:
         output.emit("snapshot", **snapshot_fields(snapshot))
     for line in table(["ID", "Time", "Host", "Tags", " Files", " Size", "Paths"], [_row(snapshot) for snapshot in found]):
         output.line(line)
-    if not output.quiet:
-        output.line(count_text(len(found), "snapshot"))
+    output.report(count_text(len(found), "snapshot"))
     return invocation.finish(session.browser.problems)
 
 
@@ -53,3 +52,6 @@ def _row(snapshot: Snapshot) -> list[str]:
         size_text(statistics.source_file_size),
         " ".join(map(printable, owner.paths)) + ("" if snapshot.maintain.complete else f"  ({count_text(owner.error_count, 'error')})"),
     ]
+
+
+COMMAND = Command(snapshots, declare, EXAMPLES)

@@ -2,39 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from seedcorn.cli.invocation import Invocation
-from seedcorn.cli.options import HostFilter, PathFilter, TagFilter, add_command, new_app
+from seedcorn.cli.options import declare_filter
 from seedcorn.cli.output import Output
+from seedcorn.cli.parser import Command, Parser
 from seedcorn.cli.render_json import SHORT_ID_DIGITS, snapshot_fields
 from seedcorn.cli.render_text import count_text, size_text, statistics_block
 from seedcorn.errors import UsageError
-from seedcorn.jobs.sessions import snapshot_filter
-from seedcorn.ops.browse import Snapshot
-from seedcorn.ops.usage import Usage, usage
 
-app = new_app()
+if TYPE_CHECKING:
+    from seedcorn.ops.browse import Snapshot
+    from seedcorn.ops.usage import Usage
+
+EXAMPLES = """
+    seedcorn stats
+    seedcorn stats latest
+    seedcorn stats --last --host web     # what its newest backup did
+"""
 
 
-@add_command(app)
-def stats(
-    invocation: Invocation,
-    reference: Annotated[str | None, typer.Argument(metavar="[SNAP]", show_default=False, help="Only this snapshot. [all]")] = None,
-    last: Annotated[bool, typer.Option("--last", help="Instead: what the backup that made the newest snapshot did.")] = False,
-    host: HostFilter = None,
-    tag: TagFilter = None,
-    path: PathFilter = None,
-) -> int:
+def declare(parser: Parser) -> None:
+    parser.word("snapshot", "SNAP", "Only this snapshot. [all]", required=False)
+    parser.flag("--last", help="Instead: what the backup that made the newest snapshot did.")
+    declare_filter(parser)
+
+
+def stats(invocation: Invocation) -> int:
     """Show how much snapshots hold and how much of the store they need."""
-    if last and reference:
+    from seedcorn.ops.usage import usage
+
+    reference, output = invocation.options.snapshot, invocation.output
+    if invocation.options.last and reference:
         raise UsageError("either --last or a snapshot")
-    session, output = invocation.owner(), invocation.output
-    chosen = snapshot_filter(host, tag, path)
-    if last:
+    session = invocation.owner()
+    chosen = invocation.snapshot_filter
+    if invocation.options.last:
         _report_backup(output, session.browser.find("latest", chosen))
     else:
         snapshots = [session.browser.find(reference, chosen)] if reference else session.snapshots(chosen)
@@ -52,6 +56,8 @@ def _report_backup(output: Output, snapshot: Snapshot) -> None:
 
 
 def _report_usage(output: Output, found: Usage) -> None:
+    from dataclasses import asdict
+
     stored = found.stored
     ratios = {
         "deduplication_ratio": round(found.deduplication_ratio, 3),
@@ -76,3 +82,6 @@ def _report_usage(output: Output, found: Usage) -> None:
     lines["Overhead"] = f"{found.overhead_percent:.2f} % of what is stored is not file content"
     for name, text in lines.items():
         output.line(f"{name:15} {text}")
+
+
+COMMAND = Command(stats, declare, EXAMPLES)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import platform
+import sys
 
-import seedcorn
 from seedcorn.cli.invocation import Invocation
-from seedcorn.cli.options import add_command, new_app
+from seedcorn.cli.parser import Command
 from seedcorn.errors import EXIT_DONE
+from seedcorn.version import __version__
 
-app = new_app()
 
-
-@add_command(app)
 def version(invocation: Invocation) -> int:
     """Show the version of seedcorn and of the Python that runs it."""
     output = invocation.output
-    output.line(f"seedcorn {seedcorn.__version__} (Python {platform.python_version()})")
-    output.emit("version", version=seedcorn.__version__, python=platform.python_version())
+    python = ".".join(map(str, sys.version_info[:3]))
+    output.line(f"seedcorn {__version__} (Python {python})")
+    output.emit("version", version=__version__, python=python)
     return EXIT_DONE
+
+
+COMMAND = Command(version)

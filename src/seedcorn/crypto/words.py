@@ -8,23 +8,31 @@ docs/format.md, section "Keys".
 
 from __future__ import annotations
 
-import difflib
-
-from mnemonic import Mnemonic
+from functools import cache
+from typing import TYPE_CHECKING
 
 from seedcorn.crypto.keys import OwnerSeed
 from seedcorn.errors import CredentialError
 
+if TYPE_CHECKING:
+    from mnemonic import Mnemonic
+
 __all__ = ["WORDS", "seed_to_words", "words_to_seed"]
 
 WORDS = 24
-_BIP39 = Mnemonic("english")
-_KNOWN = frozenset(_BIP39.wordlist)
+
+
+@cache
+def _bip39() -> Mnemonic:
+    """The list, read when first needed: opening with a passphrase or a host file never does."""
+    from mnemonic import Mnemonic
+
+    return Mnemonic("english")
 
 
 def seed_to_words(seed: OwnerSeed) -> list[str]:
     """The 24 words of a 32-byte seed. The last one carries 8 bits of checksum."""
-    return _BIP39.to_mnemonic(seed).split(" ")
+    return _bip39().to_mnemonic(seed).split(" ")
 
 
 def words_to_seed(text: str) -> OwnerSeed:
@@ -33,18 +41,21 @@ def words_to_seed(text: str) -> OwnerSeed:
     Raises:
         CredentialError: saying which word is not on the list and what may be meant, or that some word is another one than was written down.
     """
+    known = frozenset(_bip39().wordlist)
     words = [word for word in text.lower().split() if not word.rstrip(".:)").isdigit()]
     for number, word in enumerate(words, start=1):
-        if word not in _KNOWN:
+        if word not in known:
             raise CredentialError(f"word {number}, {word!r}, is not on the list of words{_suggestion(word)}")
     if len(words) != WORDS:
         raise CredentialError(f"an owner key has {WORDS} words, here are {len(words)}: look for one that is missing or was typed twice")
     try:
-        return OwnerSeed(bytes(_BIP39.to_entropy(words)))
+        return OwnerSeed(bytes(_bip39().to_entropy(words)))
     except ValueError as error:
         raise CredentialError("all words are on the list, but one is not the right one or two changed places: compare with the paper") from error
 
 
 def _suggestion(word: str) -> str:
-    close = difflib.get_close_matches(word, _BIP39.wordlist, n=3, cutoff=0.7)
+    from difflib import get_close_matches
+
+    close = get_close_matches(word, _bip39().wordlist, n=3, cutoff=0.7)
     return f": {' or '.join(close)}?" if close else ""

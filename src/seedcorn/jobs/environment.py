@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -59,7 +58,7 @@ class Environment:
     @property
     def host_name(self) -> str:
         """What snapshots call this machine if nothing else is said."""
-        return socket.gethostname()
+        return os.uname().nodename
 
     @property
     def credentials(self) -> dict[str, str]:

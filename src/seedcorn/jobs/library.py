@@ -15,7 +15,8 @@ from seedcorn.events import SystemClock
 from seedcorn.jobs.environment import Environment
 from seedcorn.jobs.founding import FoundingOptions, NewRepository, found_repository
 from seedcorn.jobs.host_files import load_host_file
-from seedcorn.jobs.sessions import HostSession, OwnerSession
+from seedcorn.jobs.host_session import HostSession
+from seedcorn.jobs.owner_session import OwnerSession
 from seedcorn.ops import access
 
 __all__ = ["HostSession", "NewRepository", "OwnerSession", "init", "open", "open_owner"]

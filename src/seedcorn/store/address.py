@@ -9,14 +9,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import unquote
 
 from seedcorn.errors import UsageError
 from seedcorn.store.api import Store
-from seedcorn.store.local import LocalStore
 from seedcorn.store.options import StoreOptions
-from seedcorn.store.providers import Provider, ca_bundle, cloud_settings
+
+if TYPE_CHECKING:
+    from seedcorn.store.providers import Provider
 
 __all__ = ["StoreAddress", "open_store", "parse_address"]
 
@@ -79,8 +80,11 @@ def open_store(address: str | StoreAddress, *, credentials: Mapping[str, str], o
     """
     parsed = parse_address(address) if isinstance(address, str) else address
     if parsed.kind == "local":
+        from seedcorn.store.local import LocalStore
+
         return LocalStore(parsed.path)
     from seedcorn.store.cloud import CloudStore  # loads a large library that a local repository has no use for
+    from seedcorn.store.providers import ca_bundle, cloud_settings
 
     if options.ca_certificate is None:
         options = replace(options, ca_certificate=ca_bundle(credentials))

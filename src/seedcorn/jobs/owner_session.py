@@ -1,0 +1,85 @@
+"""A repository opened for reading, as a front end holds it. Owns what the arguments of a restore mean where none is given."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, TypedDict, Unpack
+
+from seedcorn.events import Clock, Monitor, SystemClock, VoidMonitor
+from seedcorn.jobs.sessions import Session
+from seedcorn.ops import access
+from seedcorn.ops.browse import Browser, Entry, Snapshot, SnapshotFilter, open_browser, split_reference
+from seedcorn.ops.restore import Overwrite, RestoreOptions, RestoreResult, restore
+
+__all__ = ["OwnerSession", "RestoreArguments", "snapshot_filter"]
+
+
+class RestoreArguments(TypedDict, total=False):
+    """Keyword arguments of ``OwnerSession.restore``."""
+
+    path: str | bytes | os.PathLike[str]  # absolute, in the snapshot; all of it if left out
+    includes: Sequence[str]
+    excludes: Sequence[str]
+    dry_run: bool
+    existing: bool  # the target need not be empty
+    overwrite: Literal["always", "never"]  # what becomes of files that are there
+    workers: int
+    monitor: Monitor
+
+
+class OwnerSession(Session):
+    """The owner: can read everything."""
+
+    def __init__(self, repository: access.OwnerRepository, state: access.State, clock: Clock | None = None) -> None:
+        super().__init__(repository.store, state, clock or SystemClock())
+        self.repository = repository
+
+    @cached_property
+    def browser(self) -> Browser:
+        """All snapshots and the index as they are now; ``problems`` are what is wrong with them. Read once for each session."""
+        return open_browser(self.repository, self.state)
+
+    def snapshots(self, chosen: SnapshotFilter = SnapshotFilter()) -> list[Snapshot]:  # noqa: B008  # frozen
+        """Every good snapshot that ``chosen`` accepts, oldest first."""
+        return self.browser.select(chosen)
+
+    def browse(self, reference: str | Snapshot = "latest", path: str | bytes | os.PathLike[str] = "/") -> Entry:
+        """What is at ``path`` in a snapshot; ``browser.children`` and ``browser.walk`` lead on from there.
+
+        Raises:
+            UsageError: no such snapshot, or nothing is there.
+        """
+        return self.browser.entry(self._snapshot(reference), os.fsencode(path))
+
+    def restore(self, reference: str | Snapshot, target: str | os.PathLike[str], **arguments: Unpack[RestoreArguments]) -> RestoreResult:
+        """Restore a snapshot (``latest``, ``latest~1``, the beginning of an id, each with ``:/path`` if only that is wanted) into ``target``.
+
+        Raises:
+            UsageError: no such snapshot, nothing at that path, or the target is not empty and ``existing`` is not set.
+        """
+        path = os.fsencode(arguments.get("path", b"/"))
+        if isinstance(reference, str) and ":" in reference:
+            reference, path = split_reference(reference)
+        usual = RestoreOptions(Path(target))
+        options = replace(
+            usual,
+            includes=tuple(arguments.get("includes", ())),
+            excludes=tuple(arguments.get("excludes", ())),
+            dry_run=arguments.get("dry_run", False),
+            existing=arguments.get("existing", False),
+            overwrite=Overwrite(arguments.get("overwrite", usual.overwrite)),
+            workers=arguments.get("workers", usual.workers),
+        )
+        return restore(self.browser, self._snapshot(reference), path, options, arguments.get("monitor") or VoidMonitor())
+
+    def _snapshot(self, reference: str | Snapshot) -> Snapshot:
+        return self.browser.find(reference) if isinstance(reference, str) else reference
+
+
+def snapshot_filter(host: str | None = None, tags: Sequence[str] | None = None, paths: Sequence[str | bytes] | None = None) -> SnapshotFilter:
+    """The filter that asks for what is given; relative paths are taken from the current directory, as they were when they were backed up."""
+    return SnapshotFilter(host or "", tuple(tags or ()), tuple(os.fsencode(os.path.abspath(path)) for path in paths or ()))

@@ -1,0 +1,75 @@
+"""Requests are money and bytes are time: what fixed steps ask of a store is in ``budgets.txt``, and neither more nor less is right.
+
+Requests are exact. Bytes may differ a little: inode numbers and times of day are in what is compressed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.acceptance.workshop import scratch
+from tests.budgets.measure import Cost, Costs, measure, read_table
+
+from seedcorn.store.api import Store
+from seedcorn.store.local import LocalStore
+from seedcorn.testing.memory_store import MemoryStore
+
+BYTES_TOLERANCE = 0.01  # as a share
+BYTES_ALWAYS_ALLOWED = 64
+
+Stores = Callable[[Path], tuple[Store, Store]]
+
+
+@pytest.mark.parametrize(
+    "stores",
+    [
+        pytest.param(lambda folder: (MemoryStore(), MemoryStore()), id="memory"),
+        pytest.param(lambda folder: (LocalStore(folder / "repository"), LocalStore(folder / "other repository")), id="directory"),
+    ],
+)
+def test_every_step_costs_what_it_did(stores: Stores) -> None:
+    with scratch() as folder:
+        found = measure(*stores(folder), folder)
+    broken = list(differences(read_table(), found))
+    assert not broken, "\n".join(["what is asked of the store has changed (if it should have: `make budgets`):", *broken])
+
+
+def differences(budget: Costs, found: Costs) -> list[str]:
+    return [text for row in sorted(budget.keys() | found.keys()) if (text := _difference(str(row), budget.get(row, Cost()), found.get(row, Cost())))]
+
+
+def _difference(row: str, budget: Cost, found: Cost) -> str:
+    if found.requests != budget.requests:
+        return f"{row}: {found.requests} requests, budget {budget.requests}"
+    off = found.put_bytes - budget.put_bytes
+    if abs(off) > BYTES_ALWAYS_ALLOWED + BYTES_TOLERANCE * budget.put_bytes:
+        return f"{row}: {found.put_bytes:,} bytes, budget {budget.put_bytes:,} ({off:+,} or {off / budget.put_bytes:+.1%})"
+    return ""
+
+
+def test_a_difference_is_named() -> None:
+    budget = read_table()
+    assert differences(budget, budget) == []
+    row = next(row for row in budget if str(row) == "second day: put data pack")
+    cost = budget[row]
+    assert differences(budget, budget | {row: Cost(2, cost.put_bytes)}) == ["second day: put data pack: 2 requests, budget 1"]
+    assert differences(budget, budget | {row: Cost(1, cost.put_bytes + 500)}) == []
+    (text,) = differences(budget, budget | {row: Cost(1, cost.put_bytes * 2)})
+    assert text.startswith(f"second day: put data pack: {cost.put_bytes * 2:,} bytes, budget {cost.put_bytes:,} (+")
+    assert differences(budget, {other: cost for other, cost in budget.items() if other != row}) == ["second day: put data pack: 0 requests, budget 1"]
+
+
+def test_what_the_budgets_promise() -> None:
+    """The few lines that are targets, whoever writes the table anew."""
+    budget = read_table()
+    by_step = {step: {(row.verb, row.kind): cost for row, cost in budget.items() if row.step == step} for step in {row.step for row in budget}}
+    assert sum(cost.requests for cost in by_step["nothing changed"].values()) <= 8
+    for step in ("nothing changed", "touched", "renamed directory", "second host, same files"):
+        assert ("put", "data pack") not in by_step[step], step
+    assert by_step["edit in a big file"]["put", "data pack"].put_bytes < 100_000
+    assert not any(row.verb in ("delete", "head") for row in budget)
+    assert not any(
+        row.verb == "put" and row.step in ("snapshots", "ls", "restore all", "restore one file", "check", "check --read-data") for row in budget
+    )
