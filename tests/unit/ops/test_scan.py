@@ -79,9 +79,9 @@ def test_an_unchanged_directory_is_neither_decoded_nor_encoded(tmp_path: Path, m
         settle()
         (workshop.source / "b/d/3").write_bytes(b"y")
         settle()
-        recalled = []
+        recalled: list[int] = []
         until = recall.Recalled.until
-        monkeypatch.setattr(recall.Recalled, "until", lambda self, last: recalled.append(1) or until(self, last))
+        monkeypatch.setattr(recall.Recalled, "until", lambda self, last: (recalled.append(1), until(self, last))[1])
         run = workshop.backup()
         assert len(recalled) == 3  # the directory with the file, and those that lead to it
         workshop.assert_restores(run.id, describe(workshop.source))
