@@ -10,14 +10,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
 
-from pyroaring import BitMap, BitMap64
+from pyroaring import BitMap64
 
 from seedcorn.crypto.primitives import random_bytes
 from seedcorn.repo.chunk_table import (
     BLOCK_ENTRIES,
-    FILTERED_ENTRIES,
     ChunkPlace,
     ChunkTable,
     distinct,
@@ -32,24 +30,16 @@ _RATIO = 4  # fewer tables to look up in, or less to rewrite: ADR 0003
 _NEW_TABLE_ENTRIES = 1 << 16  # sorted in memory, about 90 bytes each
 
 
-class _View(NamedTuple):
-    """What lookups use: replaced as one, since other threads may be looking up."""
-
-    tables: tuple[ChunkTable, ...]
-    prefixes: BitMap  # of the ids in the smaller tables
-    unfiltered: tuple[ChunkTable, ...]  # the larger tables
-
-
 class ChunkIndex:
     """The open tables in ``folder``."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._view = _View((), BitMap(), ())
+        self._tables: tuple[ChunkTable, ...] = ()  # by size; replaced as a whole, since other threads may be looking up
 
     def __len__(self) -> int:
         """How many entries there are."""
-        return sum(table.count for table in self._view.tables)
+        return sum(table.count for table in self._tables)
 
     def use(self, names: Collection[str]) -> None:
         """Look up in these tables from now on, and in no others.
@@ -58,19 +48,11 @@ class ChunkIndex:
             FileNotFoundError: one is not there.
             DamagedTableError: one is not as it was written.
         """
-        open_already = {table.path.name: table for table in self._view.tables}
+        open_already = {table.path.name: table for table in self._tables}
         if open_already.keys() == set(names):
             return
-        tables = sorted((open_already.get(name) or ChunkTable(self._folder / name) for name in names), key=lambda table: table.count)
-        sets: list[BitMap] = []
-        total = 0
-        for table in tables:
-            total += table.count
-            prefixes = table.prefixes() if total <= FILTERED_ENTRIES else None
-            if prefixes is None:
-                break
-            sets.append(prefixes)
-        self._view = _View(tuple(tables), BitMap.union(*sets) if sets else BitMap(), tuple(tables[len(sets) :]))
+        tables = (open_already.get(name) or ChunkTable(self._folder / name) for name in names)
+        self._tables = tuple(sorted(tables, key=lambda table: table.count))
 
     # -- looking up --------------------------------------------------------------------------------------------------------------------------
 
@@ -80,8 +62,10 @@ class ChunkIndex:
         Raises:
             DamagedTableError: as all that looks up.
         """
-        tables, prefixes, unfiltered = self._view
-        for table in tables if int.from_bytes(chunk_id[:3], "big") in prefixes else unfiltered:
+        prefix = int.from_bytes(chunk_id[:3], "big")
+        for table in self._tables:
+            if table.prefixes is not None and prefix not in table.prefixes:
+                continue
             ordinal = table.find(chunk_id)
             if ordinal is not None:
                 return ordinal
@@ -89,14 +73,14 @@ class ChunkIndex:
 
     def copies(self, chunk_id: bytes) -> Iterator[ChunkPlace]:
         """Every copy of the chunk; one that was listed twice may come twice."""
-        for table in self._view.tables:
+        for table in self._tables:
             yield from table.copies(chunk_id)
 
     def first_copies(self, chunk_ids: Iterable[bytes]) -> dict[bytes, ChunkPlace]:
         """One copy of each chunk that has any. Sorted, so that each table is read from its begin to its end."""
         found: dict[bytes, ChunkPlace] = {}
         missing = sorted(set(chunk_ids))
-        for table in reversed(self._view.tables):
+        for table in reversed(self._tables):
             for chunk_id in missing:
                 place = next(table.copies(chunk_id), None)
                 if place is not None:
@@ -116,11 +100,11 @@ class ChunkIndex:
     def outgrown(self) -> Sequence[ChunkTable]:
         """The tables that have to become one."""
         count = smaller = 0
-        for position, table in enumerate(self._view.tables):
+        for position, table in enumerate(self._tables):
             if position and table.count < _RATIO * smaller:
                 count = position + 1
             smaller += table.count
-        return self._view.tables[:count]
+        return self._tables[:count]
 
     def merge(self, tables: Sequence[ChunkTable]) -> str:
         """Write what these tables hold to a new one; its name."""
@@ -128,7 +112,7 @@ class ChunkIndex:
 
     def write_without(self, lost: BitMap64) -> str:
         """Write all but the entries with these ordinals to a new table; its name."""
-        kept = ([entry for entry in block if entry_ordinal(entry) not in lost] for block in merge_tables(self._view.tables))
+        kept = ([entry for entry in block if entry_ordinal(entry) not in lost] for block in merge_tables(self._tables))
         return self._write(filter(None, kept), len(self))
 
     def _write(self, blocks: Iterable[list[bytes]], most: int) -> str:

@@ -3,8 +3,8 @@
 An entry is 40 bytes: chunk id (24), ordinal of the frame (u64), then, from the low bits, offset in the frame (24 bits), length (24) and a check
 value over the rest (16). Numbers are little-endian. A file has the entries first; then the *fences*: for each value of the id's leading bits the
 position of the first entry that has it or a greater one (u32); then, in all but large tables, the set of 24-bit prefixes that occur; then a trailer.
-In memory are only the fences, about an eighth of a byte for each entry. A lookup reads one bucket of about 36 entries with ``pread``: what it touches
-is page cache and not this process's memory.
+In memory are only the fences, about an eighth of a byte for each entry, and that set, which tells most chunks that are new without a read. A lookup
+reads one bucket of about 36 entries with ``pread``: what it touches is page cache and not this process's memory.
 
 Invariant: an answer is an entry as it was written. A file of the wrong length, damaged fences, or an entry that does not match its check value is a
 ``DamagedTableError``. Chunk ids look random; should somebody find a way to choose them, a lookup takes a binary search more and stays as small.
@@ -30,7 +30,6 @@ from seedcorn.ids import CHUNK_ID_BYTES
 
 __all__ = [
     "BLOCK_ENTRIES",
-    "FILTERED_ENTRIES",
     "ChunkPlace",
     "ChunkTable",
     "DamagedTableError",
@@ -42,7 +41,7 @@ __all__ = [
 ]
 
 BLOCK_ENTRIES = 4096  # how many of one table are in memory while merging
-FILTERED_ENTRIES = 1 << 22  # the most of a table with a set of prefixes; a fifth of all prefixes occur then, and the set takes 2 MiB
+_FILTERED_ENTRIES = 1 << 22  # the most of a table with a set of prefixes; a fifth of all prefixes occur then, and the set takes 2 MiB
 _VALUE = struct.Struct("<QQ")
 _ENTRY_BYTES = CHUNK_ID_BYTES + _VALUE.size
 _CHECKED_BYTES = _ENTRY_BYTES - 2
@@ -80,9 +79,12 @@ def entry_ordinal(entry: bytes) -> int:
 
 
 class ChunkTable:
-    """An open table. Threads may share it; the file may be unlinked meanwhile."""
+    """An open table of ``count`` entries; ``prefixes`` are the first 24 bits of its ids, None if it is large.
 
-    __slots__ = ("_descriptor", "_fences", "_filter", "_shift", "count", "path")
+    Threads may share it; the file may be unlinked meanwhile.
+    """
+
+    __slots__ = ("_descriptor", "_fences", "_shift", "count", "path", "prefixes")
 
     def __init__(self, path: Path) -> None:
         """Open the table at ``path``.
@@ -104,21 +106,14 @@ class ChunkTable:
             raise DamagedTableError(f"{path} has damaged fences")
         self._shift = 32 - bits
         self._fences = _little_endian(array("I", fences))
-        self._filter = fences_at + fences_bytes, filter_bytes, filter_check
+        packed = self._read_bytes(fences_at + fences_bytes, filter_bytes)
+        if zlib.crc32(packed) != filter_check:
+            raise DamagedTableError(f"{path} has a damaged set of prefixes")
+        self.prefixes = BitMap.deserialize(packed) if packed else None
 
     def __del__(self) -> None:
         if hasattr(self, "_descriptor"):
             os.close(self._descriptor)
-
-    def prefixes(self) -> BitMap | None:
-        """The set of its ids' prefixes; None for a large table."""
-        at, length, check = self._filter
-        if not length:
-            return None
-        packed = self._read_bytes(at, length)
-        if zlib.crc32(packed) != check:
-            raise DamagedTableError(f"{self.path} has a damaged set of prefixes")
-        return BitMap.deserialize(packed)
 
     def find(self, chunk_id: bytes) -> int | None:
         """The ordinal of a frame that holds the chunk; None if there is none here. The hot path of a backup.
@@ -231,7 +226,7 @@ def write_table(path: Path, blocks: Iterable[Sequence[bytes]], most: int) -> Non
         for block in blocks:
             data = b"".join(block)
             file.write(data)
-            if most <= FILTERED_ENTRIES:
+            if most <= _FILTERED_ENTRIES:
                 prefixes.update([head >> 8 for (head,) in _ID_HEADS.iter_unpack(data)])
             for bucket in range(len(fences), (_ID_HEAD.unpack_from(block[-1])[0] >> shift) + 1):
                 fences.append(count + bisect_left(block, _ID_HEAD.pack(bucket << shift)))

@@ -145,11 +145,13 @@ class State:
 
     def segments(self) -> set[str]:
         """Keys of the segments that are loaded, by whichever process; from now on all their chunks are found."""
+        with self._env.begin() as txn, txn.cursor(self._segments) as cursor:
+            keys = {key.decode("ascii") for key in cursor.iternext(keys=True, values=False)}
         try:
-            with self._env.begin() as txn, txn.cursor(self._segments) as cursor:
-                return {key.decode("ascii") for key in cursor.iternext(keys=True, values=False)}
-        finally:
             self._renew()
+        except DamagedTableError as error:
+            raise self._dropped(error) from error
+        return keys
 
     def begin_session(self, record: SessionRecord) -> int:
         """The number of this process's own session."""
@@ -191,27 +193,26 @@ class State:
 
     def add_segment(self, key: str, host: HostId, domain: int, rows: Iterable[KeyRow], packs: Iterable[PackEntry]) -> None:
         """Take in a segment that is in the store: its sessions, packs, frames and chunks, in one transaction."""
+        name = key.encode("ascii")
         with self._changing_index():
             with self._writing() as txn:
-                if txn.get(key.encode("ascii"), db=self._segments) is not None:
-                    return
-                numbers = {
-                    row.session: self._session_number(txn, SessionRecord(SessionId(row.session), host, domain, row.sealed_key)) for row in rows
-                }
-                for name in self._chunks.write(self._add_packs(txn, host, numbers, packs)):
-                    txn.put(name.encode("ascii"), b"", db=self._tables)
-                txn.put(key.encode("ascii"), b"", db=self._segments)
+                if txn.get(name, db=self._segments) is None:
+                    sessions = {row.session: SessionRecord(SessionId(row.session), host, domain, row.sealed_key) for row in rows}
+                    numbers = {session: self._session_number(txn, record) for session, record in sessions.items()}
+                    for table in self._chunks.write(self._add_packs(txn, host, numbers, packs)):
+                        txn.put(table.encode("ascii"), b"", db=self._tables)
+                    txn.put(name, b"", db=self._segments)
             self._renew()
             self._merge_tables()
 
     def _add_packs(self, txn: Any, host: HostId, numbers: dict[bytes, int], packs: Iterable[PackEntry]) -> Iterator[bytes]:
         """Put packs and their frames; yields the entries of their chunks."""
         for pack in packs:
-            pack_number = _NUMBER.pack(txn.stat(self._packs)["entries"])
-            txn.put(pack_number, msgspec.msgpack.encode(_PackRecord(host, pack.pack)), db=self._packs)
+            pack_number = txn.stat(self._packs)["entries"]
+            txn.put(_NUMBER.pack(pack_number), msgspec.msgpack.encode(_PackRecord(host, pack.pack)), db=self._packs)
             for frame in pack.frames:
                 number = numbers[frame.session]
-                place = _FRAME.pack(*_NUMBER.unpack(pack_number), frame.offset, frame.sealed_bytes, frame.raw_bytes, int(pack.kind))
+                place = _FRAME.pack(pack_number, frame.offset, frame.sealed_bytes, frame.raw_bytes, int(pack.kind))
                 txn.put(_FRAME_KEY.pack(number, frame.seq), place, db=self._frames)
                 ordinal, offset = frame_ordinal(number, frame.seq), 0
                 for chunk_id, length in content_records(frame.records):
@@ -276,7 +277,7 @@ class State:
         except DamagedTableError as error:
             raise self._dropped(error) from error
         except OSError as error:
-            raise SeedcornError(f"the state directory {self.folder} can not be written: {error}; is its disk full?") from error
+            raise self._unwritable(error) from error
 
     def _sweep_leftovers(self) -> None:
         """Remove what a killed process left; not while another one may be about to commit it."""
@@ -440,7 +441,10 @@ class State:
                 if self.discard_writes:
                     txn.abort()
         except lmdb.Error as error:
-            raise SeedcornError(f"the state directory {self.folder} can not be written: {error}; is its disk full?") from error
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: Exception) -> SeedcornError:
+        return SeedcornError(f"the state directory {self.folder} can not be written: {error}; is its disk full?")
 
 
 @contextmanager

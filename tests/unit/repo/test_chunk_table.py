@@ -46,7 +46,7 @@ class CountedReads:
 
 def test_an_empty_table(tmp_path: Path) -> None:
     empty = table(tmp_path / "t", [])
-    assert (empty.count, empty.find(b"x" * 24), list(empty.copies(b"x" * 24)), list(empty.blocks()), empty.prefixes()) == (0, None, [], [], None)
+    assert (empty.count, empty.find(b"x" * 24), list(empty.copies(b"x" * 24)), list(empty.blocks()), empty.prefixes) == (0, None, [], [], None)
 
 
 def test_one_entry_with_the_largest_numbers(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_every_entry_is_found_and_no_other(tmp_path: Path, count: int) -> None:
     assert [opened.find(chunk_id) for chunk_id in known] == list(range(count))
     assert [list(opened.copies(chunk_id)) for chunk_id in known[:100]] == [[ChunkPlace(n, n % 7, n % 5)] for n in range(min(count, 100))]
     assert {opened.find(chunk_id) for chunk_id in ids(1000, seed=2)} == {None}
-    prefixes = opened.prefixes()
+    prefixes = opened.prefixes
     assert prefixes is not None
     assert set(prefixes) == {int.from_bytes(chunk_id[:3], "big") for chunk_id in known}
 
@@ -143,9 +143,9 @@ def test_merging_tables_of_one_prefix_needs_no_more_memory(tmp_path: Path) -> No
 
 
 def test_a_large_table_has_no_set_of_prefixes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunk_table, "FILTERED_ENTRIES", 99)
-    assert table(tmp_path / "small", ((chunk_id, 1, 0, 1) for chunk_id in ids(99))).prefixes() is not None
-    assert table(tmp_path / "large", ((chunk_id, 1, 0, 1) for chunk_id in ids(100))).prefixes() is None
+    monkeypatch.setattr(chunk_table, "_FILTERED_ENTRIES", 99)
+    assert table(tmp_path / "small", ((chunk_id, 1, 0, 1) for chunk_id in ids(99))).prefixes is not None
+    assert table(tmp_path / "large", ((chunk_id, 1, 0, 1) for chunk_id in ids(100))).prefixes is None
 
 
 def test_a_table_is_private_and_never_replaced(tmp_path: Path) -> None:
@@ -169,7 +169,6 @@ def test_no_damaged_byte_is_an_answer(tmp_path: Path) -> None:
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x10]) + whole[at + 1 :])
         try:
             damaged = ChunkTable(path)
-            damaged.prefixes()
             for chunk_id, n in truth.items():
                 copies = list(damaged.copies(chunk_id))
                 assert copies in ([ChunkPlace(n, 5, 6)], [])
