@@ -98,9 +98,11 @@ class ChunkTable:
         size = os.fstat(self._descriptor).st_size
         trailer = self._read_bytes(max(0, size - _TRAILER.size), _TRAILER.size)
         magic, self.count, bits, filter_bytes, fences_check, filter_check, trailer_check = _TRAILER.unpack(trailer)
-        fences_at, fences_bytes = self.count * _ENTRY_BYTES, 4 * ((1 << bits) + 1) if bits <= 32 else 0
-        if magic != _MAGIC or zlib.crc32(trailer[:-4]) != trailer_check or size != fences_at + fences_bytes + filter_bytes + _TRAILER.size:
+        if magic != _MAGIC or zlib.crc32(trailer[:-4]) != trailer_check:
             raise DamagedTableError(f"{path} does not end as it should")
+        fences_at, fences_bytes = self.count * _ENTRY_BYTES, 4 * ((1 << bits) + 1)
+        if size != fences_at + fences_bytes + filter_bytes + _TRAILER.size:
+            raise DamagedTableError(f"{path} does not have the length that it should")
         fences = self._read_bytes(fences_at, fences_bytes)
         if zlib.crc32(fences) != fences_check:
             raise DamagedTableError(f"{path} has damaged fences")

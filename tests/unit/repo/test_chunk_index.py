@@ -177,4 +177,4 @@ class IndexMachine(RuleBasedStateMachine):
 
 
 TestIndexMachine = IndexMachine.TestCase
-TestIndexMachine.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+TestIndexMachine.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
