@@ -1,7 +1,10 @@
-"""What this machine remembers of a repository between runs, in LMDB: where chunks lie, and the host's last listings. Sole importer of lmdb.
+"""What this machine remembers of a repository between runs: where chunks lie, and the host's last listings. Sole importer of lmdb.
 
 Never authoritative: losing it costs a re-read of the sources, not a re-upload. A chunk gets in here only after the segment that lists it is in the
 store; a cached listing counts only if every frame it needs is in here, so a killed run can leave nothing that lies.
+
+All is in LMDB but the entries of chunks, which are in the files of ``ChunkIndex``; LMDB has the list of the files that count, so that one transaction
+makes a segment's frames and chunks known. Whatever changes that list holds the index lock; a damaged file makes the index begin anew.
 
 A frame's *ordinal* is ``session number << 32 | seq``, where the session number is this state's own short name for a session id.
 """
@@ -13,7 +16,7 @@ import os
 import shutil
 import struct
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,29 +26,22 @@ from pyroaring import BitMap64 as FrameSet  # a set of frame ordinals
 
 from seedcorn.crypto.primitives import object_hash
 from seedcorn.errors import SeedcornError
-from seedcorn.format.pack import FrameEntry, KeyRow, PackEntry
+from seedcorn.format.pack import KeyRow, PackEntry
 from seedcorn.format.tree import content_records
 from seedcorn.ids import ChunkId, HostId, PackId, RepositoryId, SessionId
+from seedcorn.repo.chunk_index import ChunkIndex
+from seedcorn.repo.chunk_table import ChunkPlace, DamagedTableError, pack_entry
 from seedcorn.repo.listings import CachedListing, ListingCache
 
 __all__ = ["ChunkPlace", "FramePlace", "FrameSet", "SessionRecord", "State", "frame_ordinal"]
 
-_SCHEMA = b"4"
-_MAP_BYTES = 1 << 36  # address space, not disk: about 900 million chunks
+_SCHEMA = b"5"
+_MAP_BYTES = 1 << 36  # address space, not disk
 _READERS = 1024
 _LOCK_FILE_BYTES = (_READERS + 2) * 64  # LMDB's: one cache line for each reader, and its head
-_CHUNK = struct.Struct("<IIII")  # session number, seq, offset in the frame, length
 _FRAME_KEY = struct.Struct(">II")
 _FRAME = struct.Struct("<IIIIB")  # pack number, offset, sealed bytes, raw bytes, kind
 _NUMBER = struct.Struct(">I")
-
-
-class ChunkPlace(msgspec.Struct, frozen=True, gc=False):
-    """One copy of a chunk: in which frame, and where in its raw bytes."""
-
-    ordinal: int
-    offset: int
-    length: int
 
 
 class FramePlace(msgspec.Struct, frozen=True, gc=False):
@@ -79,9 +75,8 @@ def frame_ordinal(session_number: int, seq: int) -> int:
 
 
 class State:
-    """One repository's state directory. Several processes may have it open; write transactions are short.
-
-    ``find`` is meant for one thread (it keeps a read transaction); everything else takes its own.
+    """One repository's state directory. Several processes may have it open; lookups of chunks see what was committed at the last call of
+    ``segments``, or of what changes the index.
     """
 
     def __init__(self, folder: Path, repository: RepositoryId) -> None:
@@ -109,10 +104,15 @@ class State:
         self.discard_writes = False  # for a dry run: nothing that is learned is kept
         self._trusted: set[int] | None = None  # session numbers; None: all
         self._complete = {number for number, record in self.sessions().items() if record.complete}
-        self._renew()
+        try:
+            self._renew()
+        except DamagedTableError:
+            self.forget_index()  # and the next ``sync_state`` reads all segments again
+        self._sweep_leftovers()
 
     def _open(self, folder: Path) -> None:
         (folder / "index").mkdir(mode=0o700, exist_ok=True)  # lmdb would make it with the mode of its files
+        (folder / "index" / "chunks").mkdir(mode=0o700, exist_ok=True)
         _reserve_lock_file(folder / "index" / "lock.mdb")
         self._env = lmdb.open(str(folder / "index"), map_size=_MAP_BYTES, max_dbs=11, mode=0o600, readahead=False, max_readers=_READERS)
         self._meta = self._env.open_db(b"meta")
@@ -121,7 +121,8 @@ class State:
         self._segments = self._env.open_db(b"segments")  # store key -> nothing
         self._packs = self._env.open_db(b"packs")  # pack number -> _PackRecord
         self._frames = self._env.open_db(b"frames", dupsort=True, dupfixed=True)  # session number, seq -> places
-        self._chunks = self._env.open_db(b"chunks", dupsort=True, dupfixed=True)  # chunk id -> copies
+        self._tables = self._env.open_db(b"tables")  # name of a chunk table -> nothing
+        self._chunks = ChunkIndex(folder / "index" / "chunks")
         self._listings = self._env.open_db(b"listings")  # directory key -> CachedListing
         self._listing_parts = self._env.open_db(b"listing-parts")  # directory key, session number, part -> CachedPart
         self._objects = self._env.open_db(b"objects")  # store key -> host records and snapshots, as stored
@@ -132,9 +133,14 @@ class State:
     # -- the index ---------------------------------------------------------------------------------------------------------------------------
 
     def segments(self) -> set[str]:
-        """Keys of the segments that are loaded."""
+        """Keys of the segments that are loaded, by whichever process; from now on all their chunks are found."""
         with self._env.begin() as txn, txn.cursor(self._segments) as cursor:
-            return {key.decode("ascii") for key in cursor.iternext(keys=True, values=False)}
+            keys = {key.decode("ascii") for key in cursor.iternext(keys=True, values=False)}
+        try:
+            self._renew()
+        except DamagedTableError as error:
+            raise self._dropped(error) from error
+        return keys
 
     def begin_session(self, record: SessionRecord) -> int:
         """The number of this process's own session."""
@@ -176,61 +182,108 @@ class State:
 
     def add_segment(self, key: str, host: HostId, domain: int, rows: Iterable[KeyRow], packs: Iterable[PackEntry]) -> None:
         """Take in a segment that is in the store: its sessions, packs, frames and chunks, in one transaction."""
-        with self._writing() as txn:
-            if txn.get(key.encode("ascii"), db=self._segments) is not None:
-                return
-            numbers = {row.session: self._session_number(txn, SessionRecord(SessionId(row.session), host, domain, row.sealed_key)) for row in rows}
-            copies: list[tuple[bytes, bytes]] = []
-            for pack in packs:
-                pack_number = txn.stat(self._packs)["entries"]
-                txn.put(_NUMBER.pack(pack_number), msgspec.msgpack.encode(_PackRecord(host, pack.pack)), db=self._packs)
-                for frame in pack.frames:
-                    self._add_frame(txn, numbers[frame.session], pack_number, int(pack.kind), frame, copies)
-            copies.sort()
-            with txn.cursor(self._chunks) as cursor:
-                cursor.putmulti(copies, dupdata=False)
-            txn.put(key.encode("ascii"), b"", db=self._segments)
-        self._renew()
+        name = key.encode("ascii")
+        with self._changing_index():
+            with self._writing() as txn:
+                if txn.get(name, db=self._segments) is None:
+                    sessions = {row.session: SessionRecord(SessionId(row.session), host, domain, row.sealed_key) for row in rows}
+                    numbers = {session: self._session_number(txn, record) for session, record in sessions.items()}
+                    for table in self._chunks.write(self._add_packs(txn, host, numbers, packs)):
+                        txn.put(table.encode("ascii"), b"", db=self._tables)
+                    txn.put(name, b"", db=self._segments)
+            self._renew()
+            self._merge_tables()
 
-    def _add_frame(self, txn: Any, number: int, pack_number: int, kind: int, frame: FrameEntry, copies: list[tuple[bytes, bytes]]) -> None:
-        place = _FRAME.pack(pack_number, frame.offset, frame.sealed_bytes, frame.raw_bytes, kind)
-        txn.put(_FRAME_KEY.pack(number, frame.seq), place, db=self._frames)
-        offset = 0
-        for chunk_id, length in content_records(frame.records):
-            copies.append((chunk_id, _CHUNK.pack(number, frame.seq, offset, length)))
-            offset += length
+    def _add_packs(self, txn: Any, host: HostId, numbers: dict[bytes, int], packs: Iterable[PackEntry]) -> Iterator[bytes]:
+        """Put packs and their frames; yields the entries of their chunks."""
+        for pack in packs:
+            pack_number = txn.stat(self._packs)["entries"]
+            txn.put(_NUMBER.pack(pack_number), msgspec.msgpack.encode(_PackRecord(host, pack.pack)), db=self._packs)
+            for frame in pack.frames:
+                number = numbers[frame.session]
+                place = _FRAME.pack(pack_number, frame.offset, frame.sealed_bytes, frame.raw_bytes, int(pack.kind))
+                txn.put(_FRAME_KEY.pack(number, frame.seq), place, db=self._frames)
+                ordinal, offset = frame_ordinal(number, frame.seq), 0
+                for chunk_id, length in content_records(frame.records):
+                    yield pack_entry(chunk_id, ordinal, offset, length)
+                    offset += length
+
+    def _merge_tables(self) -> None:
+        outgrown = self._chunks.outgrown()
+        if not outgrown or self.discard_writes:
+            return
+        merged = self._chunks.merge(outgrown)  # which may take long, and is no part of the transaction
+        with self._writing() as txn:
+            for table in outgrown:
+                txn.delete(table.path.name.encode("ascii"), db=self._tables)
+            txn.put(merged.encode("ascii"), b"", db=self._tables)
+        self._renew()
 
     def forget_index(self) -> None:
         """Drop segments, packs, frames and chunks (a segment that was loaded is gone from the store). Listings stay, to be checked frame by frame."""
-        with self._writing() as txn:
-            for database in (self._segments, self._packs, self._frames, self._chunks):
-                txn.drop(database, delete=False)
-            self._next_epoch(txn)
-        self._renew()
+        with self._changing_index():
+            with self._writing() as txn:
+                for database in (self._segments, self._packs, self._frames, self._tables):
+                    txn.drop(database, delete=False)
+                self._next_epoch(txn)
+            self._renew()
 
     def forget_packs(self, packs: Collection[PackId]) -> None:
         """Drop what these packs hold from the index. Cached listings stay, to be checked frame by frame."""
-        with self._writing() as txn:
-            with txn.cursor(self._packs) as cursor:
-                numbers = {_NUMBER.unpack(key)[0] for key, value in cursor if _decode_pack(value).pack in packs}
-            lost = FrameSet()
+        with self._changing_index():
+            self._renew()
+            with self._writing() as txn:
+                with txn.cursor(self._packs) as cursor:
+                    numbers = {_NUMBER.unpack(key)[0] for key, value in cursor if _decode_pack(value).pack in packs}
+                lost = FrameSet()
 
-            def is_frame_lost(key: bytes, value: bytes) -> bool:
-                if _FRAME.unpack(value)[0] not in numbers:
-                    return False
-                lost.add(frame_ordinal(*_FRAME_KEY.unpack(key)))
-                return True
+                def is_frame_lost(key: bytes, value: bytes) -> bool:
+                    if _FRAME.unpack(value)[0] not in numbers:
+                        return False
+                    lost.add(frame_ordinal(*_FRAME_KEY.unpack(key)))
+                    return True
 
-            with txn.cursor(self._frames) as cursor:
-                _delete_where(cursor, is_frame_lost)
-            with txn.cursor(self._chunks) as cursor:
-                _delete_where(cursor, lambda _, value: _chunk_place(value).ordinal in lost)
-            self._next_epoch(txn)
-        self._renew()
+                with txn.cursor(self._frames) as cursor:
+                    _delete_where(cursor, is_frame_lost)
+                txn.drop(self._tables, delete=False)
+                txn.put(self._chunks.write_without(lost).encode("ascii"), b"", db=self._tables)
+                self._next_epoch(txn)
+            self._renew()
 
     def _next_epoch(self, txn: Any) -> None:
         self._epoch += 1
         txn.put(b"epoch", str(self._epoch).encode(), db=self._meta)
+
+    @contextmanager
+    def _changing_index(self) -> Iterator[None]:
+        """Exclusive among those who change the list of tables; at the end, files that are not in it are removed."""
+        try:
+            with _flock(self.folder / "index.lock", fcntl.LOCK_EX):
+                try:
+                    yield
+                finally:
+                    self._chunks.sweep(self._table_names())
+        except DamagedTableError as error:
+            raise self._dropped(error) from error
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _sweep_leftovers(self) -> None:
+        """Remove what a killed process left; not while another one may be about to commit it."""
+        with suppress(BlockingIOError), _flock(self.folder / "index.lock", fcntl.LOCK_EX | fcntl.LOCK_NB):
+            self._chunks.sweep(self._table_names())
+
+    def _table_names(self) -> list[str]:
+        with self._env.begin() as txn, txn.cursor(self._tables) as cursor:
+            return [key.decode("ascii") for key in cursor.iternext(keys=True, values=False)]
+
+    def _dropped(self, damage: DamagedTableError) -> SeedcornError:
+        """Begin the index anew; what to raise then."""
+        self.discard_writes = False
+        self.forget_index()
+        return SeedcornError(
+            f"the local index was damaged and has been dropped ({damage}); run the command again: the index is read from the repository"
+        )
 
     # -- looking up --------------------------------------------------------------------------------------------------------------------------
 
@@ -239,33 +292,41 @@ class State:
         self._trusted = {number for number, record in self.sessions().items() if hosts(record.host)}
 
     def _renew(self) -> None:
-        """Let ``find`` see what has been committed since."""
-        self._reading = self._env.begin(db=self._chunks, buffers=False)
-        self._get = self._reading.get
-        self.has_chunks = self._reading.stat(self._chunks)["entries"] > 0
+        """Let lookups see what has been committed since."""
+        while True:
+            names = self._table_names()
+            try:
+                self._chunks.use(names)
+                break
+            except FileNotFoundError as error:
+                if names == self._table_names():  # else it has been merged meanwhile
+                    raise DamagedTableError(f"{error.filename} is missing") from error
+        self.has_chunks = len(self._chunks) > 0
 
     def find(self, chunk_id: bytes) -> int | None:
         """The ordinal of a frame that holds the chunk, in a copy that may be relied on; None if there is none."""
-        value = self._get(chunk_id)
-        if value is None:
-            return None
-        number, seq, _, _ = _CHUNK.unpack(value)
-        trusted = self._trusted
-        if trusted is None or number in trusted:
-            return int(number << 32 | seq)
-        return next((place.ordinal for place in self.copies(ChunkId(chunk_id)) if place.ordinal >> 32 in trusted), None)
+        try:
+            ordinal = self._chunks.find(chunk_id)
+            trusted = self._trusted
+            if ordinal is None or trusted is None or ordinal >> 32 in trusted:
+                return ordinal
+            return next((place.ordinal for place in self._chunks.copies(chunk_id) if place.ordinal >> 32 in trusted), None)
+        except DamagedTableError as error:
+            raise self._dropped(error) from error
 
     def copies(self, chunk_id: ChunkId) -> list[ChunkPlace]:
         """Every indexed copy of a chunk."""
-        with self._env.begin() as txn, txn.cursor(self._chunks) as cursor:
-            if not cursor.set_key(chunk_id):
-                return []
-            return [_chunk_place(value) for value in cursor.iternext_dup()]
+        try:
+            return list(dict.fromkeys(self._chunks.copies(chunk_id)))
+        except DamagedTableError as error:
+            raise self._dropped(error) from error
 
     def first_copies(self, chunk_ids: Iterable[bytes]) -> dict[bytes, ChunkPlace]:
         """One indexed copy of each chunk that has any."""
-        with self._env.begin() as txn, txn.cursor(self._chunks) as cursor:
-            return {key: _chunk_place(value) for key, value in cursor.getmulti(chunk_ids)}
+        try:
+            return self._chunks.first_copies(chunk_ids)
+        except DamagedTableError as error:
+            raise self._dropped(error) from error
 
     def frame_places(self, ordinals: Iterable[int]) -> dict[int, FramePlace]:
         """A place for each frame; those that are not indexed are left out."""
@@ -347,12 +408,8 @@ class State:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Exclusive among the processes of this machine, for the moment in which a snapshot gets its number."""
-        descriptor = os.open(self.folder / "commit.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with _flock(self.folder / "commit.lock", fcntl.LOCK_EX):
             yield
-        finally:
-            os.close(descriptor)
 
     @contextmanager
     def _writing(self) -> Iterator[Any]:
@@ -362,7 +419,20 @@ class State:
                 if self.discard_writes:
                     txn.abort()
         except lmdb.Error as error:
-            raise SeedcornError(f"the state directory {self.folder} can not be written: {error}; is its disk full?") from error
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: Exception) -> SeedcornError:
+        return SeedcornError(f"the state directory {self.folder} can not be written: {error}; is its disk full?")
+
+
+@contextmanager
+def _flock(path: Path, operation: int) -> Iterator[None]:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, operation)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _delete_where(cursor: Any, condition: Callable[[bytes, bytes], bool]) -> None:
@@ -389,8 +459,3 @@ def _reserve_lock_file(path: Path) -> None:
 def _decode_pack(value: bytes | None) -> _PackRecord:
     assert value is not None, "pack numbers come from this state"
     return msgspec.msgpack.decode(value, type=_PackRecord)
-
-
-def _chunk_place(value: bytes) -> ChunkPlace:
-    number, seq, offset, length = _CHUNK.unpack(value)
-    return ChunkPlace(frame_ordinal(number, seq), offset, length)
