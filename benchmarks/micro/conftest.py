@@ -31,7 +31,7 @@ class SettledClock(SystemClock):
 
 @pytest.fixture
 def scale(request: pytest.FixtureRequest) -> int:
-    """How many items to measure with, per thousand of the real number."""
+    """How many items to measure with."""
     return 5 if request.config.getoption("benchmark_disable") else 1000
 
 
