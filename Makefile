@@ -40,6 +40,10 @@ budgets: dev ## write anew how many requests and bytes the steps of tests/budget
 main-job: servers ## back TREE=... up to a directory and to SeaweedFS in WORK=..., restore, compare, and print the figures
 	python benchmarks/main_job.py "$(TREE)" "$(WORK)"
 
+.PHONY: benchmark-micro
+benchmark-micro: dev ## time the hot paths by themselves (SELECT=... chooses, as pytest -k)
+	pytest benchmarks/micro -q -n 0 -k "$(SELECT)" --benchmark-columns=min,median,rounds --benchmark-sort=name
+
 .PHONY: lint
 lint: dev ## style, types, import direction, shell scripts
 	@tools/install_system lint

@@ -1,6 +1,7 @@
 """Requests are money and bytes are time: what fixed steps ask of a store is in ``budgets.txt``, and neither more nor less is right.
 
-Requests are exact. Bytes may differ a little: inode numbers and times of day are in what is compressed.
+Requests are exact. Keys are always the same here, so cuts and ids are, and data packs. Listings and the index differ a little from run to run: inode
+numbers and times of day are in what is compressed.
 """
 
 from __future__ import annotations
@@ -10,14 +11,15 @@ from pathlib import Path
 
 import pytest
 from tests.acceptance.workshop import scratch
-from tests.budgets.measure import Cost, Costs, measure, read_table
+from tests.budgets.measure import Cost, Costs, Row, measure, read_table
 
 from seedcorn.store.api import Store
 from seedcorn.store.local import LocalStore
 from seedcorn.testing.memory_store import MemoryStore
 
-BYTES_TOLERANCE = 0.01  # as a share
-BYTES_ALWAYS_ALLOWED = 64
+ALLOWED_SHARE, ALLOWED_BYTES = 0.001, 64
+ALLOWED_SHARE_OF_LISTINGS, ALLOWED_BYTES_OF_LISTINGS = 0.01, 512
+LISTINGS = {"listing pack", "index segment"}
 
 Stores = Callable[[Path], tuple[Store, Store]]
 
@@ -37,14 +39,15 @@ def test_every_step_costs_what_it_did(stores: Stores) -> None:
 
 
 def differences(budget: Costs, found: Costs) -> list[str]:
-    return [text for row in sorted(budget.keys() | found.keys()) if (text := _difference(str(row), budget.get(row, Cost()), found.get(row, Cost())))]
+    return [text for row in sorted(budget.keys() | found.keys()) if (text := _difference(row, budget.get(row, Cost()), found.get(row, Cost())))]
 
 
-def _difference(row: str, budget: Cost, found: Cost) -> str:
+def _difference(row: Row, budget: Cost, found: Cost) -> str:
     if found.requests != budget.requests:
         return f"{row}: {found.requests} requests, budget {budget.requests}"
     off = found.put_bytes - budget.put_bytes
-    if abs(off) > BYTES_ALWAYS_ALLOWED + BYTES_TOLERANCE * budget.put_bytes:
+    share, always = (ALLOWED_SHARE_OF_LISTINGS, ALLOWED_BYTES_OF_LISTINGS) if row.kind in LISTINGS else (ALLOWED_SHARE, ALLOWED_BYTES)
+    if abs(off) > always + share * budget.put_bytes:
         return f"{row}: {found.put_bytes:,} bytes, budget {budget.put_bytes:,} ({off:+,} or {off / budget.put_bytes:+.1%})"
     return ""
 
@@ -55,7 +58,7 @@ def test_a_difference_is_named() -> None:
     row = next(row for row in budget if str(row) == "second day: put data pack")
     cost = budget[row]
     assert differences(budget, budget | {row: Cost(2, cost.put_bytes)}) == ["second day: put data pack: 2 requests, budget 1"]
-    assert differences(budget, budget | {row: Cost(1, cost.put_bytes + 500)}) == []
+    assert differences(budget, budget | {row: Cost(1, cost.put_bytes + 60)}) == []
     (text,) = differences(budget, budget | {row: Cost(1, cost.put_bytes * 2)})
     assert text.startswith(f"second day: put data pack: {cost.put_bytes * 2:,} bytes, budget {cost.put_bytes:,} (+")
     assert differences(budget, {other: cost for other, cost in budget.items() if other != row}) == ["second day: put data pack: 0 requests, budget 1"]
@@ -70,6 +73,5 @@ def test_what_the_budgets_promise() -> None:
         assert ("put", "data pack") not in by_step[step], step
     assert by_step["edit in a big file"]["put", "data pack"].put_bytes < 100_000
     assert not any(row.verb in ("delete", "head") for row in budget)
-    assert not any(
-        row.verb == "put" and row.step in ("snapshots", "ls", "restore all", "restore one file", "check", "check --read-data") for row in budget
-    )
+    reading = ("snapshots", "ls", "restore all", "restore one file", "check", "check --read-data")
+    assert not any(row.verb == "put" for row in budget if row.step in reading)

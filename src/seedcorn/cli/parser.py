@@ -1,7 +1,8 @@
 """How a command line is read: commands by name, options anywhere, words (positional arguments) in their order.
 
-Owns the grammar and what is said about mistakes. Options are argparse's; words are bound here, because argparse does not take them on both
-sides of an option. Must never know what a command does. Loads nothing that a mistyped option would have to wait for.
+Owns the grammar and what is said about mistakes. Options are argparse's; words are bound here, so that they may stand on both sides of an
+option and a command need only be loaded when its name has been read. Must never know what a command does. Loads nothing that a mistyped option would
+have to wait for.
 """
 
 from __future__ import annotations
