@@ -12,6 +12,7 @@ import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from seedcorn import compression
@@ -41,7 +42,7 @@ __all__ = ["FRAME_TARGET_BYTES", "Frame", "Packer", "PackerOptions"]
 FRAME_TARGET_BYTES = 1 << 20
 FRAME_BUFFER_BYTES = FRAME_TARGET_BYTES + LARGEST_CHUNK  # a frame is closed by the chunk that takes it past its target
 PACK_TARGET_BYTES = 32 << 20
-_PACK_SLACK_BYTES = 1 << 20  # head, entries and trailer
+PACK_BUFFER_BYTES = PACK_TARGET_BYTES + FRAME_BUFFER_BYTES + (1 << 20)  # head, entries and trailer
 _WAIT_SECONDS = 0.2  # how often a waiting thread looks whether another has failed
 
 
@@ -83,6 +84,33 @@ class _Pack:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
+class _Buffers:
+    """At most ``limit`` buffers, each made when it is first needed. Last in, first out: one that has been used is mapped already."""
+
+    def __init__(self, limit: int, make: Callable[[], memoryview]) -> None:
+        self._free: queue.LifoQueue[memoryview] = queue.LifoQueue()
+        self._make = make
+        self._unmade = limit
+        self._lock = threading.Lock()
+
+    def take(self, check: Callable[[], None]) -> memoryview:
+        """A buffer; waits for one, and calls ``check`` now and then, which may raise."""
+        check()
+        with suppress(queue.Empty):
+            return self._free.get_nowait()
+        with self._lock:
+            if self._unmade:
+                self._unmade -= 1
+                return self._make()
+        while True:
+            check()
+            with suppress(queue.Empty):
+                return self._free.get(timeout=_WAIT_SECONDS)
+
+    def give_back(self, buffer: memoryview) -> None:
+        self._free.put(buffer)
+
+
 class Packer:
     """The threads and buffers of one session. ``submit``, ``put``, ``drain`` and ``close`` are called by one thread."""
 
@@ -97,13 +125,8 @@ class Packer:
         self._sealer = Sealer(session_key, "frame")
         self._footer_sealer = Sealer(repository.key.secrets.index_key, "footer")
         self._failure: BaseException | None = None
-        # Last in, first out: a buffer that has been used is mapped already, and one that is never needed never takes memory.
-        self._frame_buffers: queue.LifoQueue[memoryview] = queue.LifoQueue()
-        for _ in range(options.workers + 4):  # two or three are open, one waits for each sealing thread
-            self._frame_buffers.put(memoryview(bytearray(FRAME_BUFFER_BYTES)))
-        self._pack_buffers: queue.LifoQueue[memoryview] = queue.LifoQueue()
-        for _ in range(options.connections + len(PackKind)):
-            self._pack_buffers.put(memoryview(mmap.mmap(-1, PACK_TARGET_BYTES + _PACK_SLACK_BYTES + FRAME_BUFFER_BYTES)))  # not touched until used
+        self._frame_buffers = _Buffers(options.workers + 4, lambda: memoryview(bytearray(FRAME_BUFFER_BYTES)))  # some open, one waits for each thread
+        self._pack_buffers = _Buffers(options.connections + len(PackKind), lambda: memoryview(mmap.mmap(-1, PACK_BUFFER_BYTES)))
         self._sealing: queue.SimpleQueue[Frame | None] = queue.SimpleQueue()
         self._open_lock = threading.Lock()
         self._open: dict[PackKind, _Pack] = {}
@@ -119,11 +142,11 @@ class Packer:
 
     def new_frame(self, kind: PackKind, stored: bool, seq: int, ordinal: int) -> Frame:
         """A frame with an empty buffer; waits for one."""
-        return Frame(self._take(self._frame_buffers), kind, stored, seq, ordinal)
+        return Frame(self._frame_buffers.take(self._raise_failure), kind, stored, seq, ordinal)
 
     def release(self, frame: Frame) -> None:
         """Give back the buffer of a frame that is not wanted."""
-        self._frame_buffers.put(frame.view)
+        self._frame_buffers.give_back(frame.view)
 
     def submit(self, frame: Frame) -> None:
         """Seal and pack a frame; its buffer must not be touched any more."""
@@ -176,14 +199,6 @@ class Packer:
         if self._failure is not None:
             raise self._failure
 
-    def _take(self, buffers: queue.LifoQueue[memoryview]) -> memoryview:
-        while True:
-            self._raise_failure()
-            try:
-                return buffers.get(timeout=_WAIT_SECONDS)
-            except queue.Empty:
-                continue
-
     # -- sealing threads ---------------------------------------------------------------------------------------------------------------------
 
     def _seal_frames(self) -> None:
@@ -191,7 +206,7 @@ class Packer:
         try:
             while (frame := self._sealing.get()) is not None and self._failure is None:
                 self._seal(frame, plain)
-                self._frame_buffers.put(frame.view)
+                self._frame_buffers.give_back(frame.view)
         except BaseException as error:  # noqa: BLE001  # the calling thread raises it again
             self._fail(error)
 
@@ -237,7 +252,7 @@ class Packer:
         return pack, offset
 
     def _begin_pack(self, kind: PackKind) -> _Pack:
-        view = self._take(self._pack_buffers)
+        view = self._pack_buffers.take(self._raise_failure)
         repository = self._repository
         head = PackHead(kind, repository.repository, repository.host, self._session, repository.key.secrets.domain, (self._row,))
         first = build_pack_head(head)
@@ -280,7 +295,7 @@ class Packer:
         entry = PackEntry(pack_id, pack.head.kind, frames)
         with self._puts_lock:
             self._finished.append(entry)
-        self._pack_buffers.put(pack.view)
+        self._pack_buffers.give_back(pack.view)
 
     def _put(self, key: str, data: bytes | memoryview) -> None:
         self._repository.store.put(key, data)
