@@ -39,6 +39,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", default=setting("ONLY", ",".join(PROGRAMS)), metavar="NAME,...", help=f"which programs [{','.join(PROGRAMS)}]")
     parser.add_argument("--report", type=Path, default=os.environ.get("REPORT") or None, help="where the report goes [docs; if small: WORK/report]")
     parser.add_argument("--small", action="store_true", default=bool(os.environ.get("SMALL")), help="300 MB of the tree: a few minutes")
+    cold = os.environ.get("COLD") != "0"
+    parser.add_argument("--cold", action=argparse.BooleanOptionalAction, default=cold, help="empty the machine's page cache, if allowed [yes]")
     parser.add_argument("--resume", action="store_true", default=bool(os.environ.get("RESUME")), help="go on after the last finished round")
     parser.add_argument("--report-only", action="store_true", help="only write the report, of whatever has been measured")
     found = parser.parse_args()
@@ -70,7 +72,7 @@ def _plan(options: argparse.Namespace) -> Plan:
     tree = options.work / "tree"
     _prepare_tree(options.tree, tree, _SMALL_TREE_BYTES if options.small else None)
     size = apart(workloads.tree_size, tree)
-    return Plan(options.work, options.peers, names, options.rounds, size.bytes, options.small, {"duplicity": options.duplicity_rounds})
+    return Plan(options.work, options.peers, names, options.rounds, size.bytes, options.small, options.cold, {"duplicity": options.duplicity_rounds})
 
 
 def _prepare_tree(source: Path, tree: Path, wanted_bytes: int | None) -> None:

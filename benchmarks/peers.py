@@ -1,7 +1,7 @@
 """The programs that are compared: how each is called, what it keeps, what it can not do.
 
-A new peer is a class with the methods of ``Program`` and its name in ``_PEERS``. All encrypt; settings are a program's defaults, or better for it. All
-that a program writes lies below the ``home`` that it is given.
+A new peer is a class with the methods of ``Program`` and its name in ``_PEERS``. All encrypt; settings are a program's defaults, or better for it.
+All that a program writes lies below the ``home`` that it is given.
 """
 
 from __future__ import annotations

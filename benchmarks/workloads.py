@@ -67,17 +67,30 @@ def copy_tree(source: Path, target: Path) -> None:
 
 
 def sample_tree(source: Path, target: Path, wanted_bytes: int, seed: int = 1) -> None:
-    """A copy of whole subtrees of ``source``, together about ``wanted_bytes``: those two levels down, in a shuffled order, as long as they fit."""
-    candidates = sorted(path for folder in source.iterdir() if folder.is_dir() and not folder.is_symlink() for path in folder.iterdir())
-    random.Random(seed).shuffle(candidates)
-    target.mkdir(parents=True)
+    """A copy of whole subtrees of ``source``, together about ``wanted_bytes``: none above a tenth of that, in a shuffled order, while they fit."""
+    subtrees = sorted(_subtrees(source, wanted_bytes // 10).items())
+    random.Random(seed).shuffle(subtrees)
     chosen, left_bytes = [], wanted_bytes
-    for path in candidates:
-        size = tree_size(path).bytes if path.is_dir() and not path.is_symlink() else path.lstat().st_size
+    for path, size in subtrees:
         if size <= left_bytes:
             left_bytes -= size
-            chosen.append(str(path.relative_to(source)))
+            chosen.append(path)
+    target.mkdir(parents=True)
     _copy_names(source, target, chosen)
+
+
+def _subtrees(source: Path, limit_bytes: int) -> dict[Path, int]:
+    """The largest directories of at most ``limit_bytes``, and the files beside them, with their sizes."""
+    sizes: dict[Path, int] = {}  # of directories whose parent has not come yet
+    found: dict[Path, int] = {}
+    for folder, folders, names in os.walk(source, topdown=False):
+        here = Path(folder)
+        paths = [here / name for name in (*names, *folders)]
+        inside = {path: sizes.pop(path) if path in sizes else path.lstat().st_size for path in paths}
+        sizes[here] = sum(inside.values())
+        if sizes[here] > limit_bytes:
+            found |= {path.relative_to(source): size for path, size in inside.items() if size <= limit_bytes}
+    return found or {path.relative_to(source): size for path, size in inside.items()}
 
 
 def _copy_names(source: Path, target: Path, names: Sequence[str | Path]) -> None:
