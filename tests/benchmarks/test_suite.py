@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.benchmarks.runs import head
 
 from benchmarks.main_job import AGAIN, FIRST, RESTORE, RESTORE_SECOND, SECOND, TREE, tree_round
 from benchmarks.peers import OURS
@@ -16,7 +17,6 @@ from benchmarks.report import render
 from benchmarks.results import Record, Results, Run
 from benchmarks.runner import COMPARED, Plan, Round
 from seedcorn.testing.repositories import make_tree
-from tests.benchmarks.runs import head
 
 CHECKOUT = Path(__file__).parents[2]
 
