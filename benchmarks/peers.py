@@ -36,8 +36,8 @@ class Program(Protocol):
     def version(self) -> str:
         """What the program calls itself."""
 
-    def init(self) -> Cost:
-        """Make the repository."""
+    def init(self) -> Cost | None:
+        """Make the repository; None for a program that has no such step."""
 
     def back_up(self, tree: Path, host: str = "") -> Cost:
         """Store the state of ``tree``; by its absolute path. ``host`` is one of several machines, or this one."""
@@ -133,7 +133,7 @@ class Restic:
     peers: Path
 
     name: ClassVar = "restic"
-    settings: ClassVar = "defaults (compression auto)"
+    settings: ClassVar = "defaults: compression auto"
     compare_options: ClassVar[tuple[str, ...]] = ("-aHAX", "--modify-window=-1")
     restores_every_round: ClassVar = True
     deduplicates_hosts: ClassVar = True
@@ -172,7 +172,7 @@ class Borg:
     archives: int = 0
 
     name: ClassVar = "borg"
-    settings: ClassVar = "repokey, zstd,3 (its default, lz4, stores more)"
+    settings: ClassVar = "encryption repokey, compression zstd,3 (its default, lz4, stores more)"
     compare_options: ClassVar[tuple[str, ...]] = ("-aHAX", "--modify-window=-1")
     restores_every_round: ClassVar = False
     deduplicates_hosts: ClassVar = True
@@ -213,7 +213,7 @@ class Duplicity:
     peers: Path
 
     name: ClassVar = "duplicity"
-    settings: ClassVar = "defaults, symmetric GnuPG"
+    settings: ClassVar = "defaults: symmetric GnuPG"
     compare_options: ClassVar[tuple[str, ...]] = ("-rlptgoD", "--omit-link-times")  # keeps no hard links, no attributes, and no times of links
     restores_every_round: ClassVar = False
     deduplicates_hosts: ClassVar = False
@@ -228,9 +228,8 @@ class Duplicity:
     def version(self) -> str:
         return _first_line([self._binary, "--version"], self._environment)
 
-    def init(self) -> Cost:
+    def init(self) -> None:
         self.repository.mkdir()
-        return Cost(0.0, 0.0, 0.0, 0)  # it has no such step
 
     def back_up(self, tree: Path, host: str = "") -> Cost:
         return self._run("backup", tree, self._url)

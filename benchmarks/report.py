@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from benchmarks.main_job import MEDIA, ONE_FILE, S3, TREE
 from benchmarks.peers import OURS
@@ -106,26 +105,21 @@ def _verdict(row: Outcome) -> str:
 def _conditions(results: Results, level: str = "##") -> str:
     head, machine, tree = results.head, results.head["machine"], results.head["tree"]
     day, small = head["second_day"], " (small: not what the targets are about)" if head["small"] else ""
+    memory, size = machine["memory_bytes"] / 2**30, tree["bytes"] / 1e6
     lines = [
         f"{level} Conditions\n",
-        f"- **Machine**: {machine['cores']} cores ({machine['processor']}), {machine['memory_bytes'] / 2**30:.0f} GiB, {machine['file_system']}",
+        f"- **Machine**: {machine['cores']} cores ({machine['processor']}), {memory:.0f} GiB, {machine['file_system']}",
         f"- **System**: Linux {machine['kernel']}, {machine['system']}, Python {machine['python']}",
-        f"- **Programs**: {'; '.join(_program(name, head) for name in head['versions'])}",
-        f"- **Tree**: {tree['files']:,} files, {tree['entries']:,} entries, {tree['bytes'] / 1e6:,.0f} MB{small}",
-        f"- **Second day**: {day['changed_files']} files of {day['changed_bytes'] / 1e6:.0f} MB changed, {day['deleted_files']} deleted, 64 new",
-        f"- **Rounds**: {_rounds(results)}\n",
+        f"- **Tree**: {tree['files']:,} files, {tree['entries']:,} entries, {size:,.0f} MB{small}",
+        f"- **Second day**: {day['changed_files']} files of {day['changed_bytes'] / 1e6:.0f} MB changed, {day['deleted_files']} deleted, 64 new\n",
     ]
-    return "\n".join(lines)
+    rows = [[name, version, head["settings"][name], _rounds(results, name)] for name, version in head["versions"].items()]
+    rows[0][1] += f", commit {head['commit']}" if rows[0][0] == OURS else ""
+    return "\n".join(lines) + "\n" + _table(["program", "version", "settings", "rounds"], rows)
 
 
-def _program(name: str, head: Mapping[str, Any]) -> str:
-    commit = f", commit {head['commit']}" if name == OURS else ""
-    return f"{head['versions'][name]}{commit} ({head['settings'][name]})"
-
-
-def _rounds(results: Results) -> str:
-    done = {name: len({record.round for record in results.records if record.program == name}) for name in results.head["versions"]}
-    return ", ".join(f"{name} {count}" for name, count in done.items())
+def _rounds(results: Results, program: str) -> str:
+    return str(len({record.round for record in results.records if record.program == program}))
 
 
 # ------------------------------------------------------------------------------------------------------------------ tables
@@ -230,5 +224,5 @@ def _amount(value: float | None, unit: str) -> str:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+    lines = [f"| {' | '.join(cells)} |\n" for cells in (head, *rows)]
+    return "".join([lines[0], "|---" * len(head) + "|\n", *lines[1:]])

@@ -85,8 +85,8 @@ class Results:
         return list(dict.fromkeys(record.program for record in self.records if record.section == section))
 
     def steps(self, section: str) -> list[str]:
-        """In the order in which they first came."""
-        return list(dict.fromkeys(record.step for record in self.records if record.section == section))
+        """In the order in which they first came, from a warm cache."""
+        return list(dict.fromkeys(record.step for record in self.records if record.section == section and record.cache == WARM))
 
     def to_json(self) -> str:
         return json.dumps({**self.head, "records": [asdict(record) for record in self.records]}, indent=1) + "\n"

@@ -124,7 +124,10 @@ class Round:
         say(f"   {program}: {step}{cold}: {cost.wall_seconds:.2f} s, CPU {cost.cpu_seconds:.2f} s, {cost.peak_bytes / 2**20:.0f} MiB{stored}")
 
     def init(self, program: Program) -> None:
-        self.record(program.name, "init", program.init())
+        """Make the repository."""
+        cost = program.init()
+        if cost is not None:
+            self.record(program.name, "init", cost)
 
     def back_up(self, program: Program, step: str, tree: Path, *, cache: str = WARM, host: str = "", extra: dict[str, float] | None = None) -> None:
         """Store ``tree``, after the caches have been brought into the state that ``cache`` names."""
