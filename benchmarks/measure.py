@@ -27,7 +27,7 @@ _DROP_CACHES = Path("/proc/sys/vm/drop_caches")
 
 
 class CommandError(Exception):
-    """A program ended with a status that does not mean success; with the end of what it said."""
+    """A program failed; with the end of what it said."""
 
 
 @dataclass(frozen=True)
@@ -45,15 +45,13 @@ class Cost:
         return self.user_seconds + self.system_seconds
 
 
-def measured(
-    command: Sequence[str | Path], environment: Mapping[str, str], *, folder: Path | None = None, accepted: frozenset[int] = frozenset({0})
-) -> Cost:
+def measured(command: Sequence[str | Path], environment: Mapping[str, str], *, folder: Path | None = None) -> Cost:
     """Run ``command`` in ``folder`` to its end.
 
     Dirty pages of whatever ran before are written first, so that nobody pays for the writes of another.
 
     Raises:
-        CommandError: the exit status is not one of ``accepted``.
+        CommandError: the exit status is not 0.
     """
     os.sync()
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as complaints:
@@ -69,7 +67,7 @@ def measured(
         for file in (output, complaints):
             file.seek(0)
             texts.append(file.read().decode(errors="replace"))
-    if process.returncode not in accepted:
+    if process.returncode:
         tails = "\n".join(text[-_OUTPUT_TAIL:] for text in texts)
         raise CommandError(f"{' '.join(map(str, command))}: exit status {process.returncode}\n{tails}")
     return Cost(wall_seconds, usage.ru_utime, usage.ru_stime, max(usage.ru_maxrss * 1024, sampler.peak_bytes), texts[0])

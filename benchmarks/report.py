@@ -17,7 +17,8 @@ __all__ = ["render", "write_report"]
 _HEAD = """\
 # Benchmarks
 
-Written by `make benchmark`; the figures are in `benchmarks/*.json` beside this page, which is made of them by a program, so edit that instead.
+Written by `make benchmark`; the figures are in `benchmarks/*.json` beside this page, which is made of them: change the
+program, not the page.
 
 ```
 make benchmark                    # all of this; root is needed once, to fetch the other programs
@@ -48,6 +49,9 @@ _METHOD = """\
   of 2008.
 - A restore is compared with its source by `rsync --checksum --delete --dry-run`, contents always, and all attributes that the program claims to
   keep (duplicity: no hard links, no extended attributes, no times of symbolic links); the run stops if anything differs.
+- Scale: a file of 4 GB, a hundredth of it overwritten in pieces of 64 KiB; 8 hosts with nine tenths of their 333 MB in common in one repository (ours
+  with `--trust-hosts`, as the others trust theirs; not duplicity, which has one repository for each host); a directory of 1,000,000 files of 20 to
+  200 bytes beside one of 10,000 (without borg and duplicity, which take long). With `SMALL=1`, all a tenth or less.
 - Left out, because no target depends on them and they take long: cold first backups of borg and duplicity, restores of these two to tmpfs and
   in the later rounds, cold restores.
 """
@@ -65,7 +69,9 @@ def write_report(report: Path, suites: Mapping[str, Results]) -> None:
 def render(suites: Mapping[str, Results], pictures: Sequence[str] = ()) -> str:
     """The page as Markdown."""
     parts = [_HEAD]
-    parts += [f"![{Path(path).stem}]({path})\n" for path in pictures]
+    if pictures:
+        parts += [f"![{Path(path).stem}]({path})\n" for path in pictures]
+        parts.append("Bars are medians, whiskers the extremes of all rounds, dashed lines the floors.\n")
     parts.append("## Targets\n\n" + _targets(outcomes(suites)))
     main, scale = suites.get("main"), suites.get("scale")
     if main is not None:
