@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import subprocess
 import tempfile
 import threading
@@ -59,8 +60,13 @@ def measured(command: Sequence[str | Path], environment: Mapping[str, str], *, f
         process = subprocess.Popen(
             list(command), env=dict(environment), cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=complaints, start_new_session=True
         )
-        with _MemorySampler(process.pid) as sampler:
-            _, status, usage = os.wait4(process.pid, 0)
+        try:
+            with _MemorySampler(process.pid) as sampler:
+                _, status, usage = os.wait4(process.pid, 0)
+        except BaseException:  # an interrupt from the terminal does not reach it, in a session of its own
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise
         wall_seconds = time.monotonic() - begun
         process.returncode = os.waitstatus_to_exitcode(status)
         texts = []

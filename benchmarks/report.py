@@ -9,7 +9,7 @@ from benchmarks.main_job import MEDIA, ONE_FILE, S3, TREE
 from benchmarks.peers import OURS
 from benchmarks.plots import draw
 from benchmarks.results import COLD, WARM, Record, Results, spread
-from benchmarks.runner import COMPARED, FLOOR
+from benchmarks.runner import COMPARED, FLOOR, OVERHEAD_PERCENT
 from benchmarks.targets import Outcome, outcomes
 
 __all__ = ["render", "write_report"]
@@ -209,7 +209,7 @@ def _overheads(records: Sequence[Record]) -> str:
     rows = []
     for record in records:
         sizes = [_amount(record.extra[f"{kind}_bytes"] / 1e6, "") for kind in kinds]
-        rows.append([record.section, _amount((record.stored_bytes or 0) / 1e6, ""), *sizes, f"{record.extra['overhead_percent']:.2f}"])
+        rows.append([record.section, _amount((record.stored_bytes or 0) / 1e6, ""), *sizes, f"{record.extra[OVERHEAD_PERCENT]:.2f}"])
     return _table(["section", "MB stored", *(f"{kind.replace('_', ' ')} MB" for kind in kinds), "beside contents %"], rows)
 
 

@@ -129,7 +129,7 @@ class Round:
         if cost is not None:
             self.record(program.name, "init", cost)
 
-    def back_up(self, program: Program, step: str, tree: Path, *, cache: str = WARM, host: str = "", extra: dict[str, float] | None = None) -> None:
+    def back_up(self, program: Program, step: str, tree: Path, *, cache: str = WARM, host: str = "") -> None:
         """Store ``tree``, after the caches have been brought into the state that ``cache`` names."""
         if cache == COLD:
             drop_caches()
@@ -142,15 +142,14 @@ class Round:
         if isinstance(program, Seedcorn):
             summary = program.summary(cost)
             found |= {"put_bytes": summary["put_bytes"], "requests": summary["requests"]}
-        self.record(program.name, step, cost, cache=cache, extra=extra or {}, **found)
+        self.record(program.name, step, cost, cache=cache, **found)
 
     def stats(self, program: Seedcorn) -> None:
         """Keep what is stored, by kind."""
         cost, stats = program.stats()
         stored = stats["stored"]
-        extra = {OVERHEAD_PERCENT: stats[OVERHEAD_PERCENT], "framing_bytes": stats["framing_bytes"]} | {
-            f"{kind}_bytes": stored[kind] for kind in stored
-        }
+        kinds = {f"{kind}_bytes": stored[kind] for kind in ("listing_packs", "index", "snapshots", "other")}
+        extra = {OVERHEAD_PERCENT: stats[OVERHEAD_PERCENT], "framing_bytes": stats["framing_bytes"], **kinds}
         self.record(program.name, "stats", cost, stored_bytes=stored["total"], extra=extra)
 
     def restore(self, program: Program, step: str, tree: Path, place: Path) -> None:

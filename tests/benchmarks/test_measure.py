@@ -41,6 +41,20 @@ def test_a_failure_is_told_with_what_the_program_said() -> None:
         measured([sys.executable, "-c", "raise SystemExit('no room')"], os.environ)
 
 
+def test_an_interrupt_ends_the_program_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited_for = []
+
+    def interrupted(process: int, _options: int) -> None:
+        waited_for.append(process)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "wait4", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        measured(["sleep", "600"], os.environ)
+    with pytest.raises(ProcessLookupError):
+        os.kill(waited_for[0], 0)
+
+
 def test_every_size_below_a_place_counts(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "b").write_bytes(bytes(10))
