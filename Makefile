@@ -39,8 +39,9 @@ benchmark: peers ## measure beside other programs: ROUNDS=3 SMALL=1 TREE=/usr WO
 
 .PHONY: benchmark-scale
 benchmark-scale: peers ## the same with large files, many hosts, large directories, and a very large index
+	mkdir -p "$(or $(WORK),build/benchmark)"
+	python -m benchmarks.scale_index --work "$(or $(WORK),build/benchmark)" $(if $(SMALL),--chunks 1_000_000) >"$(or $(WORK),build/benchmark)/scale_index.txt"
 	python -m benchmarks scale
-	python -m benchmarks.scale_index
 
 .PHONY: peers
 peers: servers ## only fetch the programs that benchmarks compare with

@@ -17,11 +17,12 @@ from benchmarks import workloads
 from benchmarks.main_job import main_sections
 from benchmarks.measure import own_peak_bytes
 from benchmarks.peers import PROGRAMS, new_program
-from benchmarks.results import Results, Run, file_system, machine
+from benchmarks.results import IndexReport, Results, Run, file_system, machine
 from benchmarks.runner import Plan, Section, apart, run_sections, say
 from benchmarks.scale import scale_sections
 
 _SMALL_TREE_BYTES = 300 << 20
+_INDEX_OUTPUT = "scale_index.txt"  # where make leaves what benchmarks.scale_index prints
 _SUITES: dict[str, Callable[[Plan], list[Section]]] = {"main": main_sections, "scale": scale_sections}
 
 
@@ -64,7 +65,7 @@ def main() -> None:
         run = Run.resume(lines, head) if options.resume and lines.exists() else Run.begin(lines, head)
         run_sections(plan, run, _SUITES[options.suite](plan))
         say(f"-- done; the measuring process itself peaked at {own_peak_bytes() / 2**20:.0f} MiB, less than which no figure of memory can show")
-    _publish(options.report, options.suite, Run.read(lines).results if lines.exists() else None)
+    _publish(options, Run.read(lines).results if lines.exists() else None)
 
 
 def _plan(options: argparse.Namespace) -> Plan:
@@ -124,19 +125,22 @@ def _commit() -> str:
     return found.stdout.strip() or "unknown"
 
 
-def _publish(report: Path, suite: str, measured: Results | None) -> None:
-    """Keep the figures as JSON, then write everything that is shown from all JSON files that are there."""
+def _publish(options: argparse.Namespace, measured: Results | None) -> None:
+    """Keep the figures beside the report, then write everything that is shown from all figures that are there."""
     from benchmarks.report import write_report  # loads the plotting library, so not before the last program has been measured
 
-    figures = report / "benchmarks"
+    figures = options.report / "benchmarks"
     figures.mkdir(parents=True, exist_ok=True)
     if measured is not None:
-        (figures / f"{suite}.json").write_text(measured.to_json())
+        (figures / f"{options.suite}.json").write_text(measured.to_json())
     suites = {name: Results.from_json(path.read_text()) for name in _SUITES if (path := figures / f"{name}.json").exists()}
     if not suites:
         raise SystemExit("nothing has been measured yet")
-    write_report(report, suites)
-    say(f"-- {report / 'benchmarks.md'}")
+    printed, kept = options.work / _INDEX_OUTPUT, figures / _INDEX_OUTPUT
+    if printed.exists():
+        shutil.copyfile(printed, kept)
+    write_report(options.report, suites, IndexReport.from_output(kept.read_text()) if kept.exists() else None)
+    say(f"-- {options.report / 'benchmarks.md'}")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.main_job import MEDIA, ONE_FILE, S3, TREE
 from benchmarks.peers import OURS
 from benchmarks.plots import draw
-from benchmarks.results import COLD, WARM, Record, Results, spread
+from benchmarks.results import COLD, WARM, IndexReport, Record, Results, spread
 from benchmarks.runner import COMPARED, FLOOR, OVERHEAD_PERCENT
 from benchmarks.targets import Outcome, outcomes
 
@@ -57,27 +57,29 @@ _METHOD = """\
 """
 
 
-def write_report(report: Path, suites: Mapping[str, Results]) -> None:
+def write_report(report: Path, suites: Mapping[str, Results], index: IndexReport | None = None) -> None:
     """Write ``benchmarks.md`` and the pictures beside it."""
     figures = report / "benchmarks"
     figures.mkdir(parents=True, exist_ok=True)
     pictures = draw(suites["main"], figures) if "main" in suites else []
-    page = render(suites, [path.relative_to(report).as_posix() for path in pictures])
+    page = render(suites, index, [path.relative_to(report).as_posix() for path in pictures])
     (report / "benchmarks.md").write_text(page)
 
 
-def render(suites: Mapping[str, Results], pictures: Sequence[str] = ()) -> str:
+def render(suites: Mapping[str, Results], index: IndexReport | None = None, pictures: Sequence[str] = ()) -> str:
     """The page as Markdown."""
     parts = [_HEAD]
     if pictures:
         parts += [f"![{Path(path).stem}]({path})\n" for path in pictures]
         parts.append("Bars are medians, whiskers the extremes of all rounds, dashed lines the floors.\n")
-    parts.append("## Targets\n\n" + _targets(outcomes(suites)))
+    parts.append("## Targets\n\n" + _targets(outcomes(suites, index.figures if index else None)))
     main, scale = suites.get("main"), suites.get("scale")
     if main is not None:
         parts += [_conditions(main), *_main_tables(main)]
     if scale is not None:
         parts += ["## Scale\n", _conditions(scale, "###"), *(f"### {section}\n\n{_steps(scale, section)}" for section in _sections(scale))]
+    if index is not None:
+        parts.append(f"### A very large index\n\n{index.table}\n")
     parts.append(_METHOD)
     return "\n".join(parts)
 

@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from benchmarks.measure import Cost
 
-__all__ = ["COLD", "WARM", "Record", "Results", "Run", "Spread", "file_system", "machine", "spread"]
+__all__ = ["COLD", "WARM", "IndexReport", "Record", "Results", "Run", "Spread", "file_system", "machine", "spread"]
 
 WARM, COLD = "warm", "cold"
 
@@ -63,6 +63,19 @@ def spread(values: Iterable[float]) -> Spread | None:
     """Median and extremes; None of nothing."""
     found = sorted(values)
     return Spread(statistics.median(found), found[0], found[-1], len(found)) if found else None
+
+
+@dataclass(frozen=True)
+class IndexReport:
+    """What ``benchmarks.scale_index`` prints: a table in Markdown, and the same as JSON in the last line."""
+
+    table: str
+    figures: dict[str, Any]
+
+    @classmethod
+    def from_output(cls, text: str) -> Self:
+        table, _, figures = text.strip().rpartition("\n")
+        return cls(table, json.loads(figures))
 
 
 @dataclass

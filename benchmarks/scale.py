@@ -1,6 +1,6 @@
 """The sections of `make benchmark-scale`: one big file, many hosts in one repository, one directory of a million files.
 
-The index of a very large repository is a program of its own, ``benchmarks.scale_index``.
+The index of a very large repository is measured by a program of its own, ``benchmarks.scale_index``.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def many_files_round(this: Round) -> None:
 def _flat_directory(this: Round, files: int, names: tuple[str, ...]) -> None:
     """Store it, add a file, store it again."""
     tree = this.plan.work / "flat"
-    shutil.rmtree(tree, ignore_errors=True)
+    apart(shutil.rmtree, tree, ignore_errors=True)
     apart(workloads.make_flat_directory, tree, files)
     with this.programs([name for name in names if name in this.plan.programs]) as programs:
         for program in programs:
@@ -90,4 +90,4 @@ def _flat_directory(this: Round, files: int, names: tuple[str, ...]) -> None:
         (tree / "one more").write_bytes(b"new")
         for program in programs:
             this.back_up(program, ONE_MORE, tree)
-    shutil.rmtree(tree)
+    apart(shutil.rmtree, tree)  # which lists it
