@@ -11,12 +11,12 @@ from benchmarks import workloads
 from benchmarks.peers import OURS, Seedcorn
 from benchmarks.runner import Plan, Round, Section, apart
 
-__all__ = ["BIG_FILE", "EDITED", "FEW_FILES", "FIRST_HOST", "HOSTS", "LAST_HOST", "MANY_FILES", "ONE_MORE", "scale_sections"]
+__all__ = ["FEW_FILES", "MANY_FILES", "scale_sections"]
 
 BIG_FILE, HOSTS, MANY_FILES, FEW_FILES = "one big file", "many hosts", "a large directory", "a small directory"  # sections
 FIRST, EDITED, RESTORE = "first backup", "1 % edited", "restore"  # steps
 ONE_MORE = "one file more"
-FIRST_HOST, LAST_HOST = "first host", "last host"
+FIRST_HOST, FURTHER_HOST = "first host", "each further host"
 
 _HOSTS = 8
 _BIG_BYTES, _SMALL_BIG_BYTES = 4 << 30, 256 << 20
@@ -62,8 +62,7 @@ def hosts_round(this: Round) -> None:
                     program.trust_hosts = True
                 this.init(program)
                 for number, tree in enumerate(trees):
-                    step = {0: FIRST_HOST, _HOSTS - 1: LAST_HOST}.get(number, f"host {number + 1}")
-                    this.back_up(program, step, tree, host=f"host-{number}")
+                    this.back_up(program, FURTHER_HOST if number else FIRST_HOST, tree, host=f"host-{number}")
     shutil.rmtree(folder)
 
 
