@@ -3,6 +3,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export DIR REPO PYTHON
+export ROUNDS DUPLICITY_ROUNDS SMALL TREE WORK PEERS ONLY RESUME REPORT COLD
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .PHONY: help
@@ -36,9 +37,19 @@ fuzz: dev ## mutate objects of every kind and parse them, for FUZZ_SECONDS=600
 budgets: dev ## write anew how many requests and bytes the steps of tests/budgets may take
 	PYTHONPATH=src python -m tests.budgets.measure
 
-.PHONY: main-job
-main-job: servers ## back TREE=... up to a directory and to SeaweedFS in WORK=..., restore, compare, and print the figures
-	python benchmarks/main_job.py "$(TREE)" "$(WORK)"
+.PHONY: benchmark
+benchmark: peers ## measure beside other programs: ROUNDS=3 SMALL=1 TREE=/usr WORK=... PEERS=... ONLY=seedcorn,restic RESUME=1
+	python -m benchmarks main
+
+.PHONY: benchmark-scale
+benchmark-scale: peers ## the same with large files, many hosts, large directories, and a very large index
+	mkdir -p "$(or $(WORK),build/benchmark)"
+	python -m benchmarks.scale_index --work "$(or $(WORK),build/benchmark)" $(if $(SMALL),--chunks 1_000_000) >"$(or $(WORK),build/benchmark)/scale_index.txt"
+	python -m benchmarks scale
+
+.PHONY: peers
+peers: servers ## only fetch the programs that benchmarks compare with
+	@[[ "$(ONLY)" == seedcorn ]] || tools/get_peers "$(PEERS)"
 
 .PHONY: benchmark-micro
 benchmark-micro: dev ## time the hot paths by themselves (SELECT=... chooses, as pytest -k)
@@ -51,7 +62,7 @@ lint: dev ## style, types, import direction, shell scripts
 	ruff format --check .
 	mypy
 	lint-imports
-	shellcheck .ci/run tools/install_npm_servers tools/install_system tools/pin_requirements tools/prepare_venv
+	shellcheck .ci/run tools/get_peers tools/install_npm_servers tools/install_system tools/pin_requirements tools/prepare_venv
 
 .PHONY: format
 format: dev ## put the code into its style

@@ -1,132 +1,148 @@
-"""The main job on real input: back a tree up to a directory and to a real S3 server, restore it, and compare with rsync.
+"""The sections of `make benchmark`: the job that a backup program is for, on a tree of real files.
 
-usage: python benchmarks/main_job.py TREE WORK [--second-day COMMAND…]
+Every program sees the identical states of one tree at one path: all of them store the first day of a round before the second day comes, and the tree
+is its first day again before the next round. The order rotates by one program a round. The floors are measured in every round beside the programs.
 
-TREE is any tree of files; COMMAND, run with TREE as its last argument, changes it as a day of work would. WORK is a directory for repositories and
-restored trees with about four times the size of TREE free. Prints a Markdown table. Every step is one process of the command line, as a user would
-start it; its CPU time and peak memory are the kernel's figures for that process.
+Not measured: initialising in a cold state, restoring from a cold one, and what `Program.restores_every_round` leaves out: no target depends on them.
 """
 
 from __future__ import annotations
 
+import filecmp
 import json
-import os
 import shutil
-import subprocess
-import sys
-import time
-from dataclasses import dataclass, field
+import tempfile
 from pathlib import Path
-from typing import Any
 
+from benchmarks import workloads
+from benchmarks.measure import warm
+from benchmarks.peers import OURS, Program, Seedcorn
+from benchmarks.results import COLD
+from benchmarks.runner import FLOOR, Plan, Round, Section, WrongRestoreError, apart
 from seedcorn.testing.servers import SeaweedFS
 
-SEEDCORN = [sys.executable, "-m", "seedcorn"]
+__all__ = [
+    "AGAIN", "CPU_FLOOR", "CREATE_FLOOR", "CREATE_TMPFS_FLOOR", "FIRST", "MEDIA", "ONE_FILE", "RESTORE", "RESTORE_SECOND", "RESTORE_TMPFS", "S3",
+    "SECOND", "TREE", "WALK_FLOOR", "main_sections",
+]  # fmt: skip
+
+TREE, S3, MEDIA = "tree", "s3", "media"  # sections
+FIRST, AGAIN, SECOND = "first backup", "nothing changed", "second day"  # steps
+RESTORE, RESTORE_TMPFS, RESTORE_SECOND = "restore all to disk", "restore all to tmpfs", "restore the second day to disk"
+ONE_FILE = "one small file"
+CPU_FLOOR, WALK_FLOOR = "read, BLAKE3, zstd-3 on all cores", "bare scandir and lstat"
+CREATE_FLOOR, CREATE_TMPFS_FLOOR = "create the files on disk", "create the files on tmpfs"
+
+_SMALL_FILES = 5  # that are restored one by one
+_MEDIA_BYTES, _SMALL_MEDIA_BYTES = 1 << 30, 128 << 20
 
 
-@dataclass(frozen=True)
-class Step:
-    """One row: what was run, how long it took, what it cost."""
-
-    name: str
-    wall_seconds: float
-    cpu_seconds: float
-    peak_bytes: int
-    summary: dict[str, Any] = field(default_factory=dict)
-
-    def row(self) -> str:
-        put = self.summary.get("put_bytes")
-        requests = self.summary.get("requests", {})
-        made = " ".join(f"{count} {verb}" for verb, count in requests.items() if count)
-        cells = [
-            self.name,
-            f"{self.wall_seconds:.1f}",
-            f"{self.cpu_seconds:.1f}",
-            f"{self.peak_bytes / 2**20:.0f}",
-            f"{put / 1e6:,.1f}" if put is not None else "",
-            made,
-        ]
-        return "| " + " | ".join(cells) + " |"
+def main_sections(plan: Plan) -> list[Section]:
+    """What `make benchmark` runs; the last two are of our own program alone."""
+    everybody = [Section(TREE, plan.rounds, tree_round)]
+    own = [Section(S3, 1, s3_round), Section(MEDIA, 1, media_round)]
+    return everybody + (own if OURS in plan.programs else [])
 
 
-def run(name: str, arguments: list[str], environment: dict[str, str]) -> Step:
-    """Run seedcorn once; its last line of output is the summary if it is JSON."""
-    begun = time.monotonic()
-    process = subprocess.Popen([*SEEDCORN, *arguments], env=environment, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    output = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{name}: exit status {process.returncode}\n{output}")
-    last = output.strip().rsplit("\n", 1)[-1]
-    summary = json.loads(last) if last.startswith("{") else {}
-    return Step(name, time.monotonic() - begun, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, summary)
+def tree_round(this: Round) -> None:
+    """Both days, and restores."""
+    tree, saved = this.plan.tree, this.plan.work / "saved"
+    workloads.undo_second_day(tree, saved)
+    names = this.plan.programs_of(this.number)
+    _floors(this)
+    if this.is_cold_measured:
+        _cold_first_backups(this, names)
+    with this.programs(names) as programs:
+        for program in programs:
+            _first_day(this, program)
+        apart(workloads.come_second_day, tree, saved)
+        for program in programs:
+            this.back_up(program, SECOND, tree)
+            if program.name == OURS:
+                this.restore(program, RESTORE_SECOND, tree, this.plan.work)
+        workloads.undo_second_day(tree, saved)
 
 
-def compare(tree: Path, restored: Path) -> None:
-    """Stop unless rsync finds the two trees equal: content, modes, owners, times, links, ACLs, attributes."""
-    command = ["rsync", "-aHAX", "--checksum", "--delete", "--dry-run", "--itemize-changes", f"{tree}/", f"{restored}/"]
-    found = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    if found:
-        raise SystemExit(f"{restored} differs from {tree}:\n{found[:2000]}")
+def _floors(this: Round) -> None:
+    tree = this.plan.tree
+    warm(tree)
+    this.record(FLOOR, WALK_FLOOR, this.module("floors", "walk", tree))
+    this.record(FLOOR, CPU_FLOOR, this.module("floors", "cpu", tree))
+    with this.tmpfs() as folder:
+        for step, place in ((CREATE_FLOOR, this.plan.work), (CREATE_TMPFS_FLOOR, folder)):
+            if place is not None:
+                this.record(FLOOR, step, this.module("floors", "create", tree, place / "created"))
+                shutil.rmtree(place / "created")
 
 
-def job(title: str, repository: str, tree: Path, work: Path, second_day: list[str], environment: dict[str, str]) -> list[Step]:
-    """The whole job on one store."""
-    passphrase, words = work / "passphrase", work / f"words-{title}"
-    passphrase.write_text("benchmark\n")
-    passphrase.chmod(0o600)
-    at = ["-r", repository]
-    reading = [*at, "--passphrase-file", str(passphrase)]
-    steps = [run("init", [*at, "init", "--passphrase-file", str(passphrase), "--recovery-file", str(words)], environment)]
-
-    def back_up(name: str) -> None:
-        steps.append(run(name, [*at, "-q", "--json", "backup", str(tree)], environment))
-
-    def restore(name: str) -> None:
-        target = work / f"restored-{title}"
-        steps.append(run(name, [*reading, "-q", "restore", f"latest:{tree}", "--target", str(target)], environment))
-        compare(tree, target)
-        shutil.rmtree(target)
-
-    back_up("first backup")
-    back_up("again, nothing changed")
-    restore("restore all, equal by rsync")
-    if second_day:
-        subprocess.run([*second_day, str(tree)], check=True, stdout=sys.stderr)
-        back_up("second day")
-        restore("restore the second day, equal by rsync")
-    steps.append(run("check --read-data", [*reading, "-q", "check", "--read-data"], environment))
-    return steps
+def _cold_first_backups(this: Round, names: list[str]) -> None:
+    """Of those programs that are quick enough to run once more."""
+    with this.programs(names) as programs:
+        for program in programs:
+            if program.restores_every_round:
+                program.init()
+                this.back_up(program, FIRST, this.plan.tree, cache=COLD)
 
 
-def report(title: str, steps: list[Step]) -> None:
-    """One table."""
-    summary = next(step.summary for step in steps if step.name == "first backup")
-    print(f"\n### {title}\n")
-    print(f"{summary['source_files']:,} entries, {summary['source_file_size'] / 1e6:,.0f} MB\n")
-    print("| step | wall s | CPU s | peak MiB | MB put | requests |\n|---|---|---|---|---|---|")
-    for step in steps:
-        print(step.row())
-    sys.stdout.flush()
+def _first_day(this: Round, program: Program) -> None:
+    tree = this.plan.tree
+    this.init(program)
+    this.back_up(program, FIRST, tree)
+    this.back_up(program, AGAIN, tree)
+    if this.is_cold_measured:
+        this.back_up(program, AGAIN, tree, cache=COLD)
+    if isinstance(program, Seedcorn):
+        this.stats(program)
+    if program.restores_every_round or this.number == 0:
+        this.restore(program, RESTORE, tree, this.plan.work)
+    if program.restores_every_round:
+        with this.tmpfs() as folder:
+            if folder is not None:
+                this.restore(program, RESTORE_TMPFS, tree, folder)
 
 
-def main(tree: Path, work: Path, second_day: list[str]) -> None:
-    """Both stores, one after the other."""
-    work.mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, "SEEDCORN_CONFIG_DIR": str(work / "config"), "SEEDCORN_STATE_DIR": str(work / "state")}
-    report("Local directory", job("directory", str(work / "repository"), tree, work, second_day, environment))
-    shutil.rmtree(work / "repository")
-    os.environ["TMPDIR"] = str(work)  # where the server keeps its data
-    with SeaweedFS() as server:
-        server.make_bucket("benchmark")
-        steps = job("s3", server.address("benchmark", "main"), tree, work, second_day, {**environment, **server.credentials})
-    report("SeaweedFS, over S3 on loopback", steps)
+def s3_round(this: Round) -> None:
+    """Our program against a real S3 server on the loopback address: requests, and single files."""
+    tree, work = this.plan.tree, this.plan.work
+    workloads.undo_second_day(tree, work / "saved")
+    home = work / "s3"
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir()
+    tempfile.tempdir = str(home)  # where the server keeps its data
+    try:
+        with SeaweedFS() as server:
+            server.make_bucket("benchmark")
+            program = Seedcorn(home / OURS, server.address("benchmark", "main"), server.credentials)
+            this.init(program)
+            this.back_up(program, FIRST, tree)
+            this.back_up(program, AGAIN, tree)
+            this.restore(program, RESTORE, tree, work)
+            for path in apart(workloads.some_small_files, tree, _SMALL_FILES):
+                _one_file(this, program, tree / path, home / "one-file")
+    finally:
+        tempfile.tempdir = None
+        shutil.rmtree(home, ignore_errors=True)
 
 
-if __name__ == "__main__":
-    if len(sys.argv) < 3:
-        raise SystemExit(__doc__)
-    marked = sys.argv.index("--second-day") if "--second-day" in sys.argv else len(sys.argv)
-    main(Path(sys.argv[1]).resolve(), Path(sys.argv[2]).resolve(), sys.argv[marked + 1 :])
+def _one_file(this: Round, program: Seedcorn, path: Path, target: Path) -> None:
+    arguments = [program.place, program.environment["SEEDCORN_STATE_DIR"], program.unlock()[1], path, target]
+    cost = this.module("one_file", *arguments, more=dict(program.more_environment))
+    requests = json.loads(cost.output)
+    if not filecmp.cmp(path, target / path.name, shallow=False):
+        raise WrongRestoreError(f"{target / path.name} is not {path}")
+    shutil.rmtree(target)
+    this.record(program.name, ONE_FILE, cost, requests=requests["file"], extra={"opening_gets": requests["opening"]["get"]})
+
+
+def media_round(this: Round) -> None:
+    """Our program on large files that do not compress: how much is stored beside them."""
+    media = this.plan.work / "media"
+    shutil.rmtree(media, ignore_errors=True)
+    apart(workloads.make_media, media, _SMALL_MEDIA_BYTES if this.plan.small else _MEDIA_BYTES)
+    with this.programs([OURS]) as programs:
+        for program in programs:
+            assert isinstance(program, Seedcorn)
+            this.init(program)
+            this.back_up(program, FIRST, media)
+            this.stats(program)
+    shutil.rmtree(media)
