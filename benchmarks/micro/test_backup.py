@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from benchmarks.micro.conftest import Measure
 
+from benchmarks.micro.conftest import Measure
 from seedcorn.events import VoidMonitor
 from seedcorn.format.tree import content_records
 from seedcorn.ids import CHUNK_ID_BYTES
@@ -36,9 +36,8 @@ def tree(tmp_path: Path, scale: int, rng: random.Random) -> Path:
 
 
 def store(writer: Writer, contents: list[bytes]) -> None:
-    frames: set[int] = set()
     for content in contents:
-        writer.store_content(io.BytesIO(content).readinto, len(content), frames)
+        writer.store_content(io.BytesIO(content).readinto, len(content))
 
 
 def test_look_at_an_unchanged_entry(measure: Measure, repository: SmallRepository, tree: Path, scale: int) -> None:

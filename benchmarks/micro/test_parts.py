@@ -5,13 +5,13 @@ from __future__ import annotations
 import random
 
 import pytest
-from benchmarks.micro.conftest import Measure
 
+from benchmarks.micro.conftest import Measure
 from seedcorn import compression
 from seedcorn.chunking import Cutter, tier_for
 from seedcorn.crypto import primitives
 from seedcorn.crypto.frames import Sealer
-from seedcorn.format.tree import Kind, Node, cut_listing, decode_own_nodes, encode_nodes
+from seedcorn.format.tree import Kind, Node, RunCutter, decode_own_nodes, encode_nodes
 
 MIB = 1 << 20
 WORDS = 4096
@@ -32,6 +32,11 @@ def nodes(rng: random.Random, scale: int) -> list[Node]:
         Node(name, Kind.FILE, 0o644, 0, 0, rng.randrange(1 << 60), rng.randrange(1 << 60), number, 5, 3000, rng.randbytes(28), None)
         for number, name in enumerate(names)
     ]
+
+
+def encode_runs(nodes: list[Node]) -> list[bytes]:
+    cutter = RunCutter()
+    return [encode_nodes(run) for run in (*cutter.add(nodes), cutter.finish())]
 
 
 @pytest.mark.parametrize("of_bytes", [100_000, 8 * MIB, 300 * MIB], ids=["8 KiB", "16 KiB", "512 KiB"])
@@ -70,9 +75,9 @@ def test_open_a_frame(measure: Measure, text: bytes) -> None:
 
 
 def test_encode_a_listing(measure: Measure, nodes: list[Node]) -> None:
-    measure(len(nodes), "node", lambda: [encode_nodes(run) for run in cut_listing(nodes)])
+    measure(len(nodes), "node", lambda: encode_runs(nodes))
 
 
 def test_decode_a_listing(measure: Measure, nodes: list[Node]) -> None:
-    runs = [encode_nodes(run) for run in cut_listing(nodes)]
+    runs = encode_runs(nodes)
     measure(len(nodes), "node", lambda: [decode_own_nodes(run) for run in runs])

@@ -7,7 +7,6 @@ import random
 from pathlib import Path
 
 from benchmarks.micro.conftest import Measure
-
 from seedcorn.events import VoidMonitor
 from seedcorn.ops.restore import RestoreOptions, restore
 from seedcorn.testing.repositories import SmallRepository, make_tree

@@ -15,11 +15,13 @@ from seedcorn.ops import access
 from seedcorn.ops.backup import BackupOptions, BackupResult, backup, backup_stream
 from seedcorn.repo.packer import PackerOptions
 from seedcorn.repo.writer import ReadInto, WriterOptions
+from seedcorn.store.address import parse_address
 
 __all__ = ["BackupArguments", "HostSession"]
 
 LEVELS = range(1, 20)  # of zstd, without those that need much memory to read
 _WORKERS_LIMIT = 8
+_DISK_PUTS = 1  # at a time: each holds a pack in memory, and a disk takes one after the other anyway
 
 
 class BackupArguments(TypedDict, total=False):
@@ -70,7 +72,7 @@ class HostSession(Session):
         from_files = [pattern for path in arguments.get("exclude_files", ()) for pattern in read_exclude_file(path)]
         packer = PackerOptions(
             workers=min(max(2, len(os.sched_getaffinity(0))), _WORKERS_LIMIT),
-            connections=self._connections or usual.connections,
+            connections=self._connections or (_DISK_PUTS if parse_address(self.store.url).kind == "local" else usual.connections),
             level=level,
             verify_seal=arguments.get("verify_seal", True),
         )

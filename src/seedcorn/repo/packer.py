@@ -7,6 +7,7 @@ holds the lock on the open packs, but finishing a frame in an older pack needs o
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 import queue
 import threading
@@ -84,12 +85,27 @@ class _Pack:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
+def _new_buffer(length: int) -> memoryview:
+    """Zeros that take memory only as far as they are written to."""
+    return memoryview(mmap.mmap(-1, length))
+
+
+_memcmp = ctypes.CDLL(None).memcmp
+_memcmp.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
+
+
+def _are_equal(left: memoryview, right: bytes | memoryview) -> bool:
+    """Python itself compares memoryviews byte by byte, and holds its lock meanwhile."""
+    there = right if isinstance(right, bytes) else ctypes.byref(ctypes.c_char.from_buffer(right))
+    return len(left) == len(right) and (not left or _memcmp(ctypes.byref(ctypes.c_char.from_buffer(left)), there, len(left)) == 0)
+
+
 class _Buffers:
     """At most ``limit`` buffers, each made when it is first needed. Last in, first out: one that has been used is mapped already."""
 
-    def __init__(self, limit: int, make: Callable[[], memoryview]) -> None:
+    def __init__(self, limit: int, buffer_bytes: int) -> None:
         self._free: queue.LifoQueue[memoryview] = queue.LifoQueue()
-        self._make = make
+        self._buffer_bytes = buffer_bytes
         self._unmade = limit
         self._lock = threading.Lock()
 
@@ -101,7 +117,7 @@ class _Buffers:
         with self._lock:
             if self._unmade:
                 self._unmade -= 1
-                return self._make()
+                return _new_buffer(self._buffer_bytes)
         while True:
             check()
             with suppress(queue.Empty):
@@ -125,8 +141,8 @@ class Packer:
         self._sealer = Sealer(session_key, "frame")
         self._footer_sealer = Sealer(repository.key.secrets.index_key, "footer")
         self._failure: BaseException | None = None
-        self._frame_buffers = _Buffers(options.workers + 4, lambda: memoryview(bytearray(FRAME_BUFFER_BYTES)))  # some open, one waits for each thread
-        self._pack_buffers = _Buffers(options.connections + len(PackKind), lambda: memoryview(mmap.mmap(-1, PACK_BUFFER_BYTES)))
+        self._frame_buffers = _Buffers(options.workers + 4, FRAME_BUFFER_BYTES)  # some open, one waits for each thread
+        self._pack_buffers = _Buffers(options.connections + len(PackKind), PACK_BUFFER_BYTES)
         self._sealing: queue.SimpleQueue[Frame | None] = queue.SimpleQueue()
         self._open_lock = threading.Lock()
         self._open: dict[PackKind, _Pack] = {}
@@ -202,7 +218,7 @@ class Packer:
     # -- sealing threads ---------------------------------------------------------------------------------------------------------------------
 
     def _seal_frames(self) -> None:
-        plain = memoryview(mmap.mmap(-1, compression.bound_bytes(FRAME_BUFFER_BYTES)))  # not touched until used
+        plain = _new_buffer(compression.bound_bytes(FRAME_BUFFER_BYTES))
         try:
             while (frame := self._sealing.get()) is not None and self._failure is None:
                 self._seal(frame, plain)
@@ -229,9 +245,7 @@ class Packer:
     def _verify(self, frame: Frame, raw: memoryview, sealed: memoryview, binding: bytes, opened: memoryview) -> None:
         """Open what has just been sealed, into the buffer ``opened``, and compare."""
         length = self._sealer.open_into(sealed, binding, opened)
-        buffer = frame.view.obj
-        assert isinstance(buffer, bytearray)
-        if not buffer.startswith(compression.decompress(opened[:length], len(raw))):  # a memcmp; comparing memoryviews goes byte by byte
+        if not _are_equal(raw, compression.decompress(opened[:length], len(raw))):
             raise IntegrityError(f"frame {frame.seq} does not open to what was sealed: this machine's memory, processor or zstd is at fault")
 
     def _reserve(self, kind: PackKind, sealed_bytes: int, record_bytes: int) -> tuple[_Pack, int]:

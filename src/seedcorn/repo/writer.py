@@ -47,7 +47,7 @@ class WriterOptions:
     """How to write. Sizes in bytes, times in seconds."""
 
     packer: PackerOptions = field(default_factory=PackerOptions)
-    checkpoint_packs: int = 16
+    checkpoint_packs: int = 8
     checkpoint_seconds: int = 300
 
 
