@@ -72,7 +72,7 @@ class HostSession(Session):
         from_files = [pattern for path in arguments.get("exclude_files", ()) for pattern in read_exclude_file(path)]
         packer = PackerOptions(
             workers=min(max(2, len(os.sched_getaffinity(0))), _WORKERS_LIMIT),
-            connections=self._connections or (_DISK_PUTS if parse_address(self.store.url).kind == "local" else usual.connections),
+            connections=self._connections or (_DISK_PUTS if parse_address(self.repository.store.url).kind == "local" else usual.connections),
             level=level,
             verify_seal=arguments.get("verify_seal", True),
         )

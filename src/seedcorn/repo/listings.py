@@ -16,12 +16,14 @@ from typing import Any
 import msgspec
 
 from seedcorn.format.tree import Node, decode_own_nodes
+from seedcorn.repo.mapping import FileMapping
 
 __all__ = ["CachedListing", "CachedPart", "ListingCache"]
 
 _FLUSH_BYTES = 4 << 20
 _PART_KEY = struct.Struct(">II")  # after the directory's key: session number, part
 _SESSION_KEY = struct.Struct(">I")
+_RELEASE_AFTER = 256  # reads: the kernel maps up to 64 KiB around what a read touches
 _ENTRY_BYTES = 400  # about what a head costs here, besides its frames
 
 
@@ -57,7 +59,13 @@ class ListingCache:
     """
 
     def __init__(
-        self, env: Any, heads: Any, parts: Any, writing: Callable[[], AbstractContextManager[Any]], believed: Callable[[CachedListing], bool]
+        self,
+        env: Any,
+        heads: Any,
+        parts: Any,
+        writing: Callable[[], AbstractContextManager[Any]],
+        believed: Callable[[CachedListing], bool],
+        mapping: FileMapping,
     ) -> None:
         """``env``, ``heads`` and ``parts``: LMDB's. ``believed`` says whether everything that a listing needs is known to be in the store."""
         self._env = env
@@ -65,6 +73,8 @@ class ListingCache:
         self._parts = parts
         self._writing = writing
         self._believed = believed
+        self._mapping = mapping
+        self._unreleased = 0
         self._unwritten: list[tuple[bytes, CachedListing | bytes | None]] = []
         self._unwritten_bytes = 0
         self._view: Any = None
@@ -73,6 +83,7 @@ class ListingCache:
         """A directory's listing, if all frames that it needs are there."""
         if self._view is None:
             self._view = self._env.begin()
+        self._release_now_and_then()
         value = self._view.get(key, db=self._heads)
         if value is None:
             return None
@@ -82,6 +93,7 @@ class ListingCache:
     def parts(self, key: bytes, cached: CachedListing) -> Iterator[CachedPart]:
         """What the listing, as ``get`` gave it, consists of, in order."""
         for number in range(cached.part_count):
+            self._release_now_and_then()
             yield msgspec.msgpack.decode(self._view.get(key + _PART_KEY.pack(cached.session_number, number), db=self._parts), type=CachedPart)
 
     def nodes(self, key: bytes, cached: CachedListing) -> Iterator[Node]:
@@ -121,6 +133,13 @@ class ListingCache:
                     self._delete_parts(txn, key, keep=_SESSION_KEY.pack(value.session_number))
                     txn.put(key, msgspec.msgpack.encode(value), db=self._heads)
         self._unwritten, self._unwritten_bytes = [], 0
+        self._mapping.release()
+
+    def _release_now_and_then(self) -> None:
+        self._unreleased += 1
+        if self._unreleased >= _RELEASE_AFTER:
+            self._unreleased = 0
+            self._mapping.release()
 
     def _delete_parts(self, txn: Any, key: bytes, *, keep: bytes = b"none") -> None:
         """Delete a directory's parts of all sessions (one that was killed may have left some) but one."""

@@ -87,7 +87,7 @@ class _Pack:
 
 def _new_buffer(length: int) -> memoryview:
     """Zeros that take memory only as far as they are written to."""
-    return memoryview(mmap.mmap(-1, length))
+    return memoryview(mmap.mmap(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
 
 
 _memcmp = ctypes.CDLL(None).memcmp
@@ -101,12 +101,16 @@ def _are_equal(left: memoryview, right: bytes | memoryview) -> bool:
 
 
 class _Buffers:
-    """At most ``limit`` buffers, each made when it is first needed. Last in, first out: one that has been used is mapped already."""
+    """At most ``limit`` buffers, each made when it is first needed. Last in, first out: one that has been used is mapped already.
 
-    def __init__(self, limit: int, buffer_bytes: int) -> None:
+    ``release``: a buffer that is given back takes no memory until it is used again, which costs its page faults anew.
+    """
+
+    def __init__(self, limit: int, buffer_bytes: int, *, release: bool = False) -> None:
         self._free: queue.LifoQueue[memoryview] = queue.LifoQueue()
         self._buffer_bytes = buffer_bytes
         self._unmade = limit
+        self._release = release
         self._lock = threading.Lock()
 
     def take(self, check: Callable[[], None]) -> memoryview:
@@ -124,6 +128,8 @@ class _Buffers:
                 return self._free.get(timeout=_WAIT_SECONDS)
 
     def give_back(self, buffer: memoryview) -> None:
+        if self._release and isinstance(buffer.obj, mmap.mmap):
+            buffer.obj.madvise(mmap.MADV_DONTNEED)
         self._free.put(buffer)
 
 
@@ -142,7 +148,8 @@ class Packer:
         self._footer_sealer = Sealer(repository.key.secrets.index_key, "footer")
         self._failure: BaseException | None = None
         self._frame_buffers = _Buffers(options.workers + 4, FRAME_BUFFER_BYTES)  # some open, one waits for each thread
-        self._pack_buffers = _Buffers(options.connections + len(PackKind), PACK_BUFFER_BYTES)
+        # One pack is being filled while others are being put.
+        self._pack_buffers = {kind: _Buffers(options.connections + 1, PACK_BUFFER_BYTES, release=True) for kind in PackKind}
         self._sealing: queue.SimpleQueue[Frame | None] = queue.SimpleQueue()
         self._open_lock = threading.Lock()
         self._open: dict[PackKind, _Pack] = {}
@@ -266,7 +273,7 @@ class Packer:
         return pack, offset
 
     def _begin_pack(self, kind: PackKind) -> _Pack:
-        view = self._pack_buffers.take(self._raise_failure)
+        view = self._pack_buffers[kind].take(self._raise_failure)
         repository = self._repository
         head = PackHead(kind, repository.repository, repository.host, self._session, repository.key.secrets.domain, (self._row,))
         first = build_pack_head(head)
@@ -309,7 +316,7 @@ class Packer:
         entry = PackEntry(pack_id, pack.head.kind, frames)
         with self._puts_lock:
             self._finished.append(entry)
-        self._pack_buffers.give_back(pack.view)
+        self._pack_buffers[pack.head.kind].give_back(pack.view)
 
     def _put(self, key: str, data: bytes | memoryview) -> None:
         self._repository.store.put(key, data)

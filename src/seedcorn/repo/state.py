@@ -32,6 +32,7 @@ from seedcorn.ids import ChunkId, HostId, PackId, RepositoryId, SessionId
 from seedcorn.repo.chunk_index import ChunkIndex
 from seedcorn.repo.chunk_table import ChunkPlace, DamagedTableError, pack_entry
 from seedcorn.repo.listings import CachedListing, ListingCache
+from seedcorn.repo.mapping import FileMapping
 
 __all__ = ["ChunkPlace", "FramePlace", "FrameSet", "SessionRecord", "State", "frame_ordinal"]
 
@@ -115,6 +116,7 @@ class State:
         (folder / "index" / "chunks").mkdir(mode=0o700, exist_ok=True)
         _reserve_lock_file(folder / "index" / "lock.mdb")
         self._env = lmdb.open(str(folder / "index"), map_size=_MAP_BYTES, max_dbs=11, mode=0o600, readahead=False, max_readers=_READERS)
+        self._mapping = FileMapping(folder / "index" / "data.mdb")
         self._meta = self._env.open_db(b"meta")
         self._sessions = self._env.open_db(b"sessions")  # session number -> SessionRecord
         self._session_numbers = self._env.open_db(b"session-numbers")  # hash of host, session and sealed key -> session number
@@ -374,7 +376,7 @@ class State:
 
     def listings(self) -> ListingCache:
         """What the last runs on this machine have seen."""
-        return ListingCache(self._env, self._listings, self._listing_parts, self._writing, self._believes)
+        return ListingCache(self._env, self._listings, self._listing_parts, self._writing, self._believes, self._mapping)
 
     def _believes(self, cached: CachedListing) -> bool:
         """A listing of this epoch and of a run that ended well can be relied on; of any other one every frame is looked up."""
