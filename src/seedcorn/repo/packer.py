@@ -53,7 +53,7 @@ class PackerOptions:
 
     workers: int = 2
     connections: int = 2
-    level: int = 3
+    level: int = 2  # docs/adr/0007
     verify_seal: bool = True
 
 
