@@ -125,7 +125,7 @@ def test_a_thief_of_a_host_can_not_shadow_its_earlier_frames(key_row: str, stage
     browser = stage.repository.browser()
     number, record = next((number, record) for number, record in browser.state.sessions().items() if record.host == honest.host_file.key.host)
     ordinals = [ordinal for ordinal, _, _, _ in browser.state.frames() if ordinal >> 32 == number]
-    row = KeyRow(record.session, record.host, SUITE, record.sealed_key if key_row == "true" else bytes(1168))
+    row = KeyRow(record.session, record.host, SUITE, browser.state.sealed_key(number) if key_row == "true" else bytes(1168))
     frames = tuple(
         FrameEntry(record.session, seq, 1000 + 10 * seq, place.sealed_bytes, place.raw_bytes, _records(stage, record.session, seq))
         for seq, place in ((ordinal & 0xFFFFFFFF, place) for ordinal, place in sorted(browser.state.frame_places(ordinals).items()))

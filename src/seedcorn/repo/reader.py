@@ -131,7 +131,7 @@ class Reader:
             if known is None:
                 record = self._state.session(number)
                 info = session_binding(self._repository.repository, record.host, record.session)
-                session_key = self._repository.key.open_read(info, record.sealed_key)
+                session_key = self._repository.key.open_read(info, self._state.sealed_key(number))
                 if len(session_key) != primitives.KEY_BYTES:
                     raise IntegrityError(f"the key of session {record.session.hex()[:12]} has the wrong length")
                 secrets = self._domains.setdefault(record.domain, self._repository.key.domain(record.domain))

@@ -36,7 +36,7 @@ from seedcorn.repo.mapping import FileMapping
 
 __all__ = ["ChunkPlace", "FramePlace", "FrameSet", "SessionRecord", "State", "frame_ordinal"]
 
-_SCHEMA = b"5"
+_SCHEMA = b"6"
 _MAP_BYTES = 1 << 36  # address space, not disk
 _READERS = 1024
 _LOCK_FILE_BYTES = (_READERS + 2) * 64  # LMDB's: one cache line for each reader, and its head
@@ -62,7 +62,6 @@ class SessionRecord(msgspec.Struct, frozen=True):
     session: SessionId
     host: HostId
     domain: int
-    sealed_key: bytes
     complete: bool = False  # ended with a snapshot
 
 
@@ -115,10 +114,11 @@ class State:
         (folder / "index").mkdir(mode=0o700, exist_ok=True)  # lmdb would make it with the mode of its files
         (folder / "index" / "chunks").mkdir(mode=0o700, exist_ok=True)
         _reserve_lock_file(folder / "index" / "lock.mdb")
-        self._env = lmdb.open(str(folder / "index"), map_size=_MAP_BYTES, max_dbs=11, mode=0o600, readahead=False, max_readers=_READERS)
+        self._env = lmdb.open(str(folder / "index"), map_size=_MAP_BYTES, max_dbs=16, mode=0o600, readahead=False, max_readers=_READERS)
         self._mapping = FileMapping(folder / "index" / "data.mdb")
         self._meta = self._env.open_db(b"meta")
         self._sessions = self._env.open_db(b"sessions")  # session number -> SessionRecord
+        self._session_keys = self._env.open_db(b"session-keys")  # session number -> sealed key: long, and most readers of sessions need none
         self._session_numbers = self._env.open_db(b"session-numbers")  # hash of host, session and sealed key -> session number
         self._segments = self._env.open_db(b"segments")  # store key -> nothing
         self._packs = self._env.open_db(b"packs")  # pack number -> _PackRecord
@@ -144,22 +144,23 @@ class State:
             raise self._dropped(error) from error
         return keys
 
-    def begin_session(self, record: SessionRecord) -> int:
-        """The number of this process's own session."""
+    def begin_session(self, record: SessionRecord, sealed_key: bytes) -> int:
+        """The number of this process's own session, whose key is sealed to the owner."""
         with self._writing() as txn:
-            number = self._session_number(txn, record)
+            number = self._session_number(txn, record, sealed_key)
         if self._trusted is not None:
             self._trusted.add(number)
         return number
 
-    def _session_number(self, txn: Any, record: SessionRecord) -> int:
+    def _session_number(self, txn: Any, record: SessionRecord, sealed_key: bytes) -> int:
         # Session ids are public and a host may sign anything: a session is what one host says under one key, and another key is another session.
-        name = object_hash(record.host + record.session + record.sealed_key)
+        name = object_hash(record.host + record.session + sealed_key)
         packed = txn.get(name, db=self._session_numbers)
         if packed is not None:
             return int(_NUMBER.unpack(packed)[0])
         number: int = txn.stat(self._sessions)["entries"]
         txn.put(name, _NUMBER.pack(number), db=self._session_numbers)
+        txn.put(_NUMBER.pack(number), sealed_key, db=self._session_keys)
         txn.put(_NUMBER.pack(number), msgspec.msgpack.encode(record), db=self._sessions)
         return number
 
@@ -169,6 +170,13 @@ class State:
             packed = txn.get(_NUMBER.pack(number), db=self._sessions)
         assert packed is not None, "session numbers come from this state"
         return msgspec.msgpack.decode(packed, type=SessionRecord)
+
+    def sealed_key(self, number: int) -> bytes:
+        """The key of the session of that number, which must be known, sealed to the owner."""
+        with self._env.begin() as txn:
+            packed = txn.get(_NUMBER.pack(number), db=self._session_keys)
+        assert packed is not None, "session numbers come from this state"
+        return bytes(packed)
 
     def sessions(self) -> dict[int, SessionRecord]:
         """Every known session by number."""
@@ -188,8 +196,9 @@ class State:
         with self._changing_index():
             with self._writing() as txn:
                 if txn.get(name, db=self._segments) is None:
-                    sessions = {row.session: SessionRecord(SessionId(row.session), host, domain, row.sealed_key) for row in rows}
-                    numbers = {session: self._session_number(txn, record) for session, record in sessions.items()}
+                    numbers = {
+                        row.session: self._session_number(txn, SessionRecord(SessionId(row.session), host, domain), row.sealed_key) for row in rows
+                    }
                     for table in self._chunks.write(self._add_packs(txn, host, numbers, packs)):
                         txn.put(table.encode("ascii"), b"", db=self._tables)
                     txn.put(name, b"", db=self._segments)

@@ -80,7 +80,7 @@ class Writer:
         session_key = new_session_key()
         sealed_key = repository.key.seal_read(session_binding(repository.repository, repository.host, self.session), session_key)
         self._row = KeyRow(self.session, repository.host, SUITE, sealed_key)
-        self.session_number = state.begin_session(SessionRecord(self.session, repository.host, secrets.domain, sealed_key))
+        self.session_number = state.begin_session(SessionRecord(self.session, repository.host, secrets.domain), sealed_key)
         self._next_segment = next_segment_number(state, repository.host)
         self._packer = Packer(repository, self.session, session_key, self._row, options.packer, monitor)
         self._next_seq = 0

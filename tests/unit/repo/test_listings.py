@@ -25,7 +25,7 @@ def state(tmp_path: Path) -> Iterator[State]:
 
 
 def session(state: State, letter: bytes) -> int:
-    number = state.begin_session(SessionRecord(SessionId(letter * 16), ALPHA, 0, b""))
+    number = state.begin_session(SessionRecord(SessionId(letter * 16), ALPHA, 0), b"")
     state.complete_session(number)
     return number
 

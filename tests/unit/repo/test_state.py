@@ -52,7 +52,8 @@ def test_a_segment_is_taken_in(state: State) -> None:
     assert state.segments() == {"index/one"}
     assert state.has_chunks
     (number,) = state.sessions()
-    assert state.session(number) == SessionRecord(S1, ALPHA, 0, b"sealed " + S1)
+    assert state.session(number) == SessionRecord(S1, ALPHA, 0)
+    assert state.sealed_key(number) == b"sealed " + S1
     assert state.find(B) == frame_ordinal(number, 0)
     assert state.copies(B) == [ChunkPlace(frame_ordinal(number, 0), 10, 20)]
     assert state.first_copies([A, C, b"?" * 24]) == {
@@ -123,7 +124,7 @@ def recall(state: State, key: bytes) -> CachedListing | None:
 
 
 def test_a_listing_of_this_epoch_and_a_complete_session_is_believed(state: State) -> None:
-    number = state.begin_session(SessionRecord(S1, ALPHA, 0, b""))
+    number = state.begin_session(SessionRecord(S1, ALPHA, 0), b"")
     state.complete_session(number)
     remember(state, dir=cached(state, number, frame_ordinal(number, 3)))
     assert recall(state, b"dir") is not None
@@ -148,8 +149,8 @@ def test_a_listing_of_another_epoch_counts_only_if_all_its_frames_are_indexed(st
 
 def test_a_listing_of_a_session_that_was_killed_is_checked_after_reopening(tmp_path: Path) -> None:
     state = State(tmp_path / "state", REPOSITORY)
-    killed = state.begin_session(SessionRecord(S1, ALPHA, 0, b"sealed " + S1))
-    ended = state.begin_session(SessionRecord(S2, ALPHA, 0, b"sealed " + S2))
+    killed = state.begin_session(SessionRecord(S1, ALPHA, 0), b"sealed " + S1)
+    ended = state.begin_session(SessionRecord(S2, ALPHA, 0), b"sealed " + S2)
     for name, number in (("killed", killed), ("ended", ended)):
         remember(state, **{name: cached(state, number, frame_ordinal(number, 0))})
     state.complete_session(ended)
