@@ -23,7 +23,7 @@ Overwrite = Annotated[
     Literal["always", "never"] | None,
     typer.Option("--overwrite", metavar="always|never", help="The target need not be empty: replace files that are there, or keep them."),
 ]
-WORKERS_LIMIT = 64
+PROCESSES_LIMIT = 64
 
 
 @add_command(app)
@@ -35,7 +35,7 @@ def restore(
     exclude: Annotated[list[str] | None, typer.Option("-e", "--exclude", metavar="PATTERN", help="Leave out what matches (repeatable).")] = None,
     dry_run: DryRun = False,
     overwrite: Overwrite = None,
-    workers: Annotated[int | None, typer.Option("--workers", metavar="N", help="Threads that fetch and write.")] = None,
+    processes: Annotated[int | None, typer.Option("--processes", metavar="N", help="Processes that decrypt and write. [one a core]")] = None,
     host: HostFilter = None,
     tag: TagFilter = None,
     path: PathFilter = None,
@@ -45,8 +45,8 @@ def restore(
     A directory's content goes into the target; a single file goes there under its own name. A file that is damaged in the repository is named and
     left out, and the exit status is 13.
     """
-    if workers is not None and not 1 <= workers <= WORKERS_LIMIT:
-        raise UsageError(f"{workers} workers: give a number from 1 to {WORKERS_LIMIT}")
+    if processes is not None and not 0 <= processes <= PROCESSES_LIMIT:
+        raise UsageError(f"{processes} processes: give a number from 0 (none but this one) to {PROCESSES_LIMIT}")
     reference, inside = split_reference(snapshot)
     session, output = invocation.owner(), invocation.output
     chosen = session.browser.find(reference, snapshot_filter(host, tag, path))
@@ -55,8 +55,8 @@ def restore(
     arguments = RestoreArguments(
         path=inside, includes=include or (), excludes=exclude or (), dry_run=dry_run, existing=overwrite is not None, overwrite=overwrite or "always"
     )
-    if workers is not None:
-        arguments["workers"] = workers
+    if processes is not None:
+        arguments["processes"] = processes
     begun = time.monotonic()
     with watched(output, RESTORE) as monitor:
         arguments["monitor"] = monitor
