@@ -80,8 +80,8 @@ class DirectoryCache:
     def adopt(self, parent: DirectoryHandle | None, name: bytes, fd: int, *, fresh: bool, inherits_acl: bool = False) -> DirectoryHandle:
         """The handle of the directory open as ``fd``, which belongs to the cache from now on."""
         st = os.fstat(fd)
-        # A new entry's group is the process's or the directory's, as mode and mount options say; a network file system may map its user, a foreign one
-        # give every entry the same mode. If the directory itself came out as it was asked for, everything in it will.
+        # A new entry's group is the process's or the directory's, as mode and mount options say; a network file system may map its user, a foreign
+        # one give every entry the same mode. If the directory itself came out as it was asked for, everything in it will.
         exact = fresh and not inherits_acl and (st.st_uid, st.st_gid) == self._owner and st.st_mode & 0o777 == 0o700
         with self._lock:
             self._serial += 1

@@ -176,7 +176,7 @@ class FileWriter:
             remove_acls(where)
         if name is None and not directory.fresh:
             remove_other_xattrs(where, node, as_root=self._options.as_root)
-        known_owner = directory.owner if name is not None and directory.exact else None
+        known_owner = directory.owner if directory.exact else None  # of the directory itself, too
         for problem in apply_metadata(node, where, as_root=self._options.as_root, known_owner=known_owner, known_mode=known_mode):
             self._options.on_problem(TargetError(directory.path_of(name), problem))
 

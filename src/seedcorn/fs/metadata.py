@@ -20,6 +20,7 @@ __all__ = [
     "MetadataError",
     "XattrReader",
     "Xattrs",
+    "apply_link_metadata",
     "apply_metadata",
     "error_text",
     "node_from_stat",
@@ -112,6 +113,21 @@ def apply_metadata(
         _apply_mode(node, where, problems)
     try:
         os.utime(where, ns=(node.mtime_ns, node.mtime_ns))
+    except MetadataError as error:
+        problems.append(f"time of change could not be set: {error_text(error)}")
+    return problems
+
+
+def apply_link_metadata(node: Node, name: bytes, dir_fd: int, *, as_root: bool, known_owner: tuple[int, int]) -> list[str]:
+    """As ``apply_metadata``, of a symbolic link without attributes, by its name in a directory that nobody else can reach."""
+    problems: list[str] = []
+    if as_root and known_owner != (node.uid, node.gid):
+        try:
+            os.chown(name, node.uid, node.gid, dir_fd=dir_fd, follow_symlinks=False)
+        except MetadataError as error:
+            problems.append(f"owner {node.uid}:{node.gid} could not be set: {error_text(error)}")
+    try:
+        os.utime(name, ns=(node.mtime_ns, node.mtime_ns), dir_fd=dir_fd, follow_symlinks=False)
     except MetadataError as error:
         problems.append(f"time of change could not be set: {error_text(error)}")
     return problems

@@ -19,7 +19,7 @@ from seedcorn.errors import TargetError, UsageError, printable
 from seedcorn.format.tree import Kind, Node
 from seedcorn.fs.directories import DirectoryCache, DirectoryHandle
 from seedcorn.fs.files import FileWriter, LinkSource, Overwrite, TargetOptions, remove_acls
-from seedcorn.fs.metadata import DEFAULT_ACL, error_text, proc_path
+from seedcorn.fs.metadata import DEFAULT_ACL, apply_link_metadata, error_text, proc_path
 
 __all__ = ["Target", "refuse_filled"]
 
@@ -83,10 +83,23 @@ class Target(FileWriter):
             else:
                 os.mknod(temporary_name, _DEVICE_TYPE[kind] | 0o600, (node.extra and node.extra.device) or 0, dir_fd=dir_fd)
 
-        with self._writing(directory, node.name) as dir_fd, self._temporary(create, dir_fd) as temporary_name:
-            with _entry(temporary_name, dir_fd) as where:
-                self._apply(directory, node.name, node, where)
-            self._install(directory, dir_fd, temporary_name, node.name)
+        with self._writing(directory, node.name) as dir_fd:
+            if kind is Kind.SYMLINK and directory.exact and not (node.extra and node.extra.xattrs):
+                # Nobody else can get into a new directory, so its entries can be meant by their names.
+                temporary_name, _ = self._create(create)
+                for problem in apply_link_metadata(node, temporary_name, dir_fd, as_root=self._options.as_root, known_owner=directory.owner):
+                    self._options.on_problem(TargetError(directory.path_of(node.name), problem))
+                try:
+                    self._install(directory, dir_fd, temporary_name, node.name)
+                except OSError:
+                    with suppress(OSError):
+                        os.unlink(temporary_name, dir_fd=dir_fd)
+                    raise
+                return
+            with self._temporary(create, dir_fd) as temporary_name:
+                with _entry(temporary_name, dir_fd) as where:
+                    self._apply(directory, node.name, node, where)
+                self._install(directory, dir_fd, temporary_name, node.name)
 
     def make_hard_link(self, directory: DirectoryHandle, name: bytes, source: LinkSource) -> None:
         """Another name for a file that this run has written."""
@@ -162,6 +175,7 @@ class Target(FileWriter):
             # Also after success: rename leaves both names where they were links to one file already.
             with suppress(OSError):
                 os.unlink(temporary_name, dir_fd=dir_fd)
+
 
 def _open_root(path: bytes) -> tuple[int, bool]:
     fresh = False

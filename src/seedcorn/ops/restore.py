@@ -1,7 +1,7 @@
 """Restoring: from a snapshot's tree to files, every chunk verified, nothing outside the target.
 
-The calling thread walks the tree in order, makes directories and plans spans of files (``ops.restore_plan``); a crew fetches, opens, verifies and writes
-them (``ops.restore_crew``). What the crew can not write because a frame is bad is written here at the end, chunk by chunk, from whatever copy is good.
+The calling thread walks the tree in order, makes directories and plans spans of files (``ops.restore_plan``); a crew fetches, opens, verifies and
+writes them (``ops.restore_crew``). What a bad frame keeps from being written so is written here at the end, chunk by chunk, from whatever copy is good.
 Memory depends on the size of a span, not on the tree. The rules for what is written where are ``fs.target``'s and ``fs.files``'s;
 docs/threat-model.md, R1 to R10.
 """
@@ -124,8 +124,9 @@ def _wanted_entries(browser: Browser, top: Entry, options: RestoreOptions, failu
     """
     if top.node.kind != Kind.DIRECTORY:
         return iter([(top, True)])
-    found = Choice(options.includes, options.excludes).walk(browser, top, failures)
-    if not options.includes:
+    choice = Choice(options.includes, options.excludes)
+    found = choice.walk(browser, top, failures)
+    if choice.included(top):
         return found
     leading = []
     for entry, wanted in found:

@@ -25,7 +25,7 @@ class Choice:
 
     def walk(self, browser: Browser, top: Entry, monitor: Monitor) -> Iterator[tuple[Entry, bool]]:
         """(entry, wanted itself) of everything below ``top`` that is wanted or leads to it, parents first. A damaged listing is reported."""
-        pending = [(top, self._included(top))]
+        pending = [(top, self.included(top))]
         while pending:
             at, inside = pending.pop()
             directories = []
@@ -34,7 +34,7 @@ class Choice:
                     is_directory = child.node.kind == Kind.DIRECTORY
                     if self._selection is not None and self._selection.excluded(child.path, child.node.name, is_directory):
                         continue
-                    wanted = inside or self._included(child)
+                    wanted = inside or self.included(child)
                     if wanted or (is_directory and self._inclusion is not None and self._inclusion.leads_to(child.path)):
                         yield child, wanted
                         if is_directory:
@@ -44,5 +44,6 @@ class Choice:
                 monitor.error(IntegrityError(f"the listing of this directory is damaged{where}: {error.message}", object_name=printable(at.path)))
             pending += reversed(directories)
 
-    def _included(self, entry: Entry) -> bool:
+    def included(self, entry: Entry) -> bool:
+        """Whether an entry matches by itself, or no includes were given."""
         return self._inclusion is None or self._inclusion.included(entry.path, entry.node.name, entry.node.kind == Kind.DIRECTORY)

@@ -1,8 +1,8 @@
 """Planning a restore: from wanted files to spans of work. Pure but for the index that it asks; touches no file and fetches nothing.
 
 Owns how work is cut. A span is either some files, whole and in the order of the tree, or a part of one file that is too large for that; and the
-frames that hold their chunks. Backups fill frames in the order of the tree, so neighbouring files need the same few frames. Invariant: a span's limits
-bound what writing it takes in memory, whatever the repository says; together the spans cover every chunk of every file that the index places.
+frames that hold their chunks. Backups fill frames in the order of the tree, so neighbouring files need the same few frames. Invariant: a span's
+limits bound what writing it takes in memory, whatever the repository says; together the spans cover every chunk of every file that the index places.
 """
 
 from __future__ import annotations
@@ -32,8 +32,7 @@ class SpanLimits:
     lookup_chunks: int = 4_000  # whose places are asked for at once
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class WantedFile:
+class WantedFile(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A file to be restored. Its node's ``content`` has every indirection followed; ``path`` is the one in the snapshot."""
 
     directory: DirectoryHandle
@@ -118,14 +117,14 @@ class _Planner:
             if found is None or any(place.ordinal not in frames for place in found):
                 self._on_unplaced(wanted)
                 continue
-            needed = {place.ordinal for place in found}
             size = wanted.node.size
-            if size > limits.content_bytes or sum([frames[ordinal].sealed_bytes for ordinal in needed]) > limits.sealed_bytes:
+            needed = {place.ordinal: frames[place.ordinal].sealed_bytes for place in found}
+            if size > limits.content_bytes or sum(needed.values()) > limits.sealed_bytes:
                 yield from self.plan_big(wanted)
                 continue
             span = self._span
-            sealed_bytes = span.sealed_bytes + sum([frames[ordinal].sealed_bytes for ordinal in needed if ordinal not in span.frames])
-            if sealed_bytes > limits.sealed_bytes or span.content_bytes + size > limits.content_bytes or len(span.files) >= limits.files:
+            more = sum([sealed_bytes for ordinal, sealed_bytes in needed.items() if ordinal not in span.frames])
+            if span.sealed_bytes + more > limits.sealed_bytes or span.content_bytes + size > limits.content_bytes or len(span.files) >= limits.files:
                 yield from self.rest()
                 span = self._span
             span.begin_file(wanted)

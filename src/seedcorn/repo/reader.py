@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from seedcorn.crypto import primitives
@@ -20,7 +21,7 @@ from seedcorn.crypto.keys import DomainSecrets
 from seedcorn.errors import AccessDeniedError, IntegrityError, ObjectNotFoundError, StoreError, StoreUnavailableError
 from seedcorn.format.header import pack_key
 from seedcorn.format.pack import PackKind
-from seedcorn.format.tree import CONTENT_RECORD_BYTES, Node, content_records, decode_nodes, pack_content
+from seedcorn.format.tree import CONTENT_RECORD_BYTES, Kind, Node, content_records, decode_nodes, pack_content
 from seedcorn.ids import ChunkId, PackId, SessionId
 from seedcorn.repo.bindings import frame_binding, session_binding
 from seedcorn.repo.opener import SessionKeys, open_frame, verify_chunks
@@ -32,6 +33,8 @@ __all__ = ["FetchChunk", "FrameRange", "Reader", "coalesce", "surroundings"]
 FetchChunk = Callable[[ChunkId, int], bytes | memoryview]  # by id and length; raises IntegrityError
 _DEPTH_LIMIT = 8
 _CACHED_FRAMES = 16  # about 1 MiB each
+_EXPECTED_RECORDS = 64
+_EXPECTED_LIMIT = 50_000
 _READ_AHEADS = 2  # ranges of listing frames that are kept as they came
 _READ_AHEAD_SEQS = 4096  # how far from a frame its neighbours are looked for; a session numbers content and listings together
 COALESCE_GAP_BYTES = 256 << 10  # cheaper to read over than to ask twice
@@ -69,6 +72,7 @@ class Reader:
         self._domains: dict[int, DomainSecrets] = {}
         self._frames: OrderedDict[int, bytes | memoryview] = OrderedDict()
         self._ahead: deque[dict[tuple[PackId, int], bytes | memoryview]] = deque(maxlen=_READ_AHEADS)
+        self._expected: dict[bytes, ChunkPlace] = {}  # of listing chunks
         self._lock = threading.Lock()
 
     # -- frames ------------------------------------------------------------------------------------------------------------------------------
@@ -191,6 +195,10 @@ class Reader:
             IntegrityError: no copy is good; says what was wrong with the last one.
         """
         problem = IntegrityError(f"chunk {chunk_id.hex()[:16]} is not in the index")
+        expected = self._expected.pop(chunk_id, None)
+        if expected is not None:
+            with suppress(IntegrityError):
+                return self._chunk_at(kind, chunk_id, length, expected)
         for place in self._state.copies(chunk_id):
             try:
                 return self._chunk_at(kind, chunk_id, length, place)
@@ -233,9 +241,18 @@ class Reader:
         fetch = fetch or self.listing_chunk
         last = b""
         for chunk_id, length in content_records(self.records(node, fetch)):
-            for child in decode_nodes(fetch(chunk_id, length), after=last):
-                last = child.name
-                yield child
+            children = decode_nodes(fetch(chunk_id, length), after=last)
+            self._expect(children)
+            last = children[-1].name if children else last
+            yield from children
+
+    def _expect(self, nodes: Iterable[Node]) -> None:
+        """Look up the listings of the directories among ``nodes`` at once: who walks a tree asks for them next."""
+        contents = [node.content for node in nodes if node.kind == Kind.DIRECTORY and len(node.content) <= _EXPECTED_RECORDS * CONTENT_RECORD_BYTES]
+        if contents:
+            if len(self._expected) > _EXPECTED_LIMIT:
+                self._expected.clear()
+            self._expected.update(self._state.first_copies([chunk_id for content in contents for chunk_id, _ in content_records(content)]))
 
     # -- many frames -------------------------------------------------------------------------------------------------------------------------
 
