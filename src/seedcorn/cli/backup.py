@@ -12,7 +12,7 @@ from seedcorn.cli.invocation import Invocation
 from seedcorn.cli.options import DryRun, add_command, new_app
 from seedcorn.cli.output import Output
 from seedcorn.cli.progress import BACKUP, watched
-from seedcorn.cli.render_json import statistics_fields, time_text
+from seedcorn.cli.render_json import requests_fields, statistics_fields, time_text
 from seedcorn.cli.render_text import count_text, size_text, statistics_block
 from seedcorn.errors import UsageError
 from seedcorn.jobs.sessions import BackupArguments
@@ -80,7 +80,7 @@ def _read_stdin(view: memoryview) -> int:
 def _report(output: Output, result: BackupResult, requests: Requests) -> None:
     statistics, elapsed_seconds = result.statistics, result.elapsed_ns / 1e9
     snapshot = result.snapshot.hex() if result.snapshot else None
-    by_verb = {verb: getattr(requests, verb) for verb in ("put", "get", "list", "head", "delete")}
+    by_verb = requests_fields(requests)
     output.emit(
         "summary",
         snapshot_id=snapshot,

@@ -10,7 +10,7 @@ import typer
 from seedcorn.cli.invocation import Invocation
 from seedcorn.cli.options import DryRun, HostFilter, PathFilter, TagFilter, add_command, new_app
 from seedcorn.cli.progress import RESTORE, watched
-from seedcorn.cli.render_json import SHORT_ID_DIGITS, error_fields
+from seedcorn.cli.render_json import SHORT_ID_DIGITS, error_fields, requests_fields
 from seedcorn.cli.render_text import count_text, duration_text, size_text
 from seedcorn.errors import UsageError
 from seedcorn.jobs.sessions import RestoreArguments, snapshot_filter
@@ -62,6 +62,7 @@ def restore(
         arguments["monitor"] = monitor
         result = session.restore(chosen, where, **arguments)
     seconds = time.monotonic() - begun
+    requests = session.repository.store.requests  # of this process, those of opening the repository too
     code = invocation.finish(session.browser.problems, result.exit_code)
     output.emit(
         "summary",
@@ -75,6 +76,8 @@ def restore(
         errors=[error_fields(error) for error in result.errors[:100]],
         error_count=len(result.errors),
         elapsed_seconds=round(seconds, 3),
+        requests=requests_fields(requests),
+        get_bytes=requests.get_bytes,
         exit_code=code,
     )
     if not output.quiet:
