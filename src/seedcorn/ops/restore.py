@@ -1,8 +1,9 @@
 """Restoring: from a snapshot's tree to files, every chunk verified, nothing outside the target.
 
 The calling thread walks the tree in order, makes directories and plans spans of files (``ops.restore_plan``); a crew fetches, opens, verifies and
-writes them (``ops.restore_crew``). Files that need a bad frame are written here at the end, chunk by chunk, from whatever copy is good. Memory depends
-on the size of a span, not on the tree. The rules for what is written where are ``fs.target``'s and ``fs.files``'s; docs/threat-model.md, R1 to R10.
+writes them (``ops.restore_crew``). Files that need a bad frame are written here at the end, chunk by chunk, from whatever copy is good. Memory
+depends on the size of a span, not on the tree. The rules for what is written where are ``fs.target``'s and ``fs.files``'s;
+docs/threat-model.md, R1 to R10.
 """
 
 from __future__ import annotations

@@ -40,8 +40,8 @@ from seedcorn.repo.reader import Reader, coalesce
 
 __all__ = ["Crew", "CrewJob", "InlineCrew", "ProcessCrew"]
 
-_FETCHES_AHEAD = 4  # spans of each writer that are fetched or being fetched
-_SECTION_SPANS = 12  # neighbours go to one process: they share frames, which it keeps
+_FETCHES_AHEAD = 2  # spans of each writer that are fetched or being fetched
+_SECTION_SPANS = 8  # neighbours go to one process: they share frames, which it keeps
 _SLOTS = 2  # spans that a process has been given: the one it writes and the next
 SLOT_BYTES = 5 << 20  # a span's sealed frames
 
@@ -261,7 +261,7 @@ class ProcessCrew:
         self._job = job
         self._section: list[_Order] = []
         self._sections: queue.SimpleQueue[list[_Order] | None] = queue.SimpleQueue()
-        self._room = threading.Semaphore(processes + 1)  # sections that have been planned and not begun
+        self._room = threading.Semaphore(processes)  # sections that have been planned and not begun
         self._failure: BaseException | None = None
         self._processes: list[_Process] = []
         self._threads = [threading.Thread(target=self._feed, args=(number,), name="seedcorn-restore") for number in range(processes)]

@@ -32,9 +32,9 @@ __all__ = ["FetchChunk", "FrameRange", "Reader", "coalesce", "surroundings"]
 
 FetchChunk = Callable[[ChunkId, int], bytes | memoryview]  # by id and length; raises IntegrityError
 _DEPTH_LIMIT = 8
-_CACHED_FRAMES = 16  # about 1 MiB each
+_CACHED_FRAMES = 8  # about 1 MiB each
 _EXPECTED_RECORDS = 64
-_EXPECTED_LIMIT = 50_000
+_EXPECTED_LIMIT = 20_000
 _READ_AHEADS = 2  # ranges of listing frames that are kept as they came
 _READ_AHEAD_SEQS = 4096  # how far from a frame its neighbours are looked for; a session numbers content and listings together
 COALESCE_GAP_BYTES = 256 << 10  # cheaper to read over than to ask twice
