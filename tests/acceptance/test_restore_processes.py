@@ -207,7 +207,7 @@ def test_a_script_without_a_main_guard(folder: Path, large_tree: dict[str, bytes
         workshop.backup()
         script = folder / "script.py"
         script.write_text(textwrap.dedent(_SCRIPT))
-        command = [sys.executable, script, workshop.repository.words, folder / "store", folder / "owner", folder / "target"]
+        command: list[str | Path] = [sys.executable, script, workshop.repository.words, folder / "store", folder / "owner", folder / "target"]
         run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (run.stdout, run.stderr) == (f"{len(large_tree)}\n", "")
     assert (folder / "target" / str(workshop.source)[1:] / "zz").read_bytes() == large_tree["zz"]

@@ -73,7 +73,7 @@ class Channel:
 
 def main(socket_fd: int, memory_fd: int, root_fd: int) -> None:
     """Write spans until nobody asks for more."""
-    gc.disable()  # nothing here makes cycles, and its looking for them costs as much as a tenth of the rest
+    gc.disable()  # nothing here makes cycles
     os.umask(0)  # files are created with the very mode that they are to have
     channel = Channel(socket.socket(fileno=socket_fd))
     memory = memoryview(mmap.mmap(memory_fd, 0, prot=mmap.PROT_READ))
