@@ -157,6 +157,14 @@ def test_an_interrupt_leaves_nothing_half_written(stored: Workshop) -> None:
     assert _leftovers(target) == []
 
 
+def test_where_no_process_can_be_started_the_caller_writes(stored: Workshop, crews: list[WatchedCrew], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", str(stored.folder))
+    restored = stored.restore(processes=_PROCESSES)
+    assert crews == []
+    assert restored.errors == []
+    assert differences(describe(stored.source), restored.tree()) == []
+
+
 def test_a_store_that_fails_ends_the_run(stored: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     get_range = stored.store.get_range
 

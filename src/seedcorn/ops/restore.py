@@ -12,7 +12,7 @@ import errno
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -255,7 +255,7 @@ class _Restore:
         first = list(islice(spans, _SPANS_WORTH_PROCESSES))
         processes = _processes(self._options) if len(first) == _SPANS_WORTH_PROCESSES else 0
         job = CrewJob(self._reader, self._repository, self._target, self._options.overwrite, self._written)
-        crew: Crew = ProcessCrew(job, processes) if processes else InlineCrew(job)
+        crew = _start_crew(job, processes)
         try:
             for span in chain(first, spans):
                 if span.big is None:
@@ -389,6 +389,14 @@ class _Restore:
         cause = error.__cause__
         if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
             raise SeedcornError(f"{self._options.target}: its disk is full; {self.entries} entries have been restored") from error
+
+
+def _start_crew(job: CrewJob, processes: int) -> Crew:
+    """As many processes as were asked for; none where this interpreter can not be started again (a program that has given up its rights)."""
+    if processes:
+        with suppress(OSError):
+            return ProcessCrew(job, processes)
+    return InlineCrew(job)
 
 
 def _processes(options: RestoreOptions) -> int:

@@ -251,7 +251,7 @@ class _Process:
     def _gone(self) -> SeedcornError:
         code = self._process.wait()
         how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
-        return SeedcornError(f"a process that was writing files {how} (process {self.pid}): the restore is not complete")
+        return SeedcornError(f"a process that was writing files {how} (process {self.pid}): the restore is not complete; try --processes 0")
 
 
 class ProcessCrew:
