@@ -61,7 +61,6 @@ def test_a_directory_and_a_link(stored: Workshop) -> None:
         (("{source}/etc",), ("ssh",), ["etc/hosts"]),
         ((), ("home", "*s"), ["etc/ssh/key", "top"]),
         (("{source}/*/ssh/**", "top"), (), ["etc/ssh/key", "top"]),
-        (("nothing like it",), (), []),
     ],
 )
 def test_includes_and_excludes(stored: Workshop, includes: tuple[str, ...], excludes: tuple[str, ...], expected: list[str]) -> None:
@@ -72,6 +71,19 @@ def test_includes_and_excludes(stored: Workshop, includes: tuple[str, ...], excl
     for path in expected:
         assert (restored.target / path).read_bytes() == _FILES[path]
         assert (restored.target / path).parent.stat().st_mtime_ns == (stored.source / path).parent.stat().st_mtime_ns
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+@pytest.mark.parametrize("excludes", [(), ("*",)])
+def test_includes_that_match_nothing(stored: Workshop, excludes: tuple[str, ...], dry_run: bool) -> None:
+    include = "hosts" if excludes else "nothing like it"
+    with pytest.raises(UsageError, match=f"matches '{include}': nothing has been restored"):
+        stored.restore(includes=(include,), excludes=excludes, target=stored.folder / "target", dry_run=dry_run)
+    assert not (stored.folder / "target").exists()
+
+
+def test_an_empty_directory_that_is_included(stored: Workshop) -> None:
+    assert os.listdir(stored.restore(path=stored.source / "empty", includes=("empty",)).target) == []
 
 
 def test_nothing_is_written_by_a_dry_run(stored: Workshop) -> None:

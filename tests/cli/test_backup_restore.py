@@ -222,7 +222,7 @@ def test_parts_and_dry_run(machine: Machine) -> None:
     assert dry["dry_run"]
     assert dry["entries"] > 3
     assert not (machine.folder / "out").exists()
-    assert machine.owner("restore", f"latest:{source}", "-t", "out", "-i", "other", "--workers", "1").code == 0
+    assert machine.owner("restore", f"latest:{source}", "-t", "out", "-i", "other", "--processes", "0").code == 0
     assert [path.name for path in (machine.folder / "out").rglob("*") if path.is_file()] == ["other"]
     assert machine.owner("restore", f"latest:{source}", "-t", "rest", "-e", "sub").code == 0
     assert not (machine.folder / "rest" / "sub").exists()

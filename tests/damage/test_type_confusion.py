@@ -22,6 +22,7 @@ from seedcorn.ops.browse import open_browser
 from seedcorn.ops.check import CheckOptions, check
 from seedcorn.repo.index import open_segment
 from seedcorn.repo.packs import open_pack
+from seedcorn.repo.reader import coalesce
 from seedcorn.testing.damage import OBJECT_KINDS, Pristine, copy_store, keys_by_kind
 
 NAMED_BY_HASH = {"data pack", "listing pack", "segment", "snapshot"}
@@ -124,7 +125,7 @@ def test_a_data_frame_is_not_a_listing_frame(pristine: Pristine) -> None:
     browser = pristine.repository.browser(fresh=True)
     for ordinal, _, _, _ in list(browser.state.frames()):
         place = browser.state.frame_places([ordinal])[ordinal]
-        (wanted,) = browser.reader.plan([ordinal])
+        (wanted,) = coalesce({ordinal: place})
         ((_, _, sealed),) = browser.reader.read_range(wanted)
         browser.reader.open_frame(ordinal, place, sealed)
         other = PackKind.DATA if place.kind == PackKind.LISTING else PackKind.LISTING

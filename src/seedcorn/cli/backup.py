@@ -11,7 +11,7 @@ from seedcorn.cli.options import declare_dry_run
 from seedcorn.cli.output import Output
 from seedcorn.cli.parser import Command, Namespace, Parser
 from seedcorn.cli.progress import BACKUP, watched
-from seedcorn.cli.render_json import statistics_fields, time_text
+from seedcorn.cli.render_json import requests_fields, statistics_fields, time_text
 from seedcorn.cli.render_text import count_text, size_text, statistics_block
 from seedcorn.errors import UsageError
 
@@ -90,7 +90,7 @@ def _read_stdin(view: memoryview) -> int:
 def _report(output: Output, result: BackupResult, requests: Requests) -> None:
     statistics, elapsed_seconds = result.statistics, result.elapsed_ns / 1e9
     snapshot = result.snapshot.hex() if result.snapshot else None
-    by_verb = {verb: getattr(requests, verb) for verb in ("put", "get", "list", "head", "delete")}
+    by_verb = requests_fields(requests)
     output.emit(
         "summary",
         snapshot_id=snapshot,

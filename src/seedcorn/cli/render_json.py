@@ -11,9 +11,10 @@ from seedcorn.errors import IntegrityError, SeedcornError, SourceError, StoreErr
 
 if TYPE_CHECKING:  # rendering needs their fields, and no command should load what it does not use
     from seedcorn.format.snapshot import Statistics
+    from seedcorn.ops.backup import Requests
     from seedcorn.ops.browse import Entry, Snapshot
 
-__all__ = ["entry_fields", "error_fields", "path_fields", "paths_fields", "snapshot_fields", "statistics_fields", "time_text"]
+__all__ = ["entry_fields", "error_fields", "path_fields", "paths_fields", "requests_fields", "snapshot_fields", "statistics_fields", "time_text"]
 
 SHORT_ID_DIGITS = 12
 KIND_NAMES = {1: "file", 2: "directory", 3: "symlink", 4: "fifo", 5: "char_device", 6: "block_device"}
@@ -59,6 +60,11 @@ def error_fields(error: SeedcornError) -> dict[str, Any]:
 def statistics_fields(statistics: Statistics) -> dict[str, int]:
     """Every figure of a backup under its own name."""
     return {name: getattr(statistics, name) for name in statistics.__struct_fields__}
+
+
+def requests_fields(requests: Requests) -> dict[str, int]:
+    """How often a store was asked, by verb."""
+    return {verb: getattr(requests, verb) for verb in ("put", "get", "list", "head", "delete")}
 
 
 def snapshot_fields(snapshot: Snapshot) -> dict[str, Any]:

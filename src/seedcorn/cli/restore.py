@@ -10,7 +10,7 @@ from seedcorn.cli.options import declare_dry_run, declare_filter
 from seedcorn.cli.output import Output
 from seedcorn.cli.parser import Command, Namespace, Parser
 from seedcorn.cli.progress import RESTORE, watched
-from seedcorn.cli.render_json import SHORT_ID_DIGITS, error_fields
+from seedcorn.cli.render_json import SHORT_ID_DIGITS, error_fields, requests_fields
 from seedcorn.cli.render_text import count_text, duration_text, size_text
 from seedcorn.errors import UsageError
 
@@ -26,7 +26,7 @@ EXAMPLES = """
     seedcorn restore latest~1:/etc/fstab --target /tmp
     seedcorn restore latest:/home --include '*.odt' --host web --dry-run
 """
-WORKERS_LIMIT = 64
+PROCESSES_LIMIT = 64
 
 
 def declare(parser: Parser) -> None:
@@ -41,7 +41,7 @@ def declare(parser: Parser) -> None:
         choices=("always", "never"),
         help="The target need not be empty: replace files that are there, or keep them.",
     )
-    parser.option("--workers", metavar="N", type=int, help="Threads that fetch and write.")
+    parser.option("--processes", metavar="N", type=int, help="Processes that decrypt and write. [one a core]")
     declare_filter(parser)
 
 
@@ -54,8 +54,8 @@ def restore(invocation: Invocation) -> int:
     from seedcorn.ops.browse import split_reference
 
     options, output = invocation.options, invocation.output
-    if options.workers is not None and not 1 <= options.workers <= WORKERS_LIMIT:
-        raise UsageError(f"{options.workers} workers: give a number from 1 to {WORKERS_LIMIT}")
+    if options.processes is not None and not 0 <= options.processes <= PROCESSES_LIMIT:
+        raise UsageError(f"{options.processes} processes: give a number from 0 (none but this one) to {PROCESSES_LIMIT}")
     reference, inside = split_reference(options.snapshot)
     session = invocation.owner()
     chosen = session.browser.find(reference, invocation.snapshot_filter)
@@ -66,6 +66,7 @@ def restore(invocation: Invocation) -> int:
         arguments["monitor"] = monitor
         result = session.restore(chosen, target, **arguments)
     seconds = time.monotonic() - begun
+    requests = session.repository.store.requests  # of this process, those of opening the repository too
     code = invocation.finish(session.browser.problems, result.exit_code)
     output.emit(
         "summary",
@@ -79,6 +80,8 @@ def restore(invocation: Invocation) -> int:
         errors=[error_fields(error) for error in result.errors[:100]],
         error_count=len(result.errors),
         elapsed_seconds=round(seconds, 3),
+        requests=requests_fields(requests),
+        get_bytes=requests.get_bytes,
         exit_code=code,
     )
     _report(output, result, chosen, target, seconds, options.dry_run)
@@ -94,8 +97,8 @@ def _arguments(options: Namespace, inside: bytes) -> RestoreArguments:
         "existing": options.overwrite is not None,
         "overwrite": options.overwrite or "always",
     }
-    if options.workers is not None:
-        arguments["workers"] = options.workers
+    if options.processes is not None:
+        arguments["processes"] = options.processes
     return arguments
 
 

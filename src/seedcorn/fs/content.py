@@ -9,7 +9,7 @@ import errno
 import os
 from collections.abc import Iterator, Sequence
 
-__all__ = ["HOLE_LIMIT", "ContentReader", "Hole", "data_extents", "holes_of"]
+__all__ = ["HOLE_LIMIT", "ContentReader", "Hole", "data_extents", "holes_of", "write_content"]
 
 HOLE_LIMIT = 65_536  # of one file: what comes after is read as data, so a hostile file can not fill a listing with holes
 Hole = tuple[int, int]  # offset and length in bytes
@@ -44,6 +44,27 @@ def data_extents(size: int, holes: Sequence[Hole]) -> Iterator[Hole]:
         yield begin, size - begin
 
 
+def write_content(fd: int, content: Sequence[memoryview], offset: int, holes: Sequence[Hole], size: int) -> None:
+    """Write ``content``, pieces end to end that begin at content offset ``offset``, where it belongs in a file of ``size`` bytes with these holes."""
+    if not holes:
+        for piece in content:
+            _write_all(fd, piece, offset)
+            offset += len(piece)
+        return
+    begin = 0  # of an extent, in the content
+    todo = list(reversed(content))
+    for extent_offset, length in data_extents(size, holes):
+        end = begin + length
+        while todo and offset < end:
+            piece = todo.pop()
+            part = piece[: end - offset]
+            _write_all(fd, part, extent_offset + offset - begin)
+            offset += len(part)
+            if len(part) < len(piece):
+                todo.append(piece[len(part) :])
+        begin = end
+
+
 class ContentReader:
     """Reads the data extents of an open file end to end, as if the holes were not there. Never moves the file offset."""
 
@@ -72,6 +93,13 @@ class ContentReader:
             self._offset += count
             filled += count
         return filled
+
+
+def _write_all(fd: int, data: memoryview, offset: int) -> None:
+    while data:
+        written = os.pwrite(fd, data, offset)
+        data = data[written:]
+        offset += written
 
 
 def _find_holes(fd: int, size: int) -> Iterator[Hole]:

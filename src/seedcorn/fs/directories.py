@@ -12,26 +12,43 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import msgspec
+
 from seedcorn.errors import TargetError
 
-__all__ = ["DirectoryCache", "DirectoryHandle"]
+__all__ = ["DirectoryCache", "DirectoryHandle", "DirectoryRecord"]
 
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class DirectoryRecord(msgspec.Struct, array_like=True, frozen=True):
+    """What is known of a directory that was made or verified: enough for another process to find the same one from the one above it."""
+
+    serial: int  # counts up: a directory always comes after the one it is in
+    name: bytes
+    device_id: int
+    inode: int
+    fresh: bool
+    inherits_acl: bool
+    exact: bool
 
 
 class DirectoryHandle:
     """One directory in the target; made by ``DirectoryCache`` only. ``fresh``: created in this run, so nothing can be in the way in it."""
 
-    __slots__ = ("_fd", "_pins", "device_id", "fresh", "inherits_acl", "inode", "name", "parent", "serial")
+    __slots__ = ("_fd", "_pins", "device_id", "exact", "fresh", "inherits_acl", "inode", "name", "owner", "parent", "record", "serial")
 
-    def __init__(self, parent: DirectoryHandle | None, name: bytes, st: os.stat_result, *, serial: int, fresh: bool, inherits_acl: bool) -> None:
+    def __init__(self, parent: DirectoryHandle | None, record: DirectoryRecord, owner: tuple[int, int]) -> None:
         self.parent = parent
-        self.name = name
-        self.device_id = st.st_dev
-        self.inode = st.st_ino
-        self.serial = serial  # counts up: a directory always comes after the one it is in
-        self.fresh = fresh
-        self.inherits_acl = inherits_acl  # it has a default ACL, which the kernel puts on whatever is created in it
+        self.record = record
+        self.serial = record.serial
+        self.name = record.name
+        self.device_id = record.device_id
+        self.inode = record.inode
+        self.fresh = record.fresh
+        self.inherits_acl = record.inherits_acl  # it has a default ACL, which the kernel puts on whatever is created in it
+        self.exact = record.exact  # what is created in it belongs to ``owner``, this process's user and group, and gets the mode that was asked for
+        self.owner = owner
         self._fd = -1
         self._pins = 0
 
@@ -58,17 +75,39 @@ class DirectoryCache:
         self._open: OrderedDict[DirectoryHandle, None] = OrderedDict()  # least recently used first
         self._lock = threading.Lock()
         self._serial = 0
+        self._owner = (os.geteuid(), os.getegid())
 
     def adopt(self, parent: DirectoryHandle | None, name: bytes, fd: int, *, fresh: bool, inherits_acl: bool = False) -> DirectoryHandle:
         """The handle of the directory open as ``fd``, which belongs to the cache from now on."""
         st = os.fstat(fd)
+        # A new entry's group is the process's or the directory's, as mode and mount options say; a network file system may map its user, a foreign
+        # one give every entry the same mode. If the directory itself came out as it was asked for, everything in it will.
+        exact = fresh and not inherits_acl and (st.st_uid, st.st_gid) == self._owner and st.st_mode & 0o777 == 0o700
         with self._lock:
             self._serial += 1
-            handle = DirectoryHandle(parent, name, st, serial=self._serial, fresh=fresh, inherits_acl=inherits_acl)
+            record = DirectoryRecord(self._serial, name, st.st_dev, st.st_ino, fresh, inherits_acl, exact)
+            handle = DirectoryHandle(parent, record, self._owner)
             handle._fd = fd
             self._open[handle] = None
             self._evict()
         return handle
+
+    def adopt_root(self, record: DirectoryRecord, fd: int) -> DirectoryHandle:
+        """The target itself, as another process has opened and recorded it.
+
+        Raises:
+            TargetError: ``fd`` is another directory.
+        """
+        handle = DirectoryHandle(None, record, self._owner)
+        _verify(fd, handle)
+        handle._fd = fd
+        with self._lock:
+            self._open[handle] = None
+        return handle
+
+    def know(self, parent: DirectoryHandle, record: DirectoryRecord) -> DirectoryHandle:
+        """The handle of a directory that another process has recorded. It is opened, and verified, when it is first lent."""
+        return DirectoryHandle(parent, record, self._owner)
 
     @contextmanager
     def borrow(self, handle: DirectoryHandle) -> Iterator[int]:
@@ -124,10 +163,11 @@ class DirectoryCache:
     @staticmethod
     def _open_verified(parent_fd: int, handle: DirectoryHandle) -> int:
         fd = os.open(handle.name, _FLAGS, dir_fd=parent_fd)
-        st = os.fstat(fd)
-        if (st.st_dev, st.st_ino) != (handle.device_id, handle.inode):
+        try:
+            _verify(fd, handle)
+        except TargetError:
             os.close(fd)
-            raise TargetError(handle.path(), "another directory was put in its place during the restore")
+            raise
         return fd
 
     def _evict(self, keep: DirectoryHandle | None = None) -> None:
@@ -140,3 +180,9 @@ class DirectoryCache:
             else:
                 os.close(handle._fd)
                 handle._fd = -1
+
+
+def _verify(fd: int, handle: DirectoryHandle) -> None:
+    st = os.fstat(fd)
+    if (st.st_dev, st.st_ino) != (handle.device_id, handle.inode):
+        raise TargetError(handle.path(), "another directory was put in its place during the restore")

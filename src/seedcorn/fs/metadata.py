@@ -20,6 +20,7 @@ __all__ = [
     "MetadataError",
     "XattrReader",
     "Xattrs",
+    "apply_link_metadata",
     "apply_metadata",
     "error_text",
     "node_from_stat",
@@ -89,27 +90,44 @@ def node_from_stat(name: bytes, st: os.stat_result, kind: Kind, content: bytes =
     return Node(name, int(kind), mode, st.st_uid, st.st_gid, st.st_mtime_ns, st.st_ctime_ns, st.st_dev, st.st_ino, size, content, extra)
 
 
-def apply_metadata(node: Node, where: int | str, *, as_root: bool) -> list[str]:
+def apply_metadata(
+    node: Node, where: int | str, *, as_root: bool, known_owner: tuple[int, int] | None = None, known_mode: int | None = None
+) -> list[str]:
     """Make an entry what ``node`` says, and return a message for each thing that could not be done.
 
     ``where`` is a descriptor, or the ``proc_path`` of an ``O_PATH`` one for what can not be opened: symbolic links, FIFOs, devices. Content must be
     complete. As an ordinary user the entry keeps its owner, and ``security.*`` and ``trusted.*`` attributes are left out without a word: nobody but
-    root could expect otherwise.
+    root could expect otherwise. ``known_owner`` (user, group) and ``known_mode`` are what a new entry has already: right ones are not set again.
     """
     # Owner first, because chown clears set-id bits and capabilities. Attributes before the mode: a read-only mode would keep an ordinary user from
     # setting them on their own file (and a mode that agrees with an access ACL leaves that as it is). Times last: all else may touch them.
     problems: list[str] = []
-    if as_root:
+    if as_root and known_owner != (node.uid, node.gid):
         try:
             os.chown(where, node.uid, node.gid)
         except MetadataError as error:
             problems.append(f"owner {node.uid}:{node.gid} could not be set: {error_text(error)}")
     if node.extra is not None and node.extra.xattrs:
         _apply_xattrs(node.extra.xattrs, where, as_root, problems)
-    if node.kind != Kind.SYMLINK:  # a link has no mode of its own on Linux
+    if node.kind != Kind.SYMLINK and known_mode != node.mode:  # a link has no mode of its own on Linux
         _apply_mode(node, where, problems)
     try:
         os.utime(where, ns=(node.mtime_ns, node.mtime_ns))
+    except MetadataError as error:
+        problems.append(f"time of change could not be set: {error_text(error)}")
+    return problems
+
+
+def apply_link_metadata(node: Node, name: bytes, dir_fd: int, *, as_root: bool, known_owner: tuple[int, int]) -> list[str]:
+    """As ``apply_metadata``, of a symbolic link without attributes, by its name in a directory that nobody else can reach."""
+    problems: list[str] = []
+    if as_root and known_owner != (node.uid, node.gid):
+        try:
+            os.chown(name, node.uid, node.gid, dir_fd=dir_fd, follow_symlinks=False)
+        except MetadataError as error:
+            problems.append(f"owner {node.uid}:{node.gid} could not be set: {error_text(error)}")
+    try:
+        os.utime(name, ns=(node.mtime_ns, node.mtime_ns), dir_fd=dir_fd, follow_symlinks=False)
     except MetadataError as error:
         problems.append(f"time of change could not be set: {error_text(error)}")
     return problems

@@ -1,80 +1,34 @@
 """Writing a restored tree where nothing in the repository, and nothing planted in the target, can lead it elsewhere.
 
-Owns rules R1-R5, R7 and R10 of docs/threat-model.md: descriptors instead of paths, one safe component at a time, no symbolic link ever followed, a
-temporary name until an entry is complete, hard links only to what this run wrote, the metadata of directories last. Must never know where content
-comes from. All methods of ``Target`` may be called from several threads; every failure is a ``TargetError`` with the path relative to the target.
+Owns rules R1, R3, R4, R7 and R10 of docs/threat-model.md: descriptors instead of paths, no symbolic link ever followed, hard links only to what this
+run wrote, the metadata of directories last; files are ``fs.files``'s. Must never know where content comes from. All methods of ``Target`` may be
+called from several threads; every failure is a ``TargetError`` with the path relative to the target.
 """
 
 from __future__ import annotations
 
 import ctypes
-import enum
-import itertools
 import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import TypeVar
 
 import msgspec
 
 from seedcorn.errors import TargetError, UsageError, printable
 from seedcorn.format.tree import Kind, Node
 from seedcorn.fs.directories import DirectoryCache, DirectoryHandle
-from seedcorn.fs.metadata import ACCESS_ACL, DEFAULT_ACL, MetadataError, apply_metadata, error_text, proc_path, remove_other_xattrs
+from seedcorn.fs.files import FileWriter, LinkSource, Overwrite, TargetOptions, remove_acls
+from seedcorn.fs.metadata import DEFAULT_ACL, apply_link_metadata, error_text, proc_path
 
-__all__ = ["TEMPORARY_PREFIX", "LinkSource", "Overwrite", "PendingFile", "Target", "TargetOptions", "refuse_filled"]
-
-TEMPORARY_PREFIX = b".seedcorn-"  # of what a killed restore leaves behind
+__all__ = ["Target", "refuse_filled"]
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _ENTRY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _DEVICE_TYPE = {Kind.FIFO: stat.S_IFIFO, Kind.CHAR_DEVICE: stat.S_IFCHR, Kind.BLOCK_DEVICE: stat.S_IFBLK}
 
-_Created = TypeVar("_Created")
 
-
-class Overwrite(enum.Enum):
-    """What becomes of a file, link or device that is already there. Directories are merged under either."""
-
-    ALWAYS = "always"  # replaced in one step, once the new one is complete
-    NEVER = "never"  # kept
-
-
-@dataclass(frozen=True)
-class TargetOptions:
-    """How a target is treated."""
-
-    as_root: bool  # set owners, make devices, set security.* and trusted.* attributes
-    on_problem: Callable[[TargetError], None]  # hears about metadata that could not be set; the entry itself is there. Called from any thread
-    allow_existing: bool = False  # the target need not be empty
-    overwrite: Overwrite = Overwrite.ALWAYS
-    open_directories: int = 256  # descriptors kept open
-
-
-@dataclass(frozen=True, slots=True)
-class PendingFile:
-    """A file that is being written under a temporary name. Write to ``fd`` at any offsets, then finish or discard it."""
-
-    directory: DirectoryHandle
-    name: bytes
-    temporary_name: bytes
-    fd: int
-
-
-@dataclass(frozen=True, slots=True)
-class LinkSource:
-    """A file that this run has written: the only thing that a hard link can be made to."""
-
-    directory: DirectoryHandle
-    name: bytes
-    device_id: int
-    inode: int
-
-
-class Target:
+class Target(FileWriter):
     """One directory that a tree is restored into."""
 
     def __init__(self, path: bytes, options: TargetOptions) -> None:
@@ -84,9 +38,7 @@ class Target:
             UsageError: it is not empty, and the options do not allow that.
             TargetError: it can not be created or opened.
         """
-        self._options = options
-        self._counter = itertools.count(1)
-        self._directories = DirectoryCache(options.open_directories)
+        super().__init__(DirectoryCache(options.open_directories), options)
         self._finished: list[tuple[DirectoryHandle, Node]] = []
         self._devices: set[int] = set()
         fd, fresh = _open_root(path)
@@ -94,8 +46,9 @@ class Target:
             os.close(fd)
             raise UsageError(_not_empty(path))
         if fresh:
-            _remove_acls(fd)
+            remove_acls(fd)
         self.root = self._adopt(None, b"", fd, fresh=fresh)
+        self.root_fd = fd  # always open, and lent to the processes that write into this target
 
     def open_directory(self, parent: DirectoryHandle, name: bytes) -> DirectoryHandle:
         """The directory ``name`` in ``parent``: created with mode 0700, or, if a real directory is there already, that.
@@ -108,7 +61,7 @@ class Target:
                 _make_usable(name, parent_fd)
             fd = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=parent_fd)
             if fresh and parent.inherits_acl:
-                _remove_acls(fd)
+                remove_acls(fd)
             return self._adopt(parent, name, fd, fresh=fresh)
 
     def keeps(self, directory: DirectoryHandle, name: bytes) -> bool:
@@ -117,39 +70,6 @@ class Target:
             return False
         with self._writing(directory, name) as dir_fd:
             return _exists(dir_fd, name)
-
-    def create_file(self, directory: DirectoryHandle, name: bytes) -> PendingFile:
-        """An empty file with mode 0600 under a temporary name in ``directory``. For a sparse file, leave the holes out."""
-        with self._writing(directory, name) as dir_fd:
-            temporary_name, fd = self._create(lambda temporary_name: os.open(temporary_name, _CREATE, 0o600, dir_fd=dir_fd))
-            return PendingFile(directory, name, temporary_name, fd)
-
-    def finish_file(self, pending: PendingFile, node: Node) -> LinkSource | None:
-        """Set size and metadata, give the file its name and close it. A failure discards the file.
-
-        Returns what hard links to it are made with, or None for a node that has only one link.
-        """
-        directory, name, fd = pending.directory, pending.name, pending.fd
-        try:
-            with self._writing(directory, name) as dir_fd:
-                if node.extra is not None and node.extra.holes:
-                    os.ftruncate(fd, node.size)  # the last hole may be at the end
-                self._apply(directory, name, node, fd)
-                self._install(directory, dir_fd, pending.temporary_name, name)
-                if node.extra is None or node.extra.link_count < 2:
-                    return None
-                st = os.fstat(fd)
-                return LinkSource(directory, name, st.st_dev, st.st_ino)
-        except TargetError:
-            self._remove_temporary(directory, pending.temporary_name)
-            raise
-        finally:
-            os.close(fd)
-
-    def discard_file(self, pending: PendingFile) -> None:
-        """Close and remove a file that will not be finished."""
-        os.close(pending.fd)
-        self._remove_temporary(pending.directory, pending.temporary_name)
 
     def make_special(self, directory: DirectoryHandle, node: Node) -> None:
         """A symbolic link, FIFO or device named ``node.name``, with its metadata. Devices need root (R7)."""
@@ -163,10 +83,23 @@ class Target:
             else:
                 os.mknod(temporary_name, _DEVICE_TYPE[kind] | 0o600, (node.extra and node.extra.device) or 0, dir_fd=dir_fd)
 
-        with self._writing(directory, node.name) as dir_fd, self._temporary(create, dir_fd) as temporary_name:
-            with _entry(temporary_name, dir_fd) as where:
-                self._apply(directory, node.name, node, where)
-            self._install(directory, dir_fd, temporary_name, node.name)
+        with self._writing(directory, node.name) as dir_fd:
+            if kind is Kind.SYMLINK and directory.exact and not (node.extra and node.extra.xattrs):
+                # Nobody else can get into a new directory, so its entries can be meant by their names.
+                temporary_name, _ = self._create(create)
+                for problem in apply_link_metadata(node, temporary_name, dir_fd, as_root=self._options.as_root, known_owner=directory.owner):
+                    self._options.on_problem(TargetError(directory.path_of(node.name), problem))
+                try:
+                    self._install(directory, dir_fd, temporary_name, node.name)
+                except OSError:
+                    with suppress(OSError):
+                        os.unlink(temporary_name, dir_fd=dir_fd)
+                    raise
+                return
+            with self._temporary(create, dir_fd) as temporary_name:
+                with _entry(temporary_name, dir_fd) as where:
+                    self._apply(directory, node.name, node, where)
+                self._install(directory, dir_fd, temporary_name, node.name)
 
     def make_hard_link(self, directory: DirectoryHandle, name: bytes, source: LinkSource) -> None:
         """Another name for a file that this run has written."""
@@ -232,23 +165,6 @@ class Target:
         self._devices.add(handle.device_id)
         return handle
 
-    def _apply(self, directory: DirectoryHandle, name: bytes | None, node: Node, where: int | str) -> None:
-        if name is not None and directory.inherits_acl and node.kind != Kind.SYMLINK:
-            _remove_acls(where)
-        if name is None and not directory.fresh:
-            remove_other_xattrs(where, node, as_root=self._options.as_root)
-        for problem in apply_metadata(node, where, as_root=self._options.as_root):
-            self._options.on_problem(TargetError(directory.path_of(name), problem))
-
-    def _create(self, create: Callable[[bytes], _Created]) -> tuple[bytes, _Created]:
-        """Call ``create`` with a name that nothing has yet; the name, and what it returned."""
-        while True:
-            temporary_name = b"%b%x-%x" % (TEMPORARY_PREFIX, os.getpid(), next(self._counter))
-            try:
-                return temporary_name, create(temporary_name)
-            except FileExistsError:  # left by a killed run that had the same process id, or itself restored
-                continue
-
     @contextmanager
     def _temporary(self, create: Callable[[bytes], None], dir_fd: int) -> Iterator[bytes]:
         """The name of a new entry, which is gone when the block ends unless it was given another one."""
@@ -259,55 +175,6 @@ class Target:
             # Also after success: rename leaves both names where they were links to one file already.
             with suppress(OSError):
                 os.unlink(temporary_name, dir_fd=dir_fd)
-
-    def _install(self, directory: DirectoryHandle, dir_fd: int, temporary_name: bytes, name: bytes) -> None:
-        if directory.fresh or self._options.overwrite is Overwrite.ALWAYS:
-            try:
-                os.rename(temporary_name, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
-            except IsADirectoryError:
-                os.rmdir(name, dir_fd=dir_fd)  # an empty one may be replaced; one with entries is not removed for a file
-                os.rename(temporary_name, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
-        else:  # a link, unlike a rename, never replaces
-            os.link(temporary_name, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd, follow_symlinks=False)
-            os.unlink(temporary_name, dir_fd=dir_fd)
-
-    def _remove_temporary(self, directory: DirectoryHandle, temporary_name: bytes) -> None:
-        with suppress(TargetError, OSError), self._directories.borrow(directory) as dir_fd:
-            os.unlink(temporary_name, dir_fd=dir_fd)
-
-    def _writing(self, directory: DirectoryHandle, name: bytes | None) -> _Writing:
-        return _Writing(self._directories, directory, name)
-
-
-class _Writing:
-    """Lends the descriptor of ``directory``; whatever fails in the block is a TargetError about its entry ``name``, or, for None, about itself.
-
-    A class, and not a generator, because every file passes through here twice.
-    """
-
-    __slots__ = ("_cache", "_directory", "_name")
-
-    def __init__(self, cache: DirectoryCache, directory: DirectoryHandle, name: bytes | None) -> None:
-        self._cache = cache
-        self._directory = directory
-        self._name = name
-
-    def __enter__(self) -> int:
-        name = self._name
-        if name is not None and (not name or b"/" in name or b"\0" in name or name in (b".", b"..")):
-            raise TargetError(self._directory.path_of(name), "not the name of a directory entry")
-        try:
-            return self._cache.pin(self._directory)
-        except OSError as error:
-            raise self._failed(error) from error
-
-    def __exit__(self, kind: object, error: BaseException | None, where: object) -> None:
-        self._cache.unpin(self._directory)
-        if isinstance(error, MetadataError):
-            raise self._failed(error) from error
-
-    def _failed(self, error: Exception) -> TargetError:
-        return TargetError(self._directory.path_of(self._name), error_text(error))
 
 
 def _open_root(path: bytes) -> tuple[int, bool]:
@@ -370,12 +237,6 @@ def _has_default_acl(fd: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def _remove_acls(where: int | str) -> None:
-    for name in (ACCESS_ACL, DEFAULT_ACL):
-        with suppress(OSError):
-            os.removexattr(where, name)
 
 
 def _sync_file_system(fd: int) -> None:

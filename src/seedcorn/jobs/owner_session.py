@@ -27,7 +27,7 @@ class RestoreArguments(TypedDict, total=False):
     dry_run: bool
     existing: bool  # the target need not be empty
     overwrite: Literal["always", "never"]  # what becomes of files that are there
-    workers: int
+    processes: int  # that write; 0: this one alone. Otherwise by the number of cores
     monitor: Monitor
 
 
@@ -72,7 +72,7 @@ class OwnerSession(Session):
             dry_run=arguments.get("dry_run", False),
             existing=arguments.get("existing", False),
             overwrite=Overwrite(arguments.get("overwrite", usual.overwrite)),
-            workers=arguments.get("workers", usual.workers),
+            processes=arguments.get("processes", usual.processes),
         )
         return restore(self.browser, self._snapshot(reference), path, options, arguments.get("monitor") or VoidMonitor())
 

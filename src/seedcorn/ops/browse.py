@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from seedcorn.errors import IntegrityError, UsageError, printable
 from seedcorn.events import Monitor
 from seedcorn.format.tree import Kind, Node
@@ -39,8 +41,7 @@ class SnapshotFilter:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """A node and where it is: ``path`` is absolute, raw bytes."""
 
     path: bytes

@@ -1,8 +1,9 @@
 """Restoring: from a snapshot's tree to files, every chunk verified, nothing outside the target.
 
-The tree is walked in order and files are collected into batches. For each batch the chunks are grouped by the frames that hold them, so that each
-frame is fetched, opened and decompressed once, neighbours in one request, several requests at a time. Memory depends on the size of a batch, not on
-the tree. The rules for what is written where are ``fs.target``'s; docs/threat-model.md, R1 to R10.
+The calling thread walks the tree in order, makes directories and plans spans of files (``ops.restore_plan``); a crew fetches, opens, verifies and
+writes them (``ops.restore_crew``). Files that need a bad frame are written here at the end, chunk by chunk, from whatever copy is good. Memory
+depends on the size of a span, not on the tree. The rules for what is written where are ``fs.target``'s and ``fs.files``'s;
+docs/threat-model.md, R1 to R10.
 """
 
 from __future__ import annotations
@@ -10,31 +11,35 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from bisect import bisect_right
-from collections import defaultdict
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from operator import itemgetter
+from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 
-from seedcorn.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTEGRITY, IntegrityError, SeedcornError, TargetError, printable
+import msgspec
+
+from seedcorn.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTEGRITY, IntegrityError, SeedcornError, TargetError, UsageError, printable
 from seedcorn.events import Counter, Monitor
 from seedcorn.format.pack import PackKind
 from seedcorn.format.tree import Kind, Node, check_lengths, content_records
-from seedcorn.fs.content import data_extents
+from seedcorn.fs.content import write_content
 from seedcorn.fs.directories import DirectoryHandle
-from seedcorn.fs.selection import Inclusion, Selection
-from seedcorn.fs.target import LinkSource, Overwrite, PendingFile, Target, TargetOptions, refuse_filled
-from seedcorn.ids import ChunkId
+from seedcorn.fs.files import LinkSource, Overwrite, PendingFile, TargetOptions
+from seedcorn.fs.target import Target, refuse_filled
+from seedcorn.ids import RepositoryId
 from seedcorn.ops.browse import Browser, Entry, Snapshot
-from seedcorn.repo.reader import FrameRange, Reader
+from seedcorn.ops.restore_choice import Choice
+from seedcorn.ops.restore_crew import Crew, CrewJob, InlineCrew, ProcessCrew
+from seedcorn.ops.restore_parts import BigFiles
+from seedcorn.ops.restore_plan import Span, WantedFile, plan_spans
+from seedcorn.ops.restore_write import Failure, Written
+from seedcorn.repo.reader import Reader
 
 __all__ = ["Overwrite", "RestoreOptions", "RestoreResult", "restore"]
 
-_BATCH_FILES = 20_000
-_BATCH_CHUNKS = 100_000
-_PIECES_AT_ONCE = 50_000  # of one file: a huge file is planned in parts
+_SPANS_WORTH_PROCESSES = 6  # starting processes costs what writing a few spans does
+_PROCESSES_LIMIT = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +52,7 @@ class RestoreOptions:
     dry_run: bool = False
     existing: bool = False  # the target need not be empty
     overwrite: Overwrite = Overwrite.ALWAYS
-    workers: int = 4
-    open_files: int = 400  # files that may be half written at a time
+    processes: int | None = None  # that write; 0: this one alone. None: as many as there are cores, if there is more than one
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,38 +93,6 @@ class _Failures:
         self._monitor.note(message)
 
 
-@dataclass(slots=True, eq=False)
-class _File:
-    """A file on its way. ``remaining`` chunks are not written yet; ``extents`` are only there for a file with holes."""
-
-    directory: DirectoryHandle
-    node: Node
-    path: bytes
-    remaining: int
-    extents: list[tuple[int, int, int]] | None  # content offset, offset in the file, length
-    pending: PendingFile | None = None
-    error: SeedcornError | None = None
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def write(self, offset: int, data: memoryview) -> None:
-        """Write content bytes from content offset ``offset``."""
-        assert self.pending is not None
-        if self.extents is None:
-            _write_all(self.pending.fd, data, offset)
-            return
-        at = bisect_right(self.extents, offset, key=itemgetter(0)) - 1
-        while data:
-            begin, file_offset, length = self.extents[at]
-            part = data[: begin + length - offset]
-            _write_all(self.pending.fd, part, file_offset + offset - begin)
-            data = data[len(part) :]
-            offset += len(part)
-            at += 1
-
-
-_Piece = tuple[_File, int, int, int, bytes]  # file, offset in its content, offset in the frame, length, chunk id
-
-
 def restore(browser: Browser, snapshot: Snapshot, path: bytes, options: RestoreOptions, monitor: Monitor) -> RestoreResult:
     """Restore what is at ``path`` in a snapshot (``/`` for all of it): a directory's content into the target, anything else under its name.
 
@@ -130,20 +102,40 @@ def restore(browser: Browser, snapshot: Snapshot, path: bytes, options: RestoreO
         UsageError: nothing is at ``path``, the target is not empty, or a pattern is malformed.
         StoreError: the store can not be reached.
     """
-    entry = browser.entry(snapshot, path)
+    top = browser.entry(snapshot, path)
     failures = _Failures(monitor)
+    if not options.existing:
+        refuse_filled(os.fsencode(options.target))
+    found = _wanted_entries(browser, top, options, failures)
     if options.dry_run:
-        if not options.existing:
-            refuse_filled(os.fsencode(options.target))
-        return _rehearse(browser, entry, options, failures)
+        return _rehearse(found, failures)
     target_options = TargetOptions(as_root=os.geteuid() == 0, on_problem=failures.error, allow_existing=options.existing, overwrite=options.overwrite)
-    target = Target(os.fsencode(options.target), target_options)
-    try:
-        run = _Restore(browser, target, options, failures)
-        run.restore(entry, own_metadata=_was_asked_for(snapshot, entry.path))
+    with closing(Target(os.fsencode(options.target), target_options)) as target:
+        run = _Restore(browser.reader, browser.repository.repository, target, options, failures)
+        run.restore(top, found, own_metadata=_was_asked_for(snapshot, top.path))
         return RestoreResult(run.entries, run.files, run.bytes, run.skipped, tuple(failures.seen))
-    finally:
-        target.close()
+
+
+def _wanted_entries(browser: Browser, top: Entry, options: RestoreOptions, failures: _Failures) -> Iterator[tuple[Entry, bool]]:
+    """As ``Choice.walk``, or ``top`` alone if it is not a directory.
+
+    Raises:
+        UsageError: include patterns were given, and nothing matches.
+    """
+    if top.node.kind != Kind.DIRECTORY:
+        return iter([(top, True)])
+    choice = Choice(options.includes, options.excludes)
+    found = choice.walk(browser, top, failures)
+    if choice.included(top):
+        return found
+    leading = []
+    for entry, wanted in found:
+        leading.append((entry, wanted))
+        if wanted:
+            return chain(leading, found)
+    if failures.seen:
+        return iter(leading)
+    raise UsageError(f"nothing below {printable(top.path)} matches {' or '.join(map(repr, options.includes))}: nothing has been restored")
 
 
 def _was_asked_for(snapshot: Snapshot, path: bytes) -> bool:
@@ -151,41 +143,8 @@ def _was_asked_for(snapshot: Snapshot, path: bytes) -> bool:
     return any(path == given or given == b"/" or path.startswith(given + b"/") for given in snapshot.owner.paths)
 
 
-class _Choice:
-    """Which entries are wanted."""
-
-    def __init__(self, options: RestoreOptions) -> None:
-        self._inclusion = Inclusion(options.includes) if options.includes else None
-        self._selection = Selection(options.excludes) if options.excludes else None
-
-    def walk(self, browser: Browser, top: Entry, failures: _Failures) -> Iterator[tuple[Entry, bool]]:
-        """(entry, wanted itself) of everything below ``top`` that is wanted or leads to it, parents first. A damaged listing is reported."""
-        pending = [(top, self._inclusion is None or self._included(top))]
-        while pending:
-            at, inside = pending.pop()
-            directories = []
-            try:
-                for child in browser.children(at):
-                    is_directory = child.node.kind == Kind.DIRECTORY
-                    if self._selection is not None and self._selection.excluded(child.path, child.node.name, is_directory):
-                        continue
-                    wanted = inside or self._included(child)
-                    if wanted or (is_directory and self._inclusion is not None and self._inclusion.leads_to(child.path)):
-                        yield child, wanted
-                        if is_directory:
-                            directories.append((child, wanted))
-            except IntegrityError as error:
-                where = f" in {error.object_name}" if error.object_name else ""
-                failures.error(IntegrityError(f"the listing of this directory is damaged{where}: {error.message}", object_name=printable(at.path)))
-            pending += reversed(directories)
-
-    def _included(self, entry: Entry) -> bool:
-        return self._inclusion is None or self._inclusion.included(entry.path, entry.node.name, entry.node.kind == Kind.DIRECTORY)
-
-
-def _rehearse(browser: Browser, top: Entry, options: RestoreOptions, failures: _Failures) -> RestoreResult:
+def _rehearse(found: Iterator[tuple[Entry, bool]], failures: _Failures) -> RestoreResult:
     """Count what a restore would write."""
-    found = [(top, True)] if top.node.kind != Kind.DIRECTORY else _Choice(options).walk(browser, top, failures)
     entries = files = size = 0
     for entry, wanted in found:
         if wanted:
@@ -197,68 +156,59 @@ def _rehearse(browser: Browser, top: Entry, options: RestoreOptions, failures: _
 
 
 class _Restore:
-    """One restore. The calling thread walks, plans and makes directories; workers fetch frames and write files."""
+    """One restore. The calling thread walks and plans; the crew reports from threads of its own."""
 
-    def __init__(self, browser: Browser, target: Target, options: RestoreOptions, failures: _Failures) -> None:
-        self._browser = browser
-        self._reader: Reader = browser.reader
+    def __init__(self, reader: Reader, repository: RepositoryId, target: Target, options: RestoreOptions, failures: _Failures) -> None:
+        self._reader = reader
+        self._repository = repository
         self._target = target
         self._options = options
         self._failures = failures
-        self._choice = _Choice(options)
         self._links: dict[tuple[int, int], LinkSource | None] = {}
         self._later_links: list[tuple[DirectoryHandle, Node, bytes]] = []
         self._specials: list[tuple[DirectoryHandle, Node]] = []
         self._directories: dict[bytes, DirectoryHandle] = {}
         self._unwanted: dict[bytes, Entry] = {}  # directories that are made only once something in them is wanted
-        self._pieces: dict[int, list[_Piece]] = defaultdict(list)
-        self._batch_files = self._batch_chunks = self._batch_open = 0
-        self._running: list[Future[None]] = []
-        self._tally_lock = threading.Lock()
+        self._damaged: list[WantedFile] = []  # to be written chunk by chunk
+        self._big = BigFiles(target)
+        self._lock = threading.Lock()
         self.entries = self.files = self.bytes = self.skipped = 0
 
-    def restore(self, top: Entry, *, own_metadata: bool) -> None:
+    def restore(self, top: Entry, found: Iterator[tuple[Entry, bool]], *, own_metadata: bool) -> None:
         """Everything, and at the end the metadata of directories."""
-        with ThreadPoolExecutor(self._options.workers, thread_name_prefix="seedcorn-restore") as self._workers:
-            try:
-                if top.node.kind == Kind.DIRECTORY:
-                    self._directories[top.path] = self._target.root
-                    for entry, wanted in self._choice.walk(self._browser, top, self._failures):
-                        self._take(entry, wanted)
-                    if own_metadata:
-                        self._target.finish_directory(self._target.root, top.node)
-                else:
-                    self._directories[os.path.dirname(top.path)] = self._target.root
-                    self._take(top, True)
-                self._start_batch()
-                self._wait()
-            except BaseException:
-                self._workers.shutdown(wait=True, cancel_futures=True)
-                raise
+        is_directory = top.node.kind == Kind.DIRECTORY
+        self._directories[top.path if is_directory else os.path.dirname(top.path)] = self._target.root
+        self._write_files(plan_spans(self._reader, self._take_all(found), self._damaged.append))
+        for wanted in self._damaged:
+            self._write_by_chunk(wanted)
         self._make_links_and_specials()
+        if is_directory and own_metadata:
+            self._target.finish_directory(self._target.root, top.node)
         self._target.finish()
 
     # -- entries -----------------------------------------------------------------------------------------------------------------------------
 
-    def _take(self, entry: Entry, wanted: bool) -> None:
-        node = entry.node
-        if node.kind == Kind.DIRECTORY and not wanted:
-            self._unwanted[entry.path] = entry
-            return
-        try:
-            parent = self._directory(os.path.dirname(entry.path))
-            if parent is None:
-                return  # could not be made, and that has been said
-            if node.kind == Kind.DIRECTORY:
-                self._make_directory(parent, entry)
-            elif self._target.keeps(parent, node.name):
-                self.skipped += 1
-            elif node.kind == Kind.FILE:
-                self._take_file(parent, entry)
-            else:
-                self._specials.append((parent, node))
-        except (TargetError, IntegrityError) as error:
-            self._fail(entry.path, error)
+    def _take_all(self, found: Iterator[tuple[Entry, bool]]) -> Iterator[WantedFile]:
+        """Make the directories; the files, in order. Links and what is neither wait until the files are there."""
+        for entry, wanted in found:
+            node = entry.node
+            if node.kind == Kind.DIRECTORY and not wanted:
+                self._unwanted[entry.path] = entry
+                continue
+            try:
+                parent = self._directory(os.path.dirname(entry.path))
+                if parent is None:
+                    continue  # could not be made, and that has been said
+                if node.kind == Kind.DIRECTORY:
+                    self._make_directory(parent, entry)
+                elif self._target.keeps(parent, node.name):
+                    self.skipped += 1
+                elif node.kind != Kind.FILE:
+                    self._specials.append((parent, node))
+                elif self._is_first_name(parent, entry):
+                    yield self._wanted_file(parent, entry)
+            except (TargetError, IntegrityError) as error:
+                self._fail(entry.path, error)
 
     def _directory(self, path: bytes) -> DirectoryHandle | None:
         """The handle of a directory that is restored, making those that so far only led here."""
@@ -277,152 +227,125 @@ class _Restore:
         handle = self._target.open_directory(parent, entry.node.name)
         self._directories[entry.path] = handle
         self._target.finish_directory(handle, entry.node)
-        self._done(entry.node)
+        self._done(1)
 
-    def _take_file(self, parent: DirectoryHandle, entry: Entry) -> None:
+    def _is_first_name(self, parent: DirectoryHandle, entry: Entry) -> bool:
+        """Whether this is the name under which a file is written; its other names become hard links."""
         node = entry.node
-        extra = node.extra
-        if extra is not None and extra.link_count > 1:
-            link = (node.device_id, node.inode)
-            if link in self._links:
-                self._later_links.append((parent, node, entry.path))
-                return
-            self._links[link] = None
-        if not node.content:
-            self._finish(_File(parent, node, entry.path, 0, None))
-            return
-        content = self._reader.records(node)
-        check_lengths(node, content)
-        records = list(content_records(content))
-        self._plan(_File(parent, node, entry.path, len(records), _extents(node)), records)
+        if node.extra is None or node.extra.link_count < 2:
+            return True
+        link = (node.device_id, node.inode)
+        if link in self._links:
+            self._later_links.append((parent, node, entry.path))
+            return False
+        self._links[link] = None
+        return True
 
-    # -- batches -----------------------------------------------------------------------------------------------------------------------------
+    def _wanted_file(self, parent: DirectoryHandle, entry: Entry) -> WantedFile:
+        node = entry.node
+        if node.extra is not None and node.extra.depth:
+            content = self._reader.records(node)
+            check_lengths(node, content)
+            node = msgspec.structs.replace(node, content=content)
+        return WantedFile(parent, node, entry.path)
 
-    def _plan(self, file: _File, records: list[tuple[ChunkId, int]]) -> None:
-        offset = 0
-        for begin in range(0, len(records), _PIECES_AT_ONCE):
-            part = records[begin : begin + _PIECES_AT_ONCE]
-            places = self._reader.places([chunk_id for chunk_id, _ in part])
-            for chunk_id, length in part:
-                place = places.get(chunk_id)
-                if place is not None and place.length == length:
-                    self._pieces[place.ordinal].append((file, offset, place.offset, length, chunk_id))
+    # -- files -------------------------------------------------------------------------------------------------------------------------------
+
+    def _write_files(self, spans: Iterator[Span]) -> None:
+        first = list(islice(spans, _SPANS_WORTH_PROCESSES))
+        processes = _processes(self._options) if len(first) == _SPANS_WORTH_PROCESSES else 0
+        job = CrewJob(self._reader, self._repository, self._target, self._options.overwrite, self._written)
+        crew = _start_crew(job, processes)
+        try:
+            for span in chain(first, spans):
+                if span.big is None:
+                    crew.put(span)
+                    continue
+                try:
+                    partial = self._big.begin_part(span)
+                except TargetError as error:
+                    self._fail(span.big.path, error)
                 else:
-                    self._write_copy((file, offset, 0, length, chunk_id))
-                offset += length
-            self._batch_chunks += len(part)
-            if self._batch_chunks >= _BATCH_CHUNKS:
-                self._start_batch()
-        self._batch_files += 1
-        self._batch_open += len(records) > 1
-        if self._batch_files >= _BATCH_FILES or self._batch_open >= self._options.open_files:
-            self._start_batch()
+                    if partial is not None:
+                        crew.put(span, partial)
+            crew.finish()
+        finally:
+            crew.close()
+            self._big.close()
 
-    def _start_batch(self) -> None:
-        """Send the collected pieces to the workers, after the batch before has been written (which bounds memory and open files)."""
-        pieces, self._pieces = self._pieces, defaultdict(list)
-        self._batch_files = self._batch_chunks = self._batch_open = 0
-        self._wait()
-        ranges = self._reader.plan(pieces)
-        for lost in pieces.keys() - {ordinal for wanted in ranges for ordinal, _ in wanted.frames}:
-            self._write_pieces(lost, None, pieces[lost])
-        self._running = [self._workers.submit(self._write_range, wanted, pieces) for wanted in ranges]
-
-    def _wait(self) -> None:
-        running, self._running = self._running, []
-        for future in running:
-            future.result()
-
-    # -- workers -----------------------------------------------------------------------------------------------------------------------------
-
-    def _write_range(self, wanted: FrameRange, pieces: dict[int, list[_Piece]]) -> None:
-        try:
-            frames = list(self._reader.read_range(wanted))
-        except IntegrityError:
-            for ordinal, _ in wanted.frames:
-                self._write_pieces(ordinal, None, pieces[ordinal])
+    def _written(self, span: Span, written: Written) -> None:
+        """What has become of a span; called from any thread."""
+        for path, message in written.problems:
+            self._failures.error(TargetError(path, message))
+        errors = {failure.file: _target_error(failure) for failure in written.failures}
+        if span.big is not None:
+            self._written_part(span.big, errors.get(0), is_damaged=bool(errors))
             return
-        for ordinal, place, sealed in frames:
-            try:
-                raw: memoryview | None = memoryview(self._reader.open_frame(ordinal, place, sealed))
-            except IntegrityError:
-                raw = None
-            self._write_pieces(ordinal, raw, pieces[ordinal])
-
-    def _write_pieces(self, ordinal: int, raw: memoryview | None, pieces: list[_Piece]) -> None:
-        """Verify and write the chunks that one frame holds; neighbours that stay neighbours in one call. Without ``raw``, other copies are sought."""
-        at = 0
-        try:
-            verify = self._reader.verifier(PackKind.DATA, ordinal)
-        except IntegrityError:  # its session key does not open: somebody else's copy may
-            raw = None
-        while at < len(pieces):
-            file, offset, begin, _, _ = pieces[at]
-            end, after = begin, at
-            while raw is not None and after < len(pieces):
-                other, other_offset, other_begin, length, chunk_id = pieces[after]
-                if other is not file or other_begin != end or other_offset - offset != end - begin or not verify(chunk_id, raw[end : end + length]):
-                    break
-                end += length
-                after += 1
-            if raw is not None and after > at:
-                self._write(file, offset, raw[begin:end], after - at)
+        for number, error in errors.items():
+            wanted = span.files[number]
+            if error is not None:
+                self._fail(wanted.path, error)
             else:
-                self._write_copy(pieces[at])
-                after = at + 1
-            at = after
+                self._damaged.append(wanted)
+        for link in written.links:
+            wanted = span.files[link.file]
+            self._keep_link(wanted.node, LinkSource(wanted.directory, wanted.node.name, link.device_id, link.inode))
+        sizes = [wanted.node.size for number, wanted in enumerate(span.files) if number not in errors]
+        self._done(len(sizes), sizes)
 
-    def _write_copy(self, piece: _Piece) -> None:
-        """The copy that was planned for is bad: take any other one."""
-        file, offset, _, length, chunk_id = piece
-        try:
-            data = memoryview(self._reader.chunk(PackKind.DATA, ChunkId(chunk_id), length))
-        except IntegrityError as error:
-            self._fail_chunk(file, error)
+    def _written_part(self, wanted: WantedFile, error: TargetError | None, *, is_damaged: bool) -> None:
+        if error is not None:
+            self._refuse_full_disk(error)
+        big = self._big.end_part(wanted, error, is_damaged=is_damaged)
+        if big is None:
             return
-        self._write(file, offset, data, 1)
-
-    def _write(self, file: _File, offset: int, data: memoryview, chunks: int) -> None:
-        with file.lock:
-            try:
-                if file.error is None:
-                    if file.pending is None:
-                        file.pending = self._target.create_file(file.directory, file.node.name)
-                    file.write(offset, data)
-            except OSError as error:
-                file.error = TargetError(file.path, os.strerror(error.errno or 0))
-                file.error.__cause__ = error
-            except TargetError as error:
-                file.error = error
-            file.remaining -= chunks
-            if file.remaining:
-                return
-        self._finish(file)
-
-    def _fail_chunk(self, file: _File, error: IntegrityError) -> None:
-        with file.lock:
-            file.error = file.error or error
-            file.remaining -= 1
-            if file.remaining:
-                return
-        self._finish(file)
-
-    def _finish(self, file: _File) -> None:
-        """All chunks of a file have been seen: give it its name, or take it away."""
-        try:
-            if file.error is None:
-                pending = file.pending or self._target.create_file(file.directory, file.node.name)
-                source = self._target.finish_file(pending, file.node)
-                if source is not None:
-                    self._links[file.node.device_id, file.node.inode] = source
-                self._done(file.node)
-                return
-        except TargetError as error:
-            file.error = error
+        if big.error is None and not big.is_damaged:
+            self._finish(wanted, big.pending)
+            return
+        self._target.discard_file(big.pending)
+        if big.error is not None:
+            self._fail(wanted.path, big.error)
         else:
-            if file.pending is not None:
-                self._target.discard_file(file.pending)
-        self._fail(file.path, file.error)
+            self._damaged.append(wanted)
+
+    def _write_by_chunk(self, wanted: WantedFile) -> None:
+        """A file of which a frame is bad: take each chunk from whatever copy is good."""
+        node = wanted.node
+        holes = node.extra.holes if node.extra is not None else ()
+        try:
+            pending = self._target.create_file(wanted.directory, node.name)
+        except TargetError as error:
+            self._fail(wanted.path, error)
+            return
+        offset = 0
+        try:
+            for chunk_id, length in content_records(node.content):
+                data = memoryview(self._reader.chunk(PackKind.DATA, chunk_id, length))
+                write_content(pending.fd, [data], offset, holes, node.size)
+                offset += length
+        except BaseException as error:
+            self._target.discard_file(pending)
+            if isinstance(error, OSError):
+                self._fail(wanted.path, _caused(TargetError(wanted.directory.path_of(node.name), os.strerror(error.errno or 0)), error))
+            elif isinstance(error, IntegrityError):
+                self._fail(wanted.path, error)
+            else:
+                raise
+        else:
+            self._finish(wanted, pending)
+
+    def _finish(self, wanted: WantedFile, pending: PendingFile) -> None:
+        try:
+            source = self._target.finish_file(pending, wanted.node)
+        except TargetError as error:
+            self._fail(wanted.path, error)
+            return
+        if source is not None:
+            self._keep_link(wanted.node, source)
+        self._done(1, [wanted.node.size])
+
+    def _keep_link(self, node: Node, source: LinkSource) -> None:
+        self._links[node.device_id, node.inode] = source
 
     # -- the end -----------------------------------------------------------------------------------------------------------------------------
 
@@ -433,51 +356,63 @@ class _Restore:
                 if source is None:
                     raise TargetError(path, "the file that it is a hard link to could not be restored")
                 self._target.make_hard_link(directory, node.name, source)
-                self._done(node)
+                self._done(1, [node.size])
             except TargetError as error:
                 self._failures.error(error)
         for directory, node in self._specials:
             try:
                 self._target.make_special(directory, node)
-                self._done(node)
+                self._done(1)
             except TargetError as error:
                 self._failures.error(error)
 
-    def _done(self, node: Node) -> None:
-        is_file = node.kind == Kind.FILE
-        with self._tally_lock:
-            self.entries += 1
-            self.files += is_file
-            self.bytes += node.size if is_file else 0
-        self._failures.count(Counter.RESTORED_ENTRIES)
-        if is_file:
-            self._failures.count(Counter.RESTORED_BYTES, node.size)
+    def _done(self, entries: int, file_sizes: Sequence[int] = ()) -> None:
+        size = sum(file_sizes)
+        with self._lock:
+            self.entries += entries
+            self.files += len(file_sizes)
+            self.bytes += size
+        self._failures.count(Counter.RESTORED_ENTRIES, entries)
+        if size:
+            self._failures.count(Counter.RESTORED_BYTES, size)
 
     def _fail(self, path: bytes, error: SeedcornError) -> None:
-        """Name the file that is concerned, and where the damage is. A full disk ends the run: every other file would fail as this one did."""
-        cause = error.__cause__
-        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise SeedcornError(f"{self._options.target}: its disk is full; {self.entries} entries have been restored") from error
+        """Name the file that is concerned, and where the damage is."""
+        self._refuse_full_disk(error)
         if isinstance(error, IntegrityError):
             where = f" in {error.object_name}" if error.object_name else ""
             error = IntegrityError(f"not restored, its content is damaged{where}: {error.message}", object_name=printable(path))
         self._failures.error(error)
 
+    def _refuse_full_disk(self, error: SeedcornError) -> None:
+        """A full disk ends the run: every other file would fail as this one did."""
+        cause = error.__cause__
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise SeedcornError(f"{self._options.target}: its disk is full; {self.entries} entries have been restored") from error
 
-def _extents(node: Node) -> list[tuple[int, int, int]] | None:
-    """Where the content of a file with holes goes: (content offset, offset in the file, length), ascending. None for a file without."""
-    if node.extra is None or not node.extra.holes:
+
+def _start_crew(job: CrewJob, processes: int) -> Crew:
+    """As many processes as were asked for; none where this interpreter can not be started again (a program that has given up its rights)."""
+    if processes:
+        with suppress(OSError):
+            return ProcessCrew(job, processes)
+    return InlineCrew(job)
+
+
+def _processes(options: RestoreOptions) -> int:
+    """How many processes write."""
+    cores = len(os.sched_getaffinity(0))
+    wanted = options.processes if options.processes is not None else min(cores, _PROCESSES_LIMIT) if cores > 1 else 0
+    return wanted if hasattr(os, "memfd_create") else 0
+
+
+def _target_error(failure: Failure) -> TargetError | None:
+    """What kept a file from being written; None if it was damage."""
+    if not failure.message:
         return None
-    found = []
-    begin = 0
-    for offset, length in data_extents(node.size, node.extra.holes):
-        found.append((begin, offset, length))
-        begin += length
-    return found
+    return _caused(TargetError(failure.path, failure.message), OSError(failure.errno, failure.message))
 
 
-def _write_all(fd: int, data: memoryview, offset: int) -> None:
-    while data:
-        written = os.pwrite(fd, data, offset)
-        data = data[written:]
-        offset += written
+def _caused(error: TargetError, cause: OSError) -> TargetError:
+    error.__cause__ = cause
+    return error

@@ -1,7 +1,8 @@
 """The reading side: from chunk ids to verified bytes.
 
-Finds a chunk's copies in the index, fetches the frame that holds one (neighbours in a pack in one request), opens and decompresses it, and recomputes
-the id of every chunk that is handed out. A copy that fails is passed over for the next one; only when none is left does it become an error.
+Finds a chunk's copies in the index, fetches the frame that holds one (neighbours in a pack in one request, and those of a frame of listings before
+anybody asks for them), opens and decompresses it, and recomputes the id of every chunk that is handed out. A copy that fails is passed over for the
+next one; only when none is left does it become an error.
 
 docs/format.md, section "Frame". Thread-safe.
 """
@@ -9,28 +10,33 @@ docs/format.md, section "Frame". Thread-safe.
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
-from seedcorn import compression
 from seedcorn.crypto import primitives
-from seedcorn.crypto.frames import SEAL_OVERHEAD, Sealer
+from seedcorn.crypto.frames import Sealer
 from seedcorn.crypto.keys import DomainSecrets
 from seedcorn.errors import AccessDeniedError, IntegrityError, ObjectNotFoundError, StoreError, StoreUnavailableError
 from seedcorn.format.header import pack_key
 from seedcorn.format.pack import PackKind
-from seedcorn.format.tree import CONTENT_RECORD_BYTES, Node, content_records, decode_nodes
-from seedcorn.ids import CHUNK_ID_BYTES, ChunkId, SessionId
+from seedcorn.format.tree import CONTENT_RECORD_BYTES, Kind, Node, content_records, decode_nodes, pack_content
+from seedcorn.ids import ChunkId, PackId, SessionId
 from seedcorn.repo.bindings import frame_binding, session_binding
+from seedcorn.repo.opener import SessionKeys, open_frame, verify_chunks
 from seedcorn.repo.repository import OwnerRepository
 from seedcorn.repo.state import ChunkPlace, FramePlace, State
 
-__all__ = ["FetchChunk", "FrameRange", "Reader", "coalesce"]
+__all__ = ["FetchChunk", "FrameRange", "Reader", "coalesce", "surroundings"]
 
 FetchChunk = Callable[[ChunkId, int], bytes | memoryview]  # by id and length; raises IntegrityError
 _DEPTH_LIMIT = 8
-_CACHED_FRAMES = 48  # about 1 MiB each
+_CACHED_FRAMES = 8  # about 1 MiB each
+_EXPECTED_RECORDS = 64
+_EXPECTED_LIMIT = 20_000
+_READ_AHEADS = 2  # ranges of listing frames that are kept as they came
+_READ_AHEAD_SEQS = 4096  # how far from a frame its neighbours are looked for; a session numbers content and listings together
 COALESCE_GAP_BYTES = 256 << 10  # cheaper to read over than to ask twice
 COALESCE_LIMIT_BYTES = 8 << 20
 
@@ -45,15 +51,28 @@ class FrameRange:
     frames: tuple[tuple[int, FramePlace], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Session:
+    id: SessionId
+    key: bytes
+    sealer: Sealer
+    secrets: DomainSecrets
+
+    def id_key(self, kind: PackKind) -> bytes:
+        return self.secrets.chunk_id_key if kind is PackKind.DATA else self.secrets.listing_id_key
+
+
 class Reader:
     """Reads one repository as its owner."""
 
     def __init__(self, repository: OwnerRepository, state: State) -> None:
         self._repository = repository
         self._state = state
-        self._sealers: dict[int, tuple[Sealer, DomainSecrets, SessionId]] = {}
+        self._sessions: dict[int, _Session] = {}
         self._domains: dict[int, DomainSecrets] = {}
         self._frames: OrderedDict[int, bytes | memoryview] = OrderedDict()
+        self._ahead: deque[dict[tuple[PackId, int], bytes | memoryview]] = deque(maxlen=_READ_AHEADS)
+        self._expected: dict[bytes, ChunkPlace] = {}  # of listing chunks
         self._lock = threading.Lock()
 
     # -- frames ------------------------------------------------------------------------------------------------------------------------------
@@ -64,12 +83,10 @@ class Reader:
         Raises:
             IntegrityError: names the pack.
         """
-        sealer, _, session = self._session(ordinal >> 32)
-        binding = frame_binding(PackKind(place.kind), self._repository.repository, session, ordinal & 0xFFFFFFFF)
-        plain = bytearray(max(0, len(sealed) - SEAL_OVERHEAD))
+        session = self._session(ordinal >> 32)
+        binding = frame_binding(PackKind(place.kind), self._repository.repository, session.id, ordinal & 0xFFFFFFFF)
         try:
-            length = sealer.open_into(sealed, binding, memoryview(plain))
-            return compression.decompress(memoryview(plain)[:length], place.raw_bytes)
+            return open_frame(session.sealer, binding, sealed, place.raw_bytes, memoryview(bytearray(len(sealed))))
         except IntegrityError as error:
             raise error.named(pack_key(place.host, place.pack)) from error
 
@@ -121,13 +138,35 @@ class Reader:
         return raw
 
     def _frame_at(self, ordinal: int, place: FramePlace) -> bytes | memoryview:
-        wanted = FrameRange(pack_key(place.host, place.pack), place.offset, place.sealed_bytes, ((ordinal, place),))
-        ((_, _, sealed),) = self.read_range(wanted)
+        sealed = self._sealed_listing(ordinal, place) if place.kind == PackKind.LISTING else None
+        if sealed is None:
+            ((_, _, sealed),) = self.read_range(_range([(ordinal, place)]))
         return self.open_frame(ordinal, place, sealed)
 
-    def _session(self, number: int) -> tuple[Sealer, DomainSecrets, SessionId]:
+    def _sealed_listing(self, ordinal: int, place: FramePlace) -> bytes | memoryview | None:
+        """A frame of listings as it is in the store, and with the same request those around it: who walks a tree needs them next.
+
+        None if that fails: damage beside a frame must not keep anybody from it.
+        """
+        wanted = (place.pack, ordinal)
         with self._lock:
-            known = self._sealers.get(number)
+            for fetched in self._ahead:
+                if wanted in fetched:
+                    return fetched[wanted]
+        low = ordinal & ~0xFFFFFFFF  # of the same session
+        seqs = range(max(low, ordinal - _READ_AHEAD_SEQS), min(low + (1 << 32), ordinal + _READ_AHEAD_SEQS))
+        try:
+            found = self.read_range(surroundings(self._state.frame_places(seqs) | {ordinal: place}, ordinal))
+            fetched = {(place.pack, neighbour): sealed for neighbour, _, sealed in found}
+        except IntegrityError:
+            return None
+        with self._lock:
+            self._ahead.append(fetched)
+        return fetched[wanted]
+
+    def _session(self, number: int) -> _Session:
+        with self._lock:
+            known = self._sessions.get(number)
             if known is None:
                 record = self._state.session(number)
                 info = session_binding(self._repository.repository, record.host, record.session)
@@ -135,17 +174,19 @@ class Reader:
                 if len(session_key) != primitives.KEY_BYTES:
                     raise IntegrityError(f"the key of session {record.session.hex()[:12]} has the wrong length")
                 secrets = self._domains.setdefault(record.domain, self._repository.key.domain(record.domain))
-                known = self._sealers[number] = (Sealer(session_key, "frame"), secrets, record.session)
+                known = self._sessions[number] = _Session(record.session, session_key, Sealer(session_key, "frame"), secrets)
         return known
 
-    # -- chunks ------------------------------------------------------------------------------------------------------------------------------
+    def session_keys(self, number: int, kind: PackKind) -> SessionKeys:
+        """What opens and verifies the frames of one kind of one session, for a ``FrameOpener``.
 
-    def verifier(self, kind: PackKind, ordinal: int) -> Callable[[bytes, bytes | memoryview], bool]:
-        """Whether given bytes are the chunk of a given id, in the domain of the frame they came from."""
-        _, secrets, _ = self._session(ordinal >> 32)
-        key = secrets.chunk_id_key if kind is PackKind.DATA else secrets.listing_id_key
-        keyed_hash = primitives.keyed_hash
-        return lambda chunk_id, data: keyed_hash(key, data, CHUNK_ID_BYTES) == chunk_id
+        Raises:
+            IntegrityError: the session's key is not sealed to this owner.
+        """
+        session = self._session(number)
+        return SessionKeys(session.id, session.key, session.id_key(kind))
+
+    # -- chunks ------------------------------------------------------------------------------------------------------------------------------
 
     def chunk(self, kind: PackKind, chunk_id: ChunkId, length: int) -> bytes | memoryview:
         """A chunk's bytes, verified; every indexed copy is tried.
@@ -154,6 +195,10 @@ class Reader:
             IntegrityError: no copy is good; says what was wrong with the last one.
         """
         problem = IntegrityError(f"chunk {chunk_id.hex()[:16]} is not in the index")
+        expected = self._expected.pop(chunk_id, None)
+        if expected is not None:
+            with suppress(IntegrityError):
+                return self._chunk_at(kind, chunk_id, length, expected)
         for place in self._state.copies(chunk_id):
             try:
                 return self._chunk_at(kind, chunk_id, length, place)
@@ -162,10 +207,9 @@ class Reader:
         raise problem
 
     def _chunk_at(self, kind: PackKind, chunk_id: ChunkId, length: int, place: ChunkPlace) -> bytes | memoryview:
-        raw = memoryview(self.frame(place.ordinal))[place.offset : place.offset + place.length]
-        if place.length != length or not self.verifier(kind, place.ordinal)(chunk_id, raw):
-            raise IntegrityError(f"chunk {chunk_id.hex()[:16]} does not have the content its id stands for")
-        return raw
+        raw = memoryview(self.frame(place.ordinal))
+        end = verify_chunks(self._session(place.ordinal >> 32).id_key(kind), raw, place.offset, pack_content([(chunk_id, length)]))
+        return raw[place.offset : end]
 
     def listing_chunk(self, chunk_id: ChunkId, length: int) -> bytes | memoryview:
         """A chunk of a listing or of a content list; as ``chunk``."""
@@ -197,9 +241,18 @@ class Reader:
         fetch = fetch or self.listing_chunk
         last = b""
         for chunk_id, length in content_records(self.records(node, fetch)):
-            for child in decode_nodes(fetch(chunk_id, length), after=last):
-                last = child.name
-                yield child
+            children = decode_nodes(fetch(chunk_id, length), after=last)
+            self._expect(children)
+            last = children[-1].name if children else last
+            yield from children
+
+    def _expect(self, nodes: Iterable[Node]) -> None:
+        """Look up the listings of the directories among ``nodes`` at once: who walks a tree asks for them next."""
+        contents = [node.content for node in nodes if node.kind == Kind.DIRECTORY and len(node.content) <= _EXPECTED_RECORDS * CONTENT_RECORD_BYTES]
+        if contents:
+            if len(self._expected) > _EXPECTED_LIMIT:
+                self._expected.clear()
+            self._expected.update(self._state.first_copies([chunk_id for content in contents for chunk_id, _ in content_records(content)]))
 
     # -- many frames -------------------------------------------------------------------------------------------------------------------------
 
@@ -207,9 +260,20 @@ class Reader:
         """One indexed copy of each chunk that has any."""
         return self._state.first_copies(chunk_ids)
 
-    def plan(self, ordinals: Iterable[int]) -> list[FrameRange]:
-        """The requests that fetch these frames; frames that are not indexed are in none of them."""
-        return coalesce(self._state.frame_places(ordinals))
+    def frame_places(self, ordinals: Iterable[int]) -> dict[int, FramePlace]:
+        """A place for each frame; those that are not indexed are left out."""
+        return self._state.frame_places(ordinals)
+
+
+def surroundings(places: Mapping[int, FramePlace], ordinal: int) -> FrameRange:
+    """The range that one of ``places`` is fetched with: what lies around it in its pack, as much as a request may bring."""
+    center = places[ordinal]
+    beside = {other: place for other, place in places.items() if (place.host, place.pack) == (center.host, center.pack)}
+    pack_end = max(place.offset + place.sealed_bytes for place in beside.values())
+    begin = min(center.offset - COALESCE_LIMIT_BYTES // 2, pack_end - COALESCE_LIMIT_BYTES)
+    end = max(begin, 0) + COALESCE_LIMIT_BYTES
+    around = {other: place for other, place in beside.items() if begin <= place.offset and place.offset + place.sealed_bytes <= end}
+    return next(found for found in coalesce(around | {ordinal: center}) if any(other == ordinal for other, _ in found.frames))
 
 
 def coalesce(places: dict[int, FramePlace]) -> list[FrameRange]:

@@ -19,8 +19,9 @@ from seedcorn.errors import TargetError
 from seedcorn.format.tree import Extra, Kind, Node
 from seedcorn.fs.content import ContentReader, holes_of
 from seedcorn.fs.directories import DirectoryHandle
+from seedcorn.fs.files import LinkSource, TargetOptions
 from seedcorn.fs.metadata import XattrReader, node_from_stat
-from seedcorn.fs.target import LinkSource, Target, TargetOptions
+from seedcorn.fs.target import Target
 from seedcorn.fs.walk import list_directory, open_directory, open_source_file
 
 NOBODY = 65534

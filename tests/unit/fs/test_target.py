@@ -14,7 +14,8 @@ import pytest
 from seedcorn.errors import TargetError, UsageError
 from seedcorn.format.tree import Extra, Kind, Node
 from seedcorn.fs.directories import DirectoryHandle
-from seedcorn.fs.target import LinkSource, Overwrite, Target, TargetOptions
+from seedcorn.fs.files import LinkSource, Overwrite, TargetOptions
+from seedcorn.fs.target import Target
 from seedcorn.testing.trees import describe
 
 BAD_NAMES = [b"", b".", b"..", b"a/b", b"/", b"/etc/passwd", b"../x", b"nul\0inside"]

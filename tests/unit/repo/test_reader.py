@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from seedcorn.errors import IntegrityError, StoreUnavailableError
@@ -13,7 +15,7 @@ from seedcorn.format.pack import PackKind
 from seedcorn.format.tree import content_records
 from seedcorn.ids import ChunkId, HostId, PackId
 from seedcorn.ops.browse import Browser
-from seedcorn.repo.reader import COALESCE_GAP_BYTES, COALESCE_LIMIT_BYTES, coalesce
+from seedcorn.repo.reader import COALESCE_GAP_BYTES, COALESCE_LIMIT_BYTES, coalesce, surroundings
 from seedcorn.repo.state import FramePlace
 from seedcorn.testing.memory_store import MemoryStore
 from seedcorn.testing.repositories import SmallRepository, make_tree, read_file, read_tree
@@ -135,3 +137,46 @@ def test_a_request_stays_below_its_limit() -> None:
 
 def test_packs_are_asked_one_by_one() -> None:
     assert spans(place(0, 10, b"p"), place(10, 10, b"q"), place(10, 10, b"p")) == [(0, 20, 2), (10, 10, 1)]
+
+
+# -- ahead of who walks a tree ---------------------------------------------------------------------------------------------------------------
+
+
+def around(ordinal: int, places: dict[int, FramePlace]) -> tuple[int, int, list[int]]:
+    """(start, end, ordinals) of the range that a frame is fetched with."""
+    found = surroundings(places, ordinal)
+    return found.start, found.start + found.length, [other for other, _ in found.frames]
+
+
+def test_a_frame_comes_with_those_around_it() -> None:
+    size = 1 << 20
+    small = {ordinal: place(100 + ordinal * size, size) for ordinal in range(6)}
+    for ordinal in small:
+        assert around(ordinal, small) == (100, 100 + 6 * size, list(range(6)))
+    large = {ordinal: place(ordinal * size, size) for ordinal in range(30)}
+    assert around(0, large)[2] == list(range(8))
+    assert around(15, large)[2] == list(range(11, 19))
+    assert around(29, large)[2] == list(range(22, 30))
+    assert around(3, {3: place(0, 50 * size), 4: place(50 * size, 10)})[2] == [3]
+
+
+def test_only_frames_of_the_same_pack_come_along() -> None:
+    other_host = FramePlace(HostId(b"i" * 16), PackId(b"p" * 32), 20, 10, 1, 1)
+    assert around(1, {0: place(0, 10, b"q"), 1: place(10, 10), 2: other_host, 3: place(30 + COALESCE_GAP_BYTES, 10)})[2] == [1]
+
+
+def test_a_neighbour_that_can_not_be_fetched_keeps_nobody_from_a_listing(
+    twice: tuple[SmallRepository, Path], store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository, file = twice
+    browser = repository.browser(fresh=True)
+    known = browser.state.frame_places
+
+    def with_one_beyond_the_end(ordinals: Iterable[int]) -> dict[int, FramePlace]:
+        places = known(ordinals)
+        listing = next((found for found in places.values() if found.kind == PackKind.LISTING), None)
+        beyond = len(store.objects[pack_key(listing.host, listing.pack)]) if listing else 0
+        return places | ({7_000: msgspec.structs.replace(listing, offset=beyond)} if listing else {})
+
+    monkeypatch.setattr(browser.state, "frame_places", with_one_beyond_the_end)
+    assert read_tree(browser)[os.fsencode(file)] == file.read_bytes()
