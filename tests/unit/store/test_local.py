@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import fcntl
+import mmap
 import os
+import random
 import signal
 import stat
 import subprocess
@@ -80,6 +83,33 @@ def test_short_writes_are_completed(store: LocalStore, monkeypatch: pytest.Monke
     monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:1000]))
     store.put("packs/one", bytes(range(250)) * 41)
     assert store.get("packs/one") == bytes(range(250)) * 41
+
+
+@pytest.mark.parametrize("skew", [0, 1, 512], ids=["aligned", "not aligned", "aligned to a sector"])
+@pytest.mark.parametrize("size", [(1 << 20) - 1, 1 << 20, (3 << 20) + 12_345])
+@pytest.mark.parametrize("at_most", [1 << 30, 1 << 20, 100_001], ids=["whole", "short", "short and crooked"])
+def test_a_large_content_past_the_page_cache(size: int, skew: int, at_most: int, store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    with mmap.mmap(-1, size + skew) as buffer:
+        buffer[:] = random.Random(size).randbytes(size + skew)
+        content = memoryview(buffer)[skew:]
+        write = os.write
+        monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:at_most]))
+        store.put("packs/one", content)
+        assert store.get("packs/one") == content
+        content.release()
+
+
+def test_a_file_system_that_writes_through_its_cache_only(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = fcntl.fcntl
+
+    def refuse(fd: int, command: int, *arguments: int) -> int:
+        if command == fcntl.F_SETFL:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        return real(fd, command, *arguments)
+
+    monkeypatch.setattr(fcntl, "fcntl", refuse)
+    store.put("packs/one", bytes(3 << 20))
+    assert store.get("packs/one") == bytes(3 << 20)
 
 
 def test_a_killed_put_leaves_nothing_visible(store: LocalStore, root: Path) -> None:
