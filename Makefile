@@ -51,6 +51,10 @@ benchmark-scale: peers ## the same with large files, many hosts, large directori
 peers: servers ## only fetch the programs that benchmarks compare with
 	@[[ "$(ONLY)" == seedcorn ]] || tools/get_peers "$(PEERS)"
 
+.PHONY: profile
+profile: dev ## where the time of a backup of TREE=/usr goes, as docs/performance.md has it (WORK=... on a disk)
+	python -m benchmarks.phases "$(or $(TREE),/usr)" "$(or $(WORK),/var/tmp)"
+
 .PHONY: benchmark-micro
 benchmark-micro: dev ## time the hot paths by themselves (SELECT=... chooses, as pytest -k)
 	pytest benchmarks/micro -q -n 0 -k "$(SELECT)" --benchmark-columns=min,median,rounds --benchmark-sort=name

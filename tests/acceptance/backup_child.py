@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 from seedcorn.events import SystemClock, VoidMonitor
 from seedcorn.ops import access
@@ -22,14 +23,14 @@ __all__ = ["run_backup"]
 
 def run_backup(repository: Path, host_file: Path, state: Path, source: Path, ready: Callable[[], None] = lambda: None) -> BackupResult:
     """With small packs and a checkpoint after every second one."""
-    packer.PACK_TARGET_BYTES = 4 << 20
     host = access.HostFile.parse(host_file.read_bytes(), source=str(host_file))
     opened = access.open_host(LocalStore(repository), host)
     kept = access.open_state(state, opened.repository)
     try:
         ready()
         options = BackupOptions(host.name, writer=WriterOptions(checkpoint_packs=2))
-        return backup(opened, kept, [os.fsencode(source)], options, SystemClock(), VoidMonitor())
+        with mock.patch.object(packer, "PACK_TARGET_BYTES", 4 << 20):
+            return backup(opened, kept, [os.fsencode(source)], options, SystemClock(), VoidMonitor())
     finally:
         kept.close()
 

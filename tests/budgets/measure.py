@@ -17,6 +17,8 @@ from seedcorn.format.pack import PackKind, parse_pack_head
 from seedcorn.ops.browse import Browser
 from seedcorn.ops.check import CheckOptions, check
 from seedcorn.ops.restore import RestoreOptions, restore
+from seedcorn.repo.packer import PackerOptions
+from seedcorn.repo.writer import WriterOptions
 from seedcorn.store.api import Store
 from seedcorn.store.wrappers import RecordingStore
 from seedcorn.testing.memory_store import MemoryStore
@@ -28,6 +30,7 @@ _HEAD = """\
 # Requests and bytes of tests/budgets, by step, verb and kind of object. A step without a line for something does none of it.
 # Written by `make budgets`: look at the difference before you commit it.
 """
+_ONE_WORKER = WriterOptions(PackerOptions(workers=1))  # two would put frames into packs in an order of chance
 _PACKS = {PackKind.DATA: "data pack", PackKind.LISTING: "listing pack"}
 _ROOMS = {"seedcorn.json": "header", "keys": "key slot", "hosts": "host record", "index": "index segment", "snapshots": "snapshot"}
 
@@ -101,22 +104,22 @@ def _measure(store: Store, other_store: Store, folder: Path) -> Costs:
         _owner_works(workshop, ledger, tree)
     (folder / "other").mkdir()
     with open_workshop(folder / "other", other.store, settled=True, trust_hosts=True) as workshop:
-        workshop.backup(tree)
+        workshop.backup(tree, writer=_ONE_WORKER)
         other.skip()
         second = workshop.repository.machine("second")
         other.enter("host add")
-        workshop.backup(tree, machine=second)
+        workshop.backup(tree, machine=second, writer=_ONE_WORKER)
         other.enter("second host, same files")
     return ledger.costs | other.costs
 
 
 def _host_works(workshop: Workshop, ledger: Ledger, tree: Path) -> None:
     for step in ("first backup", "nothing changed"):
-        workshop.backup(tree)
+        workshop.backup(tree, writer=_ONE_WORKER)
         ledger.enter(step)
     for step, change in CHANGES.items():
         change(tree)
-        workshop.backup(tree)
+        workshop.backup(tree, writer=_ONE_WORKER)
         ledger.enter(step)
 
 

@@ -54,7 +54,7 @@ def corpus(folder: Path) -> dict[str, tuple[Parser, list[bytes]]]:
         owner = repository.owner()
         browser = repository.browser()
         directory = browser.entry(browser.find("latest"), os.fsencode(folder / "tree/d")).node
-        listing_chunks = [bytes(browser.reader.chunk(PackKind.LISTING, i, n)) for i, n in content_records(directory.content)]
+        listing_chunks = [bytes(browser.reader.chunk(PackKind.LISTING, i, n)) for i, n in content_records(browser.reader.records(directory))]
         segment = Envelope.parse(Magic.SEGMENT, good["segment"])
         plain = Sealer(owner.key.domain(0).index_key, "segment").open(segment.parts[1], segment_binding(segment.parts[0]))
         snapshot = Envelope.parse(Magic.SNAPSHOT, good["snapshot"])

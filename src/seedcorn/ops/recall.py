@@ -45,7 +45,8 @@ class Recalled:
         self._key = key
         self.listing = listing
         self._rest = self._nodes()
-        self._ahead = next(self._rest, None)
+        self._ahead: tuple[Node, bytes | None] | None = None
+        self._is_read = False  # most directories are known to be unchanged without a look at their nodes
         self.long_contents: LongContents = {}  # of the nodes that ``until`` has returned last
 
     def _nodes(self) -> Iterator[tuple[Node, bytes | None]]:
@@ -59,6 +60,8 @@ class Recalled:
         """The nodes that come after those of the call before, up to the name ``last``, or to the end."""
         found: dict[bytes, Node] = {}
         self.long_contents = {}
+        if not self._is_read:
+            self._ahead, self._is_read = next(self._rest, None), True
         ahead = self._ahead
         while ahead is not None and (last is None or ahead[0].name <= last):
             node, frames = ahead

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
@@ -23,6 +23,7 @@ from seedcorn.fs.selection import CACHE_TAG_NAME, is_cache_directory
 from seedcorn.fs.walk import Block, Listed, list_directory, open_directory
 from seedcorn.ops.entries import EntryReader, Tally
 from seedcorn.ops.recall import Recalled, Recorder, fingerprint_of, listing_key
+from seedcorn.ops.scanned import ScannedDirectory
 from seedcorn.repo.state import FrameSet, State
 from seedcorn.repo.writer import Writer
 
@@ -41,45 +42,6 @@ class ScanOptions:
     exclude_caches: bool = False
     one_file_system: bool = False
     force: bool = False  # read every file, whatever the last run knew
-
-
-class _Directory:
-    """A directory in the middle of being scanned; or the stand-in for one, with a single entry, of a path that is not a directory.
-
-    ``entries`` to ``old`` are those of the block at hand: an ordinary directory has one, a huge one has many.
-    """
-
-    __slots__ = (
-        "at", "blocks", "bound", "changed", "changed_children", "count", "entries", "fd", "fingerprint", "frames", "is_first", "key", "last", "name",
-        "nodes", "old", "passed", "path", "recalled", "recorder", "reread", "size_bytes", "st", "steady", "taken_over", "unchanged",
-    )  # fmt: skip
-
-    def __init__(self, fd: int, path: bytes, name: bytes, st: os.stat_result, blocks: Iterator[Block]) -> None:
-        self.fd = fd
-        self.path = path
-        self.name = name
-        self.st = st
-        self.key = listing_key(path)
-        self.blocks = blocks
-        self.entries: list[Listed] = []
-        self.is_first = True
-        self.last = False  # no block comes after this one
-        self.passed = self.bound = b""  # no name of the blocks before, and of this one, comes after these
-        self.at = 0
-        self.nodes: list[Node] = []
-        self.taken_over: list[int] = []  # positions in ``nodes`` of what is as it was
-        self.frames: list[tuple[Node, Collection[int]]] = []  # of files that were read
-        self.old: dict[bytes, Node] = {}
-        self.recalled: Recalled | None = None
-        self.recorder: Recorder | None = None  # from the first block on in which something has changed
-        self.changed = False
-        self.reread = False  # a file was read again although nothing had changed, to be sure
-        self.steady = True  # every entry got a node: nothing failed, vanished, or has to be said again
-        self.fingerprint = b""
-        self.unchanged = False  # by its fingerprint: only subdirectories are looked at
-        self.changed_children: dict[bytes, Node] = {}  # subdirectories whose node may be another, of such a directory
-        self.count = 0
-        self.size_bytes = 0
 
 
 class TreeScanner:
@@ -121,7 +83,7 @@ class TreeScanner:
 
     def _scan_entry(self, dir_fd: int, name: bytes, path: bytes, st: os.stat_result) -> Node | None:
         """A path that is not a directory: cached like a directory with this one entry."""
-        lone = _Directory(dir_fd, os.path.dirname(path), name, st, iter(()))
+        lone = ScannedDirectory(dir_fd, os.path.dirname(path), name, st, iter(()))
         lone.key = listing_key(path)
         lone.entries = [(name, st)]
         self._recall(lone)
@@ -170,7 +132,7 @@ class TreeScanner:
             for directory in stack:
                 os.close(directory.fd)
 
-    def _enter(self, dir_fd: int, name: bytes, path: bytes, st: os.stat_result) -> _Directory | None:
+    def _enter(self, dir_fd: int, name: bytes, path: bytes, st: os.stat_result) -> ScannedDirectory | None:
         try:
             fd = open_directory(name, dir_fd=dir_fd) if name else os.dup(dir_fd)
         except OSError as error:
@@ -179,19 +141,19 @@ class TreeScanner:
         blocks = list_directory(fd)
         if self._options.exclude_caches and is_cache_directory(fd):
             blocks = (Block([entry for entry in block.entries if entry[0] == CACHE_TAG_NAME], [], block.last) for block in blocks)
-        directory = _Directory(fd, path, name, st, blocks)
+        directory = ScannedDirectory(fd, path, name, st, blocks)
         self._recall(directory)
         self._begin_block(directory)
         return directory
 
-    def _recall(self, directory: _Directory) -> None:
+    def _recall(self, directory: ScannedDirectory) -> None:
         """What the last run knew of the directory."""
         cached = self._cache.get(directory.key)
         if cached is not None:
             directory.recalled = Recalled(self._cache, directory.key, cached)
             directory.changed = self._options.force
 
-    def _begin_block(self, directory: _Directory) -> None:
+    def _begin_block(self, directory: ScannedDirectory) -> None:
         """The next entries of a directory, and what the last run knew of them."""
         try:
             entries, failed, directory.last = next(directory.blocks)
@@ -224,7 +186,7 @@ class TreeScanner:
 
     # -- entries -----------------------------------------------------------------------------------------------------------------------------
 
-    def _scan_entries(self, directory: _Directory, device_id: int) -> _Directory | None:
+    def _scan_entries(self, directory: ScannedDirectory, device_id: int) -> ScannedDirectory | None:
         """Go on with the entries of a block. A subdirectory is returned, to be scanned first; None at the end."""
         entries, nodes, old_nodes, taken_over = directory.entries, directory.nodes, directory.old, directory.taken_over
         racy_from_ns = 0
@@ -268,7 +230,7 @@ class TreeScanner:
         directory.at = at
         return None
 
-    def _read(self, directory: _Directory, name: bytes, st: os.stat_result, old: Node | None) -> Node | None:
+    def _read(self, directory: ScannedDirectory, name: bytes, st: os.stat_result, old: Node | None) -> Node | None:
         """Read an entry that is new or may have changed, and count what it is."""
         new_before = self._writer.new_data_bytes
         entry = self._reader.read(directory.fd, name, _join(directory.path, name), st)
@@ -290,7 +252,7 @@ class TreeScanner:
             self.tally.changed_delta_size += self._writer.new_data_bytes - new_before
         return node
 
-    def _subdirectory(self, directory: _Directory, name: bytes, st: os.stat_result, device_id: int) -> _Directory | None:
+    def _subdirectory(self, directory: ScannedDirectory, name: bytes, st: os.stat_result, device_id: int) -> ScannedDirectory | None:
         path = _join(directory.path, name)
         if self._options.one_file_system and st.st_dev != device_id:
             self._add_directory(directory, node_from_stat(name, st, Kind.DIRECTORY))  # a mount point: the directory, without what is mounted on it
@@ -300,7 +262,7 @@ class TreeScanner:
             self._add_directory(directory, node_from_stat(name, st, Kind.DIRECTORY))
         return child
 
-    def _add_directory(self, directory: _Directory, node: Node) -> None:
+    def _add_directory(self, directory: ScannedDirectory, node: Node) -> None:
         if directory.unchanged:
             directory.changed_children[node.name] = node
             return
@@ -317,7 +279,7 @@ class TreeScanner:
 
     # -- one directory done ------------------------------------------------------------------------------------------------------------------
 
-    def _leave(self, directory: _Directory, parent: _Directory | None) -> Node | None:
+    def _leave(self, directory: ScannedDirectory, parent: ScannedDirectory | None) -> Node | None:
         """Store the listing if anything in it is new, and make the directory's own node. None if the parent, unchanged too, has that node already."""
         st = directory.st
         self.tally.users.add(st.st_uid)
@@ -340,7 +302,7 @@ class TreeScanner:
         extra = Extra(xattrs=xattrs, depth=depth) if xattrs or depth else None
         return node_from_stat(directory.name, st, Kind.DIRECTORY, content, extra, entries=entries)
 
-    def _merge_children(self, directory: _Directory) -> None:
+    def _merge_children(self, directory: ScannedDirectory) -> None:
         """A directory whose own entries are as they were, with subdirectories that may not be: its nodes after all."""
         assert directory.recalled is not None
         directory.unchanged = False
@@ -353,7 +315,7 @@ class TreeScanner:
                 directory.taken_over.append(len(directory.nodes))
                 directory.nodes.append(old)
 
-    def _end_block(self, directory: _Directory) -> None:
+    def _end_block(self, directory: ScannedDirectory) -> None:
         """All entries of a block have their nodes: count them, and record them once anything in the directory has changed."""
         if directory.old:
             self._note_deleted(directory)
@@ -367,13 +329,13 @@ class TreeScanner:
             directory.recorder.add(directory.nodes)
         directory.is_first = False
 
-    def _record_passed(self, directory: _Directory, recalled: Recalled, recorder: Recorder) -> None:
+    def _record_passed(self, directory: ScannedDirectory, recalled: Recalled, recorder: Recorder) -> None:
         """Record the blocks in which nothing had changed."""
         for nodes, long_contents in recalled.up_to(directory.passed):
             kept = [node if recorder.add_known(node, long_contents) else self._read_lost(directory, node, recorder) for node in nodes]
             recorder.add([node for node in kept if node is not None])
 
-    def _record_frames(self, directory: _Directory, recorder: Recorder) -> None:
+    def _record_frames(self, directory: ScannedDirectory, recorder: Recorder) -> None:
         """Tell the recorder which frames hold the content of the block's nodes."""
         for node, frames in directory.frames:
             recorder.add_file(node, frames)
@@ -386,7 +348,7 @@ class TreeScanner:
                 kept = [fresh.get(position, node) for position, node in enumerate(nodes)]
                 directory.nodes = [node for node in kept if node is not None]
 
-    def _read_lost(self, directory: _Directory, node: Node, recorder: Recorder) -> Node | None:
+    def _read_lost(self, directory: ScannedDirectory, node: Node, recorder: Recorder) -> Node | None:
         """Read a file again of whose content not everything is known to be in the store (it may have been lost and repaired away)."""
         try:
             st = os.lstat(node.name, dir_fd=directory.fd)
@@ -399,7 +361,7 @@ class TreeScanner:
         recorder.add_file(*entry)
         return entry.node
 
-    def _finish_listing(self, directory: _Directory) -> tuple[bytes, int]:
+    def _finish_listing(self, directory: ScannedDirectory) -> tuple[bytes, int]:
         """(content, depth) of the directory's listing."""
         recorder, recalled = directory.recorder, directory.recalled
         if recorder is not None:
@@ -414,19 +376,19 @@ class TreeScanner:
             self._cache.put(directory.key, msgspec.structs.replace(listing, scan_start_ns=self._scan_start_ns, fingerprint=fingerprint))
         return listing.content, listing.depth
 
-    def _remember(self, directory: _Directory, recorder: Recorder) -> None:
+    def _remember(self, directory: ScannedDirectory, recorder: Recorder) -> None:
         self.frames |= FrameSet(recorder.frames)
         fingerprint = self._usable_fingerprint(directory)
         listing = recorder.listing(self._epoch, self._scan_start_ns, directory.count, directory.size_bytes, fingerprint)
         self._cache.put(directory.key, listing)
 
-    def _usable_fingerprint(self, directory: _Directory) -> bytes:
+    def _usable_fingerprint(self, directory: ScannedDirectory) -> bytes:
         """The fingerprint, if the next run may conclude from an equal one that nothing has changed."""
         racy_from_ns = self._scan_start_ns - CLOCK_GRANULARITY_NS
         usable = directory.steady and directory.fingerprint and all(st.st_ctime_ns < racy_from_ns for _, st in directory.entries)
         return directory.fingerprint if usable else b""
 
-    def _count(self, directory: _Directory) -> None:
+    def _count(self, directory: ScannedDirectory) -> None:
         size_bytes = sum([node.size for node in directory.nodes if node.kind == 1])
         directory.count += len(directory.nodes)
         directory.size_bytes += size_bytes
@@ -441,7 +403,7 @@ class TreeScanner:
 
     # -- what is gone ------------------------------------------------------------------------------------------------------------------------
 
-    def _note_deleted(self, directory: _Directory) -> None:
+    def _note_deleted(self, directory: ScannedDirectory) -> None:
         present = {node.name for node in directory.nodes}
         for name in directory.old.keys() - present:
             directory.changed = True
@@ -449,7 +411,7 @@ class TreeScanner:
             if directory.old[name].kind == Kind.DIRECTORY:
                 self._forget_below(directory, name)
 
-    def _forget_below(self, directory: _Directory, name: bytes) -> None:
+    def _forget_below(self, directory: ScannedDirectory, name: bytes) -> None:
         self.tally.deleted_files += self._forget(_join(directory.path, name))
 
     def _forget(self, path: bytes) -> int:

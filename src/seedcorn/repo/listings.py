@@ -23,7 +23,7 @@ __all__ = ["CachedListing", "CachedPart", "ListingCache"]
 _FLUSH_BYTES = 4 << 20
 _PART_KEY = struct.Struct(">II")  # after the directory's key: session number, part
 _SESSION_KEY = struct.Struct(">I")
-_RELEASE_AFTER = 256  # reads: the kernel maps up to 64 KiB around what a read touches
+_RELEASE_AFTER = 512  # reads: the kernel maps up to 64 KiB around what a read touches
 _ENTRY_BYTES = 400  # about what a head costs here, besides its frames
 
 
