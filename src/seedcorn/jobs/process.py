@@ -14,7 +14,7 @@ __all__ = ["prepare_process"]
 
 DESCRIPTORS_LIMIT = 65536
 _PR_SET_DUMPABLE = 4
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # of mallopt(3)
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -2, -3, -8  # of mallopt(3)
 _MIB = 1 << 20
 
 
@@ -49,3 +49,4 @@ def _keep_large_buffers() -> None:
         mallopt(_M_MMAP_THRESHOLD, 256 * _MIB)
         mallopt(_M_TRIM_THRESHOLD, 512 * _MIB)
         mallopt(_M_TOP_PAD, 64 * _MIB)
+        mallopt(_M_ARENA_MAX, 1)  # one heap for all threads, which allocate little and in large pieces: 9 MB less in a first backup
