@@ -24,6 +24,7 @@ from seedcorn.fs.walk import Block, Listed, list_directory, open_directory
 from seedcorn.ops.entries import EntryReader, Tally
 from seedcorn.ops.recall import Recalled, Recorder, fingerprint_of, listing_key
 from seedcorn.ops.scanned import ScannedDirectory
+from seedcorn.repo.listings import CachedListing
 from seedcorn.repo.state import FrameSet, State
 from seedcorn.repo.writer import Writer
 
@@ -291,7 +292,7 @@ class TreeScanner:
             assert recalled is not None
             self._count_as(recalled.listing.entries, recalled.listing.size_bytes)
             self.frames |= FrameSet.deserialize(recalled.listing.frames)
-            if parent is not None and parent.unchanged:
+            if parent is not None and parent.unchanged and _is_known_to(parent, recalled.listing):
                 return None
             content, depth, entries = recalled.listing.content, recalled.listing.depth, recalled.listing.entries
         else:
@@ -428,6 +429,12 @@ class TreeScanner:
                 if node.kind == Kind.DIRECTORY:
                     pending.append(_join(path, node.name))
         return count
+
+
+def _is_known_to(parent: ScannedDirectory, listing: CachedListing) -> bool:
+    """Whether the parent's listing has this one of a subdirectory in it. A run that ends writes the parent whenever it writes the child; but one that was
+    killed, or that was given the child alone, has written the child only, and an edit in place shows in no time stamp of the parent."""
+    return parent.recalled is not None and listing.session_number <= parent.recalled.listing.session_number
 
 
 def _may_take_over(old: Node, st: os.stat_result) -> bool:

@@ -10,9 +10,13 @@ import pytest
 from tests.acceptance.workshop import open_workshop
 
 from seedcorn.events import Counter
+from seedcorn.format.tree import Node
 from seedcorn.fs.walk import list_directory
 from seedcorn.ops import recall
 from seedcorn.ops.entries import EntryReader
+from seedcorn.ops.scan import TreeScanner
+from seedcorn.ops.scanned import ScannedDirectory
+from seedcorn.repo import listings
 from seedcorn.store.local import LocalStore
 from seedcorn.testing.repositories import make_tree
 from seedcorn.testing.trees import describe
@@ -114,3 +118,44 @@ def test_a_recent_entry_is_not_believed_by_its_fingerprint(tmp_path: Path) -> No
         make_tree(workshop.source, {"file": b"x"})
         workshop.backup()
         assert workshop.backup().monitor.counted[Counter.READ_BYTES] == 1
+
+
+def edit_in_place(path: Path) -> None:
+    """No time stamp of a directory shows it."""
+    settle()
+    with open(path, "r+b") as file:
+        file.write(b"NEW")
+    settle()
+
+
+def test_a_subdirectory_that_was_backed_up_alone_meanwhile(tmp_path: Path) -> None:
+    with open_workshop(tmp_path, LocalStore(tmp_path / "repository"), settled=True) as workshop:
+        make_tree(workshop.source, {"a/b/file": b"old", "a/c/file": b"old", "other": b"x"})
+        workshop.backup()
+        edit_in_place(workshop.source / "a/b/file")
+        workshop.backup(workshop.source / "a/b")
+        run = workshop.backup()
+        assert run.monitor.counted[Counter.READ_BYTES] == 0
+        workshop.assert_restores(run.id, describe(workshop.source))
+
+
+def test_a_run_that_was_killed_after_a_subdirectory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_workshop(tmp_path, LocalStore(tmp_path / "repository"), settled=True) as workshop:
+        make_tree(workshop.source, {"a/b/file": b"old", "a/c/file": b"old", "other": b"x"})
+        workshop.backup()
+        edit_in_place(workshop.source / "a/b/file")
+        with monkeypatch.context() as patch:
+            patch.setattr(listings, "_FLUSH_BYTES", 0)
+            leave = TreeScanner._leave
+
+            def killed(self: TreeScanner, directory: ScannedDirectory, parent: ScannedDirectory | None) -> Node | None:
+                if directory.name == b"a":
+                    self._writer.finish()  # all that is known of the subdirectory is in the store
+                    raise KeyboardInterrupt
+                return leave(self, directory, parent)
+
+            patch.setattr(TreeScanner, "_leave", killed)
+            with pytest.raises(KeyboardInterrupt):
+                workshop.backup()
+        run = workshop.backup()
+        workshop.assert_restores(run.id, describe(workshop.source))
