@@ -6,19 +6,19 @@ to compare. Both sides go block by block, so memory does not depend on the size 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice, takewhile
 
 import msgspec
 
 from seedcorn.crypto.primitives import object_hash
-from seedcorn.format.tree import Kind, Node, content_records, decode_own_nodes, encode_nodes
+from seedcorn.format.tree import Extra, Kind, Node, content_records, decode_own_nodes, encode_nodes
 from seedcorn.fs.walk import BLOCK_ENTRIES, Listed
 from seedcorn.repo.listings import CachedListing, CachedPart, ListingCache
 from seedcorn.repo.state import FrameSet
 from seedcorn.repo.writer import ListingWriter, Writer
 
-__all__ = ["Recalled", "Recorder", "fingerprint_of", "listing_key"]
+__all__ = ["Children", "Recalled", "Recorder", "fingerprint_of", "listing_key"]
 
 _PART_BYTES = 128 << 10
 LongContents = dict[bytes, bytes]  # name -> frames (FrameSet) of each file whose content is indirect
@@ -35,6 +35,42 @@ def fingerprint_of(entries: Sequence[Listed]) -> bytes:
     ``st[:7]`` is mode, inode, device, links, uid, gid and size.
     """
     return object_hash(msgspec.msgpack.encode([(name, st[:7], st.st_mtime_ns, st.st_ctime_ns) for name, st in entries]))[:16]
+
+
+class Children:
+    """The listings of a directory's subdirectories, as they stand in its own.
+
+    A subdirectory can be remembered without its parent: by a run that was killed, that was given only the subdirectory, or that goes on at the same
+    time; and an edit in place shows in no time stamp of the parent. So that the parent is unchanged is not believed before these are compared.
+    """
+
+    __slots__ = ("_listings",)
+
+    def __init__(self) -> None:
+        self._listings: dict[bytes, tuple[bytes, int, int]] = {}
+
+    @staticmethod
+    def of(nodes: Iterable[Node]) -> Children:
+        """The subdirectories among these nodes."""
+        children = Children()
+        for node in nodes:
+            if node.kind == Kind.DIRECTORY:
+                children.add(node.name, node.content, node.extra.depth if node.extra is not None else 0, node.size)
+        return children
+
+    def add(self, name: bytes, content: bytes, depth: int, entries: int) -> None:
+        """One more, in the order of names."""
+        self._listings[name] = content, depth, entries
+
+    def node(self, old: Node) -> Node:
+        """The node of one, which besides its listing is as it was."""
+        content, depth, entries = self._listings[old.name]
+        extra = msgspec.structs.replace(old.extra or Extra(), depth=depth)
+        return msgspec.structs.replace(old, content=content, size=entries, extra=extra if extra != Extra() else None)
+
+    def fingerprint(self) -> bytes:
+        """Equal for equal listings under equal names; 16 bytes."""
+        return object_hash(msgspec.msgpack.encode(self._listings))[:16]
 
 
 class Recalled:
@@ -133,11 +169,11 @@ class Recorder:
         self._remember([(list(nodes), encode_nodes(nodes))])
         self._flush_part()
 
-    def listing(self, epoch: int, scan_start_ns: int, entries: int, size_bytes: int, fingerprint: bytes) -> CachedListing:
+    def listing(self, epoch: int, scan_start_ns: int, entries: int, size_bytes: int, fingerprint: bytes, children: bytes) -> CachedListing:
         """The head under which this is remembered."""
         number, frames = self._writer.session_number, FrameSet(self.frames).serialize()
         content, depth = self._listing.content, self._listing.depth
-        return CachedListing(epoch, number, scan_start_ns, content, depth, frames, self._part_count, entries, size_bytes, fingerprint)
+        return CachedListing(epoch, number, scan_start_ns, content, depth, frames, self._part_count, entries, size_bytes, fingerprint, children)
 
     def _remember(self, runs: Sequence[tuple[list[Node], bytes]]) -> None:
         for nodes, chunk in runs:

@@ -22,9 +22,8 @@ from seedcorn.fs.metadata import node_from_stat
 from seedcorn.fs.selection import CACHE_TAG_NAME, is_cache_directory
 from seedcorn.fs.walk import Block, Listed, list_directory, open_directory
 from seedcorn.ops.entries import EntryReader, Tally
-from seedcorn.ops.recall import Recalled, Recorder, fingerprint_of, listing_key
+from seedcorn.ops.recall import Children, Recalled, Recorder, fingerprint_of, listing_key
 from seedcorn.ops.scanned import ScannedDirectory
-from seedcorn.repo.listings import CachedListing
 from seedcorn.repo.state import FrameSet, State
 from seedcorn.repo.writer import Writer
 
@@ -281,20 +280,24 @@ class TreeScanner:
     # -- one directory done ------------------------------------------------------------------------------------------------------------------
 
     def _leave(self, directory: ScannedDirectory, parent: ScannedDirectory | None) -> Node | None:
-        """Store the listing if anything in it is new, and make the directory's own node. None if the parent, unchanged too, has that node already."""
+        """Store the listing if anything in it is new, and make the directory's own node; None if the parent, unchanged so far, need only be told."""
         st = directory.st
         self.tally.users.add(st.st_uid)
         self.tally.groups.add(st.st_gid)
         recalled = directory.recalled
-        if directory.changed_children:
-            self._merge_children(directory)
         if directory.unchanged:
             assert recalled is not None
-            self._count_as(recalled.listing.entries, recalled.listing.size_bytes)
-            self.frames |= FrameSet.deserialize(recalled.listing.frames)
-            if parent is not None and parent.unchanged and _is_known_to(parent, recalled.listing):
+            if directory.changed_children or directory.children.fingerprint() != recalled.listing.children:
+                self._merge_children(directory, recalled)
+        if directory.unchanged:
+            assert recalled is not None
+            listing = recalled.listing
+            self._count_as(listing.entries, listing.size_bytes)
+            self.frames |= FrameSet.deserialize(listing.frames)
+            content, depth, entries = listing.content, listing.depth, listing.entries
+            if parent is not None and parent.unchanged:
+                parent.children.add(directory.name, content, depth, entries)
                 return None
-            content, depth, entries = recalled.listing.content, recalled.listing.depth, recalled.listing.entries
         else:
             self._end_block(directory)
             content, depth = self._finish_listing(directory)
@@ -303,15 +306,13 @@ class TreeScanner:
         extra = Extra(xattrs=xattrs, depth=depth) if xattrs or depth else None
         return node_from_stat(directory.name, st, Kind.DIRECTORY, content, extra, entries=entries)
 
-    def _merge_children(self, directory: ScannedDirectory) -> None:
-        """A directory whose own entries are as they were, with subdirectories that may not be: its nodes after all."""
-        assert directory.recalled is not None
+    def _merge_children(self, directory: ScannedDirectory, recalled: Recalled) -> None:
+        """A directory whose own entries are as they were, with subdirectories that are not: its nodes after all."""
         directory.unchanged = False
-        directory.old = directory.recalled.until(None)
+        directory.old = recalled.until(None)
         for name, old in directory.old.items():
-            child = directory.changed_children.get(name)
-            if child is not None:
-                self._add_directory(directory, child)
+            if old.kind == Kind.DIRECTORY:
+                self._add_directory(directory, directory.changed_children.get(name) or directory.children.node(old))
             else:
                 directory.taken_over.append(len(directory.nodes))
                 directory.nodes.append(old)
@@ -372,22 +373,24 @@ class TreeScanner:
         assert recalled is not None
         listing = recalled.listing
         self.frames |= FrameSet.deserialize(listing.frames)
-        fingerprint = self._usable_fingerprint(directory)
-        if directory.reread or listing.fingerprint != fingerprint:
-            self._cache.put(directory.key, msgspec.structs.replace(listing, scan_start_ns=self._scan_start_ns, fingerprint=fingerprint))
+        fingerprint, children = self._usable_fingerprints(directory)
+        if directory.reread or (listing.fingerprint, listing.children) != (fingerprint, children):
+            head = msgspec.structs.replace(listing, scan_start_ns=self._scan_start_ns, fingerprint=fingerprint, children=children)
+            self._cache.put(directory.key, head)
         return listing.content, listing.depth
 
     def _remember(self, directory: ScannedDirectory, recorder: Recorder) -> None:
         self.frames |= FrameSet(recorder.frames)
-        fingerprint = self._usable_fingerprint(directory)
-        listing = recorder.listing(self._epoch, self._scan_start_ns, directory.count, directory.size_bytes, fingerprint)
+        fingerprints = self._usable_fingerprints(directory)
+        listing = recorder.listing(self._epoch, self._scan_start_ns, directory.count, directory.size_bytes, *fingerprints)
         self._cache.put(directory.key, listing)
 
-    def _usable_fingerprint(self, directory: ScannedDirectory) -> bytes:
-        """The fingerprint, if the next run may conclude from an equal one that nothing has changed."""
+    def _usable_fingerprints(self, directory: ScannedDirectory) -> tuple[bytes, bytes]:
+        """Of the entries and of the subdirectories' listings, if the next run may conclude from equal ones that nothing has changed."""
         racy_from_ns = self._scan_start_ns - CLOCK_GRANULARITY_NS
-        usable = directory.steady and directory.fingerprint and all(st.st_ctime_ns < racy_from_ns for _, st in directory.entries)
-        return directory.fingerprint if usable else b""
+        if directory.steady and directory.fingerprint and all(st.st_ctime_ns < racy_from_ns for _, st in directory.entries):
+            return directory.fingerprint, Children.of(directory.nodes).fingerprint()
+        return b"", b""
 
     def _count(self, directory: ScannedDirectory) -> None:
         size_bytes = sum([node.size for node in directory.nodes if node.kind == 1])
@@ -429,12 +432,6 @@ class TreeScanner:
                 if node.kind == Kind.DIRECTORY:
                     pending.append(_join(path, node.name))
         return count
-
-
-def _is_known_to(parent: ScannedDirectory, listing: CachedListing) -> bool:
-    """Whether the parent's listing has this one of a subdirectory in it. A run that ends writes the parent whenever it writes the child; but one that was
-    killed, or that was given the child alone, has written the child only, and an edit in place shows in no time stamp of the parent."""
-    return parent.recalled is not None and listing.session_number <= parent.recalled.listing.session_number
 
 
 def _may_take_over(old: Node, st: os.stat_result) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 
 from seedcorn.format.tree import Node
 from seedcorn.fs.walk import Block, Listed
-from seedcorn.ops.recall import Recalled, Recorder, listing_key
+from seedcorn.ops.recall import Children, Recalled, Recorder, listing_key
 
 __all__ = ["ScannedDirectory"]
 
@@ -19,8 +19,8 @@ class ScannedDirectory:
     """
 
     __slots__ = (
-        "at", "blocks", "bound", "changed", "changed_children", "count", "entries", "fd", "fingerprint", "frames", "is_first", "key", "last", "name",
-        "nodes", "old", "passed", "path", "recalled", "recorder", "reread", "size_bytes", "st", "steady", "taken_over", "unchanged",
+        "at", "blocks", "bound", "changed", "changed_children", "children", "count", "entries", "fd", "fingerprint", "frames", "is_first", "key",
+        "last", "name", "nodes", "old", "passed", "path", "recalled", "recorder", "reread", "size_bytes", "st", "steady", "taken_over", "unchanged",
     )  # fmt: skip
 
     def __init__(self, fd: int, path: bytes, name: bytes, st: os.stat_result, blocks: Iterator[Block]) -> None:
@@ -46,6 +46,7 @@ class ScannedDirectory:
         self.steady = True  # every entry got a node: nothing failed, vanished, or has to be said again
         self.fingerprint = b""
         self.unchanged = False  # by its fingerprint: only subdirectories are looked at
+        self.children = Children()  # the subdirectories of such a directory that are unchanged too
         self.changed_children: dict[bytes, Node] = {}  # subdirectories whose node may be another, of such a directory
         self.count = 0
         self.size_bytes = 0

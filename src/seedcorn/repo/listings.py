@@ -40,6 +40,7 @@ class CachedListing(msgspec.Struct, array_like=True, frozen=True, gc=False):
     entries: int
     size_bytes: int  # of all files in it
     fingerprint: bytes = b""  # of what lstat said of every entry; empty if equal fingerprints would not prove that nothing has changed
+    children: bytes = b""  # of the listings of all subdirectories, as they stand in this one
 
 
 class CachedPart(msgspec.Struct, array_like=True, frozen=True, gc=False):

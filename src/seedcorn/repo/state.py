@@ -36,7 +36,7 @@ from seedcorn.repo.mapping import FileMapping
 
 __all__ = ["ChunkPlace", "FramePlace", "FrameSet", "SessionRecord", "State", "frame_ordinal"]
 
-_SCHEMA = b"6"
+_SCHEMA = b"7"
 _MAP_BYTES = 1 << 36  # address space, not disk
 _READERS = 1024
 _LOCK_FILE_BYTES = (_READERS + 2) * 64  # LMDB's: one cache line for each reader, and its head
