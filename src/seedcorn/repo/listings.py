@@ -23,7 +23,8 @@ __all__ = ["CachedListing", "CachedPart", "ListingCache"]
 _FLUSH_BYTES = 4 << 20
 _PART_KEY = struct.Struct(">II")  # after the directory's key: session number, part
 _SESSION_KEY = struct.Struct(">I")
-_RELEASE_AFTER = 512  # reads: the kernel maps up to 64 KiB around what a read touches
+_MAPPED_BYTES = 64 << 10  # the kernel maps as much around what a read touches
+_RELEASE_BYTES = 32 << 20
 _ENTRY_BYTES = 400  # about what a head costs here, besides its frames
 
 
@@ -75,7 +76,7 @@ class ListingCache:
         self._writing = writing
         self._believed = believed
         self._mapping = mapping
-        self._unreleased = 0
+        self._mapped_bytes = 0
         self._unwritten: list[tuple[bytes, CachedListing | bytes | None]] = []
         self._unwritten_bytes = 0
         self._view: Any = None
@@ -84,8 +85,7 @@ class ListingCache:
         """A directory's listing, if all frames that it needs are there."""
         if self._view is None:
             self._view = self._env.begin()
-        self._release_now_and_then()
-        value = self._view.get(key, db=self._heads)
+        value = self._read(key, self._heads)
         if value is None:
             return None
         cached = _DECODER.decode(value)
@@ -94,8 +94,7 @@ class ListingCache:
     def parts(self, key: bytes, cached: CachedListing) -> Iterator[CachedPart]:
         """What the listing, as ``get`` gave it, consists of, in order."""
         for number in range(cached.part_count):
-            self._release_now_and_then()
-            yield msgspec.msgpack.decode(self._view.get(key + _PART_KEY.pack(cached.session_number, number), db=self._parts), type=CachedPart)
+            yield msgspec.msgpack.decode(self._read(key + _PART_KEY.pack(cached.session_number, number), self._parts), type=CachedPart)
 
     def nodes(self, key: bytes, cached: CachedListing) -> Iterator[Node]:
         """The entries of a directory, in order."""
@@ -136,11 +135,13 @@ class ListingCache:
         self._unwritten, self._unwritten_bytes = [], 0
         self._mapping.release()
 
-    def _release_now_and_then(self) -> None:
-        self._unreleased += 1
-        if self._unreleased >= _RELEASE_AFTER:
-            self._unreleased = 0
+    def _read(self, key: bytes, database: Any) -> Any:
+        value = self._view.get(key, db=database)
+        self._mapped_bytes += _MAPPED_BYTES + (len(value) if value is not None else 0)
+        if self._mapped_bytes > _RELEASE_BYTES:
+            self._mapped_bytes = 0
             self._mapping.release()
+        return value
 
     def _delete_parts(self, txn: Any, key: bytes, *, keep: bytes = b"none") -> None:
         """Delete a directory's parts of all sessions (one that was killed may have left some) but one."""

@@ -43,6 +43,7 @@ __all__ = ["FRAME_TARGET_BYTES", "Frame", "Packer", "PackerOptions"]
 FRAME_TARGET_BYTES = 1 << 20
 FRAME_BUFFER_BYTES = FRAME_TARGET_BYTES + LARGEST_CHUNK  # a frame is closed by the chunk that takes it past its target
 PACK_TARGET_BYTES = 32 << 20
+FOOTER_TARGET_BYTES = 2 << 20  # a pack of tiny chunks is closed before: 75,000 of them, where 7,000 are usual
 PACK_BUFFER_BYTES = PACK_TARGET_BYTES + FRAME_BUFFER_BYTES + (1 << 20)  # head, entries and trailer
 _WAIT_SECONDS = 0.2  # how often a waiting thread looks whether another has failed
 
@@ -259,7 +260,10 @@ class Packer:
         """Room for a sealed frame in the open pack of this kind; a full pack is closed first."""
         with self._open_lock:
             pack = self._open.get(kind)
-            if pack is not None and pack.reserved + pack.footer_estimate + sealed_bytes + record_bytes > PACK_TARGET_BYTES:
+            if pack is not None and (
+                pack.reserved + pack.footer_estimate + sealed_bytes + record_bytes > PACK_TARGET_BYTES
+                or pack.footer_estimate + record_bytes > FOOTER_TARGET_BYTES
+            ):
                 del self._open[kind]
                 self._leave(pack)
                 pack = None

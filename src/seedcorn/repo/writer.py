@@ -34,6 +34,7 @@ __all__ = ["ListingWriter", "ReadInto", "StoredContent", "Writer", "WriterOption
 FRAME_CHUNK_LIMIT = 8192  # so that a footer of tiny chunks stays small
 INLINE_RECORDS_LIMIT = 4
 _PIECE_BYTES_MIN, _PIECE_BYTES_MAX = 8 * CONTENT_RECORD_BYTES, 4096 * CONTENT_RECORD_BYTES
+_PENDING_LIMIT = 100_000  # chunks that only memory knows, about 150 bytes each
 _PIECE_END_BELOW = 32  # a record ends its piece if its chunk id's first byte is below this: 15 records on average
 
 _CONTENT, _STORED, _LISTING = range(3)  # lanes: a frame can be open for content, for content that is kept as it is, and for listings
@@ -254,7 +255,10 @@ class Writer:
         successor.view[: keep[1] - keep[0]] = frame.view[keep[0] : keep[1]]
         self._packer.submit(frame)
         if self._packer.finished_packs >= self._options.checkpoint_packs or (
-            self._packer.finished_packs and self._clock.elapsed_ns() - self._last_checkpoint_ns > self._options.checkpoint_seconds * 10**9
+            self._packer.finished_packs
+            and (
+                len(self._pending) > _PENDING_LIMIT or self._clock.elapsed_ns() - self._last_checkpoint_ns > self._options.checkpoint_seconds * 10**9
+            )
         ):
             self.checkpoint()
         return successor
