@@ -19,11 +19,11 @@ class FileMapping:
 
     def __init__(self, path: Path) -> None:
         self._areas: list[tuple[int, int]] = []
+        ending = f" {path.resolve()}\n"
         with suppress(OSError), open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:
             for line in maps:
-                area, _, rest = line.partition(" ")
-                if rest.rstrip("\n").endswith(f" {path.resolve()}"):
-                    begin, _, end = area.partition("-")
+                if line.endswith(ending):
+                    begin, _, end = line.partition(" ")[0].partition("-")
                     self._areas.append((int(begin, 16), int(end, 16)))
 
     def release(self) -> None:
