@@ -135,7 +135,7 @@ class ChunkTable:
             at += _ENTRY_BYTES
             if at == len(data):
                 data, at = self._read(following, min(_READ_ENTRIES, self.count - following)), 0
-                following += _READ_ENTRIES
+                following = min(following + _READ_ENTRIES, self.count)
 
     def _seek(self, chunk_id: bytes) -> tuple[bytes, int, int]:
         """(entries, where among them the first one of the chunk begins or -1, position of the entry after them)."""
