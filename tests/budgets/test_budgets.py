@@ -1,7 +1,8 @@
 """Requests are money and bytes are time: what fixed steps ask of a store is in ``budgets.txt``, and neither more nor less is right.
 
 Requests are exact. Keys are always the same here, so cuts and ids are, and data packs. Listings and the index differ a little from run to run: inode
-numbers and times of day are in what is compressed.
+numbers and times of day are in what is compressed, and in the ids by which long lists of runs are cut. So a path may cross one pack of listings more or
+less, and that alone is allowed.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from seedcorn.testing.memory_store import MemoryStore
 ALLOWED_SHARE, ALLOWED_BYTES = 0.001, 64
 ALLOWED_SHARE_OF_LISTINGS, ALLOWED_BYTES_OF_LISTINGS = 0.01, 512
 LISTINGS = {"listing pack", "index segment"}
+ALLOWED_LISTING_PACKS = 1
 
 Stores = Callable[[Path], tuple[Store, Store]]
 
@@ -43,7 +45,7 @@ def differences(budget: Costs, found: Costs) -> list[str]:
 
 
 def _difference(row: Row, budget: Cost, found: Cost) -> str:
-    if found.requests != budget.requests:
+    if abs(found.requests - budget.requests) > (ALLOWED_LISTING_PACKS if (row.verb, row.kind) == ("get", "listing pack") else 0):
         return f"{row}: {found.requests} requests, budget {budget.requests}"
     off = found.put_bytes - budget.put_bytes
     share, always = (ALLOWED_SHARE_OF_LISTINGS, ALLOWED_BYTES_OF_LISTINGS) if row.kind in LISTINGS else (ALLOWED_SHARE, ALLOWED_BYTES)
@@ -61,6 +63,9 @@ def test_a_difference_is_named() -> None:
     assert differences(budget, budget | {row: Cost(1, cost.put_bytes + 60)}) == []
     (text,) = differences(budget, budget | {row: Cost(1, cost.put_bytes * 2)})
     assert text.startswith(f"second day: put data pack: {cost.put_bytes * 2:,} bytes, budget {cost.put_bytes:,} (+")
+    crossed = next(row for row in budget if str(row) == "restore one file: get listing pack")
+    assert differences(budget, budget | {crossed: Cost(budget[crossed].requests - 1)}) == []
+    assert len(differences(budget, budget | {crossed: Cost(budget[crossed].requests + 2)})) == 1
     assert differences(budget, {other: cost for other, cost in budget.items() if other != row}) == ["second day: put data pack: 0 requests, budget 1"]
 
 
