@@ -20,7 +20,8 @@ from seedcorn.crypto.keys import OwnerKey, OwnerSeed
 from seedcorn.crypto.words import seed_to_words
 from seedcorn.errors import CredentialError, IntegrityError
 from seedcorn.format.codec import Envelope, Magic, decode
-from seedcorn.format.header import HostPublic, parse_numbered_key
+from seedcorn.format.header import HostPublic
+from seedcorn.format.names import parse_numbered_key
 from seedcorn.format.pack import KeyRow, SegmentPublic
 from seedcorn.ops import access
 from seedcorn.ops.access import HostFile

@@ -13,7 +13,7 @@ from pyroaring import BitMap
 from seedcorn.errors import IntegrityError
 from seedcorn.events import SystemClock, VoidMonitor
 from seedcorn.format.codec import SUITE
-from seedcorn.format.header import parse_numbered_key, snapshot_key
+from seedcorn.format.names import parse_numbered_key, snapshot_key
 from seedcorn.format.pack import FrameEntry, KeyRow, PackEntry, PackKind
 from seedcorn.format.snapshot import NeededFrames, SnapshotMaintain, SnapshotOwner, SnapshotPublic, Statistics
 from seedcorn.format.tree import Extra, Kind, Node

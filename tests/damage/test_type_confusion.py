@@ -13,7 +13,8 @@ from seedcorn.crypto.words import seed_to_words
 from seedcorn.errors import CredentialError, IntegrityError
 from seedcorn.events import SystemClock, VoidMonitor
 from seedcorn.format.codec import Envelope, Magic, decode
-from seedcorn.format.header import HostPublic, SlotPublic, parse_header, parse_numbered_key
+from seedcorn.format.header import HostPublic, SlotPublic, parse_header
+from seedcorn.format.names import parse_numbered_key
 from seedcorn.format.pack import FrameEntry, PackEntry, PackHead, PackKind, SegmentPublic, parse_pack_head, parse_trailer
 from seedcorn.format.snapshot import SnapshotMaintain, SnapshotOwner, SnapshotPublic
 from seedcorn.format.tree import decode_nodes

@@ -17,7 +17,7 @@ import msgspec
 
 from seedcorn.errors import EXIT_DONE, EXIT_INTEGRITY, EXIT_SOURCE_ERRORS, IntegrityError, SeedcornError, SourceError, UsageError, printable
 from seedcorn.events import Clock, Counter, Monitor
-from seedcorn.format.header import pack_key
+from seedcorn.format.names import pack_key
 from seedcorn.format.pack import PackKind
 from seedcorn.format.snapshot import Head, SnapshotMaintain, SnapshotOwner, SnapshotPublic, Statistics
 from seedcorn.format.tree import Extra, Kind, Node

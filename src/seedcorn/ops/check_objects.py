@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from seedcorn.crypto import primitives
 from seedcorn.errors import IntegrityError, ObjectNotFoundError, RepositoryNotFoundError
 from seedcorn.format.codec import Magic
-from seedcorn.format.header import HEADER_KEY, pack_key, parse_numbered_key
+from seedcorn.format.header import HEADER_KEY
+from seedcorn.format.names import pack_key, parse_numbered_key
 from seedcorn.format.pack import PackEntry, PackKind
 from seedcorn.ids import HostId, PackId
 from seedcorn.ops.browse import Browser

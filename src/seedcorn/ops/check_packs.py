@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from seedcorn.errors import IntegrityError, ObjectNotFoundError
 from seedcorn.events import Counter, Monitor
 from seedcorn.format.codec import Magic
-from seedcorn.format.header import pack_key
+from seedcorn.format.names import pack_key
 from seedcorn.format.pack import FrameEntry
 from seedcorn.ids import HostId, SessionId
 from seedcorn.ops.browse import Browser

@@ -16,7 +16,7 @@ import msgspec
 from seedcorn.crypto import primitives
 from seedcorn.errors import IntegrityError
 from seedcorn.format.codec import Envelope, Magic, decode, encode
-from seedcorn.format.header import NumberedKey, parse_numbered_key, snapshot_key
+from seedcorn.format.names import NumberedKey, parse_numbered_key, snapshot_key
 from seedcorn.format.snapshot import Head, SnapshotMaintain, SnapshotOwner, SnapshotPublic
 from seedcorn.ids import HostId, SnapshotId
 from seedcorn.repo.bindings import signature_binding, snapshot_maintain_binding, snapshot_owner_binding

@@ -14,7 +14,8 @@ from seedcorn.crypto import primitives
 from seedcorn.crypto.keys import DomainSecrets, HostKey, PublicKeys
 from seedcorn.errors import CredentialError, IntegrityError, UsageError
 from seedcorn.format.codec import Envelope, Magic, decode, encode
-from seedcorn.format.header import HostPrivate, HostPublic, HostState, host_key
+from seedcorn.format.header import HostPrivate, HostPublic, HostState
+from seedcorn.format.names import host_key
 from seedcorn.ids import RANDOM_ID_BYTES, HostId, RepositoryId
 from seedcorn.repo.bindings import host_binding, signature_binding
 from seedcorn.repo.repository import OwnerRepository

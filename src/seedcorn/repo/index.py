@@ -13,7 +13,7 @@ from seedcorn.crypto.frames import Sealer
 from seedcorn.crypto.keys import DomainSecrets, OwnerKey
 from seedcorn.errors import IntegrityError
 from seedcorn.format.codec import Envelope, Magic, decode, encode
-from seedcorn.format.header import NumberedKey, parse_numbered_key, segment_key
+from seedcorn.format.names import NumberedKey, parse_numbered_key, segment_key
 from seedcorn.format.pack import KeyRow, PackEntry, SegmentPublic, check_frames
 from seedcorn.ids import OBJECT_ID_BYTES, RANDOM_ID_BYTES, HostId, RepositoryId, SegmentId, SessionId
 from seedcorn.repo.bindings import segment_binding, signature_binding

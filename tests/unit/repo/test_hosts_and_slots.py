@@ -9,7 +9,8 @@ import pytest
 from seedcorn.errors import CredentialError, IntegrityError, RepositoryNotFoundError, UsageError
 from seedcorn.events import SystemClock
 from seedcorn.format.codec import Envelope, Magic, encode
-from seedcorn.format.header import SlotPublic, slot_key
+from seedcorn.format.header import SlotPublic
+from seedcorn.format.names import slot_key
 from seedcorn.ids import SlotId
 from seedcorn.ops import access
 from seedcorn.repo import keyslots

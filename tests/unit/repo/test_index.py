@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from seedcorn.errors import IntegrityError
-from seedcorn.format.header import parse_numbered_key
+from seedcorn.format.names import parse_numbered_key
 from seedcorn.ids import HostId
 from seedcorn.ops import access
 from seedcorn.repo.index import next_segment_number, open_segment, sync_state
