@@ -121,7 +121,7 @@ def test_listings_go_with_their_directories(workshop: Workshop, replacement: str
 def test_no_secret_of_a_host_opens_a_frame_in_any_role(stolen: Workshop) -> None:
     host = stolen.machine.host_file.key
     objects = _objects(stolen)
-    registry = load_registry(stolen.store, host.repository, host.public.owner_sign)
+    registry = load_registry(stolen.store, host.repository, host.public)
     keys = [*_secrets(stolen.machine.host_file.serialize()), bytes(32)]
     frames = 0
     for key, data in objects.items():

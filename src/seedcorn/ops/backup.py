@@ -262,9 +262,9 @@ def _check_enrolled(repository: HostRepository, state: State) -> HostRegistry:
     """Whose segments may be believed; and a host that the owner has revoked learns of it here."""
     key = repository.key
     if repository.header.trust_hosts:
-        registry = load_registry(repository.store, repository.repository, key.public.owner_sign, state=state)
+        registry = load_registry(repository.store, repository.repository, key.public, state=state)
     else:
-        registry = load_registry(repository.store, repository.repository, key.public.owner_sign, state=state, only=repository.host)
+        registry = load_registry(repository.store, repository.repository, key.public, state=state, only=repository.host)
     damaged = [problem for problem in registry.problems if problem.object_name.startswith(f"hosts/{repository.host.hex()}/")]
     if damaged:
         raise damaged[0]

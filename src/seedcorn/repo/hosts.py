@@ -6,7 +6,7 @@ docs/format.md, sections "Host record" and "Host file". Invariant: a host's publ
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from seedcorn.repo.repository import OwnerRepository
 from seedcorn.repo.state import State
 from seedcorn.store.api import ObjectInfo, Store
 
-__all__ = ["EnrolledHost", "HostFile", "HostRegistry", "enroll_host", "load_registry", "revoke_host"]
+__all__ = ["EnrolledHost", "HostFile", "HostRegistry", "enroll_host", "load_registry", "revoke_host", "verify_signature"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +43,11 @@ class EnrolledHost:
 
 @dataclass(frozen=True, slots=True)
 class HostRegistry:
-    """Every host that the owner ever enrolled, by id."""
+    """Every host that the owner ever enrolled, by id; and the key of the maintainers, who may sign index segments in the room of any of them."""
 
     hosts: Mapping[HostId, EnrolledHost]
+    maintain_sign: bytes
+    listed: tuple[ObjectInfo, ...] = ()  # the records, as the store named them
     problems: tuple[IntegrityError, ...] = ()  # damaged records; a host with one is not in ``hosts``, as nobody knows what the record said
 
     def verify(self, magic: Magic, host: HostId, envelope: Envelope) -> None:
@@ -57,7 +59,29 @@ class HostRegistry:
         enrolled = self.hosts.get(host)
         if enrolled is None:
             raise IntegrityError(f"comes from host {host.hex()[:12]}, which the owner never enrolled")
-        primitives.verify(enrolled.public.sign_public, envelope.signature, signature_binding(magic) + envelope.signed_bytes)
+        verify_signature(enrolled.public.sign_public, magic, envelope)
+
+    def verify_segment(self, host: HostId, envelope: Envelope) -> None:
+        """Check that ``host`` is enrolled and signed this index segment, or a maintainer did who has rewritten it.
+
+        Raises:
+            IntegrityError: neither.
+        """
+        try:
+            self.verify(Magic.SEGMENT, host, envelope)
+        except IntegrityError:
+            if host not in self.hosts:
+                raise
+            verify_signature(self.maintain_sign, Magic.SEGMENT, envelope)
+
+
+def verify_signature(sign_public: bytes, magic: Magic, envelope: Envelope) -> None:
+    """Check that the holder of a key signed an object of this kind.
+
+    Raises:
+        IntegrityError: another one did, or the object has been changed.
+    """
+    primitives.verify(sign_public, envelope.signature, signature_binding(magic) + envelope.signed_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,28 +162,32 @@ def _put_record(repository: OwnerRepository, public: HostPublic, private: HostPr
 def load_registry(
     store: Store,
     repository: RepositoryId,
-    owner_sign: bytes,
+    public: PublicKeys,
     *,
     state: State | None = None,
     reader: OwnerRepository | None = None,
     only: HostId | None = None,
+    listed: Sequence[ObjectInfo] | None = None,
 ) -> HostRegistry:
-    """Read and verify every host record, or those of one host; names are opened only with ``reader``.
+    """Read and verify every host record, or those of one host; names are opened only with ``reader``. ``listed`` are the records, if that is known.
 
     A host with a damaged record is left out, since that record may have revoked it.
     """
+    if listed is None:
+        listed = list(store.list(f"hosts/{only.hex()}/" if only else "hosts/"))
     newest: dict[HostId, EnrolledHost] = {}
     problems: list[IntegrityError] = []
     doubtful: set[str] = set()
-    for info in store.list(f"hosts/{only.hex()}/" if only else "hosts/"):
+    for info in listed:
         try:
-            enrolled = _read_record(store, info, repository, owner_sign, state, reader)
+            enrolled = _read_record(store, info, repository, public.owner_sign, state, reader)
         except IntegrityError as error:
             problems.append(error.named(info.key))
             doubtful.add(info.key.split("/")[1])
             continue
         newest[enrolled.host] = enrolled  # keys come in order of their number
-    return HostRegistry({host: enrolled for host, enrolled in newest.items() if host.hex() not in doubtful}, tuple(problems))
+    good = {host: enrolled for host, enrolled in newest.items() if host.hex() not in doubtful}
+    return HostRegistry(good, public.maintain_sign, tuple(listed), tuple(problems))
 
 
 def _read_record(
@@ -179,7 +207,7 @@ def _read_record(
 
 def _open_record(data: bytes, key: str, repository: RepositoryId, owner_sign: bytes, reader: OwnerRepository | None) -> EnrolledHost:
     envelope = Envelope.parse(Magic.HOST, data)
-    primitives.verify(owner_sign, envelope.signature, signature_binding(Magic.HOST) + envelope.signed_bytes)
+    verify_signature(owner_sign, Magic.HOST, envelope)
     public_part, sealed = envelope.parts
     public = decode(public_part, HostPublic)
     if public.repository != repository or key != host_key(HostId(public.host), public.number):

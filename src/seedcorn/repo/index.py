@@ -1,11 +1,12 @@
 """Index segments: sealing and putting one, opening one, and bringing the local state up to date with those in the store.
 
-docs/format.md, section "Index segment". Invariant: a segment gets into the state only verified: hash, host's signature, seal, shape.
+docs/format.md, section "Index segment". Invariant: a segment gets into the state only verified: hash, signature of its host
+or of a maintainer, seal, shape.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from seedcorn import compression
 from seedcorn.crypto import primitives
@@ -22,7 +23,7 @@ from seedcorn.repo.repository import HostRepository
 from seedcorn.repo.state import State
 from seedcorn.store.api import Store
 
-__all__ = ["OpenedSegment", "build_segment", "next_segment_number", "open_segment", "sync_state"]
+__all__ = ["OpenedSegment", "build_segment", "next_segment_number", "open_segment", "seal_segment", "sync_state"]
 
 SEGMENT_RAW_LIMIT_BYTES = 1 << 30
 
@@ -41,11 +42,16 @@ def build_segment(repository: HostRepository, session: SessionId, number: int, r
     """(store key, bytes) of a signed segment that lists ``packs``."""
     secrets = repository.key.secrets
     public = SegmentPublic(repository.repository, repository.host, session, number, secrets.domain, tuple(entry.pack for entry in packs), (row,))
+    return seal_segment(public, packs, secrets.index_key, repository.key.sign)
+
+
+def seal_segment(public: SegmentPublic, packs: Sequence[PackEntry], index_key: bytes, sign: Callable[[bytes], bytes]) -> tuple[str, bytes]:
+    """(store key, bytes) of a segment, signed by a host or a maintainer."""
     public_part = encode(public)
-    sealed = Sealer(secrets.index_key, "segment").seal(compression.compress(encode(list(packs))), segment_binding(public_part))
+    sealed = Sealer(index_key, "segment").seal(compression.compress(encode(list(packs))), segment_binding(public_part))
     body = Envelope.build(Magic.SEGMENT, [public_part, sealed])
-    data = body + repository.key.sign(signature_binding(Magic.SEGMENT) + body)
-    return segment_key(repository.host, number, SegmentId(primitives.object_hash(data))), data
+    data = body + sign(signature_binding(Magic.SEGMENT) + body)
+    return segment_key(HostId(public.host), public.number, SegmentId(primitives.object_hash(data))), data
 
 
 def open_segment(
@@ -59,7 +65,7 @@ def open_segment(
     if primitives.object_hash(data) != name.object_id:
         raise IntegrityError("its bytes do not match the hash in its name")
     envelope = Envelope.parse(Magic.SEGMENT, data)
-    registry.verify(Magic.SEGMENT, name.host, envelope)
+    registry.verify_segment(name.host, envelope)
     public_part, sealed = envelope.parts
     public = decode(public_part, SegmentPublic)
     if public.repository != repository or public.host != name.host or public.number != name.number:

@@ -33,6 +33,7 @@ from seedcorn.repo.chunk_index import ChunkIndex
 from seedcorn.repo.chunk_table import ChunkPlace, DamagedTableError, pack_entry
 from seedcorn.repo.listings import CachedListing, ListingCache
 from seedcorn.repo.mapping import FileMapping
+from seedcorn.repo.verifications import Verifications
 
 __all__ = ["ChunkPlace", "FramePlace", "FrameSet", "SessionRecord", "State", "frame_ordinal"]
 
@@ -128,6 +129,7 @@ class State:
         self._listings = self._env.open_db(b"listings")  # directory key -> CachedListing
         self._listing_parts = self._env.open_db(b"listing-parts")  # directory key, session number, part -> CachedPart
         self._objects = self._env.open_db(b"objects")  # store key -> host records and snapshots, as stored
+        self._verified = self._env.open_db(b"verified")  # pack id -> when it was verified, and as what
 
     def close(self) -> None:
         self._env.close()
@@ -395,6 +397,10 @@ class State:
         """Whether every frame of a serialized FrameSet of ordinals is in the index."""
         with self._env.begin(db=self._frames) as txn:
             return all(txn.get(_FRAME_KEY.pack(ordinal >> 32, ordinal & 0xFFFFFFFF)) is not None for ordinal in FrameSet.deserialize(frames))
+
+    def verifications(self) -> Verifications:
+        """When this machine has verified which pack."""
+        return Verifications(self._env, self._verified, self._writing)
 
     # -- small facts -------------------------------------------------------------------------------------------------------------------------
 
