@@ -18,6 +18,7 @@ from seedcorn.format.header import HostPrivate, HostPublic, HostState
 from seedcorn.format.names import host_key
 from seedcorn.ids import RANDOM_ID_BYTES, HostId, RepositoryId
 from seedcorn.repo.bindings import host_binding, signature_binding
+from seedcorn.repo.records import seal_envelope
 from seedcorn.repo.repository import OwnerRepository
 from seedcorn.repo.state import State
 from seedcorn.store.api import ObjectInfo, Store
@@ -130,9 +131,8 @@ def revoke_host(repository: OwnerRepository, host: EnrolledHost, *, created_ns: 
 def _put_record(repository: OwnerRepository, public: HostPublic, private: HostPrivate) -> None:
     public_part = encode(public)
     sealed = primitives.hpke_seal(repository.key.public.read_kem, host_binding(public_part), encode(private))
-    body = Envelope.build(Magic.HOST, [public_part, sealed])
-    signature = repository.key.sign(signature_binding(Magic.HOST) + body)
-    repository.store.put(host_key(HostId(public.host), public.number), body + signature)
+    data = seal_envelope(Magic.HOST, [public_part, sealed], repository.key.sign)
+    repository.store.put(host_key(HostId(public.host), public.number), data)
 
 
 def load_registry(

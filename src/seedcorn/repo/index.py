@@ -16,8 +16,9 @@ from seedcorn.format.codec import Envelope, Magic, decode, encode
 from seedcorn.format.names import NumberedKey, parse_numbered_key, segment_key
 from seedcorn.format.pack import KeyRow, PackEntry, SegmentPublic, check_frames
 from seedcorn.ids import OBJECT_ID_BYTES, RANDOM_ID_BYTES, HostId, RepositoryId, SegmentId, SessionId
-from seedcorn.repo.bindings import segment_binding, signature_binding
+from seedcorn.repo.bindings import segment_binding
 from seedcorn.repo.hosts import HostRegistry
+from seedcorn.repo.records import seal_envelope
 from seedcorn.repo.repository import HostRepository
 from seedcorn.repo.state import State
 from seedcorn.store.api import Store
@@ -43,8 +44,7 @@ def build_segment(repository: HostRepository, session: SessionId, number: int, r
     public = SegmentPublic(repository.repository, repository.host, session, number, secrets.domain, tuple(entry.pack for entry in packs), (row,))
     public_part = encode(public)
     sealed = Sealer(secrets.index_key, "segment").seal(compression.compress(encode(list(packs))), segment_binding(public_part))
-    body = Envelope.build(Magic.SEGMENT, [public_part, sealed])
-    data = body + repository.key.sign(signature_binding(Magic.SEGMENT) + body)
+    data = seal_envelope(Magic.SEGMENT, [public_part, sealed], repository.key.sign)
     return segment_key(repository.host, number, SegmentId(primitives.object_hash(data))), data
 
 
