@@ -17,12 +17,13 @@ from seedcorn.format.codec import Envelope, Magic, decode, encode
 from seedcorn.format.header import HostPrivate, HostPublic, HostState
 from seedcorn.format.names import host_key
 from seedcorn.ids import RANDOM_ID_BYTES, HostId, RepositoryId
-from seedcorn.repo.bindings import host_binding, signature_binding
+from seedcorn.repo.bindings import host_binding
+from seedcorn.repo.records import seal_envelope, verify_signature
 from seedcorn.repo.repository import OwnerRepository
 from seedcorn.repo.state import State
 from seedcorn.store.api import ObjectInfo, Store
 
-__all__ = ["EnrolledHost", "HostFile", "HostRegistry", "enroll_host", "load_registry", "revoke_host", "verify_signature"]
+__all__ = ["EnrolledHost", "HostFile", "HostRegistry", "enroll_host", "load_registry", "revoke_host"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +74,6 @@ class HostRegistry:
             if host not in self.hosts:
                 raise
             verify_signature(self.maintain_sign, Magic.SEGMENT, envelope)
-
-
-def verify_signature(sign_public: bytes, magic: Magic, envelope: Envelope) -> None:
-    """Check that the holder of a key signed an object of this kind.
-
-    Raises:
-        IntegrityError: another one did, or the object has been changed.
-    """
-    primitives.verify(sign_public, envelope.signature, signature_binding(magic) + envelope.signed_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +146,8 @@ def revoke_host(repository: OwnerRepository, host: EnrolledHost, *, created_ns: 
 def _put_record(repository: OwnerRepository, public: HostPublic, private: HostPrivate) -> None:
     public_part = encode(public)
     sealed = primitives.hpke_seal(repository.key.public.read_kem, host_binding(public_part), encode(private))
-    body = Envelope.build(Magic.HOST, [public_part, sealed])
-    signature = repository.key.sign(signature_binding(Magic.HOST) + body)
-    repository.store.put(host_key(HostId(public.host), public.number), body + signature)
+    data = seal_envelope(Magic.HOST, [public_part, sealed], repository.key.sign)
+    repository.store.put(host_key(HostId(public.host), public.number), data)
 
 
 def load_registry(

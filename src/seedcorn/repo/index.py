@@ -17,8 +17,9 @@ from seedcorn.format.codec import Envelope, Magic, decode, encode
 from seedcorn.format.names import NumberedKey, parse_numbered_key, segment_key
 from seedcorn.format.pack import KeyRow, PackEntry, SegmentPublic, check_frames
 from seedcorn.ids import OBJECT_ID_BYTES, RANDOM_ID_BYTES, HostId, RepositoryId, SegmentId, SessionId
-from seedcorn.repo.bindings import segment_binding, signature_binding
+from seedcorn.repo.bindings import segment_binding
 from seedcorn.repo.hosts import HostRegistry
+from seedcorn.repo.records import seal_envelope
 from seedcorn.repo.repository import HostRepository
 from seedcorn.repo.state import State
 from seedcorn.store.api import Store
@@ -49,8 +50,7 @@ def seal_segment(public: SegmentPublic, packs: Sequence[PackEntry], index_key: b
     """(store key, bytes) of a segment, signed by a host or a maintainer."""
     public_part = encode(public)
     sealed = Sealer(index_key, "segment").seal(compression.compress(encode(list(packs))), segment_binding(public_part))
-    body = Envelope.build(Magic.SEGMENT, [public_part, sealed])
-    data = body + sign(signature_binding(Magic.SEGMENT) + body)
+    data = seal_envelope(Magic.SEGMENT, [public_part, sealed], sign)
     return segment_key(HostId(public.host), public.number, SegmentId(primitives.object_hash(data))), data
 
 

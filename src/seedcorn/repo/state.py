@@ -419,8 +419,9 @@ class State:
             return txn.get(key.encode("ascii"))
 
     def cache_object(self, key: str, data: bytes) -> None:
-        with self._writing() as txn:
-            txn.put(key.encode("ascii"), data, db=self._objects)
+        if self.cached_object(key) != data:  # a look costs next to nothing, a transaction waits for the disk
+            with self._writing() as txn:
+                txn.put(key.encode("ascii"), data, db=self._objects)
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -15,14 +15,13 @@ from dataclasses import dataclass
 from seedcorn.crypto import primitives
 from seedcorn.crypto.keys import PublicKeys
 from seedcorn.errors import IntegrityError
-from seedcorn.format.codec import Envelope, Magic, decode, encode
+from seedcorn.format.codec import Magic
 from seedcorn.format.collection import VerifiedPack, VerifiedRecord
 from seedcorn.format.names import RecordName, parse_record_key, verified_key
 from seedcorn.format.pack import FrameEntry
 from seedcorn.ids import HostId, PackId, RepositoryId
-from seedcorn.repo.bindings import signature_binding
-from seedcorn.repo.hosts import verify_signature
 from seedcorn.repo.packs import entries_digest
+from seedcorn.repo.records import build_record, fetch_small, open_record
 from seedcorn.repo.repository import OwnerRepository
 from seedcorn.repo.state import State
 from seedcorn.store.api import ObjectInfo, Store
@@ -68,12 +67,7 @@ def read_verified(store: Store, state: State, repository: RepositoryId, public: 
 
 
 def _read_record(store: Store, state: State, info: ObjectInfo, name: RecordName, repository: RepositoryId, public: PublicKeys) -> VerifiedRecord:
-    data = state.cached_object(info.key)
-    if data is not None:
-        return open_verified(data, name, repository, public)
-    if info.size_bytes > Magic.VERIFIED.limit_bytes:
-        raise IntegrityError("is larger than a record of verified packs may be")
-    data = store.get(info.key)
+    data = fetch_small(store, state, info, Magic.VERIFIED)
     record = open_verified(data, name, repository, public)
     state.cache_object(info.key, data)
     return record
@@ -87,9 +81,7 @@ def open_verified(data: bytes, name: RecordName, repository: RepositoryId, publi
     """
     if primitives.object_hash(data) != name.record:
         raise IntegrityError("its bytes do not match the hash in its name")
-    envelope = Envelope.parse(Magic.VERIFIED, data)
-    verify_signature(public.owner_sign, Magic.VERIFIED, envelope)
-    record = decode(envelope.parts[0], VerifiedRecord)
+    record = open_record(Magic.VERIFIED, data, VerifiedRecord, public.owner_sign)
     if record.repository != repository or record.number != name.number:
         raise IntegrityError("belongs to another repository, or has been moved")
     return record
@@ -101,8 +93,7 @@ def publish_verified(repository: OwnerRepository, packs: Sequence[VerifiedPack],
         return None
     names = [name for info in repository.store.list(ROOM) if (name := parse_record_key(info.key))]
     number = max((name.number for name in names), default=0) + 1
-    body = Envelope.build(Magic.VERIFIED, [encode(VerifiedRecord(repository.repository, number, now_ns, tuple(packs)))])
-    data = body + repository.key.sign(signature_binding(Magic.VERIFIED) + body)
+    data = build_record(Magic.VERIFIED, VerifiedRecord(repository.repository, number, now_ns, tuple(packs)), repository.key.sign)
     key = verified_key(number, primitives.object_hash(data))
     repository.store.put(key, data)
     return key
