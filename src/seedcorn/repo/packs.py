@@ -8,7 +8,7 @@ docs/format.md, section "Pack".
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from seedcorn import compression
@@ -46,9 +46,9 @@ def check_hash(data: bytes | memoryview, pack: PackId) -> None:
         raise IntegrityError("its bytes do not match the hash in its name")
 
 
-def entries_digest(frames: tuple[FrameEntry, ...]) -> bytes:
-    """32 bytes that are equal for equal frame entries: for comparing a footer with an index without keeping either."""
-    return primitives.object_hash(encode(frames))
+def entries_digest(frames: Iterable[FrameEntry]) -> bytes:
+    """32 bytes that are equal for equal frame entries, in whatever order: for comparing a footer with an index without keeping either."""
+    return primitives.object_hash(encode(sorted(frames, key=lambda frame: frame.offset)))
 
 
 def plausible_sizes(frames: tuple[FrameEntry, ...]) -> range:
