@@ -101,15 +101,24 @@ class PackCheck:
         """The frames that can not be had from any pack in which the index places them."""
         lost = FrameSet()
         for of_pack in self._lost_in.values():
-            lost.update([ordinal for ordinal in of_pack if not self.is_had(ordinal)])
+            lost.update([ordinal for ordinal in of_pack if not self._is_had(ordinal)])
         return lost
 
-    def is_had(self, ordinal: int) -> bool:
+    def _is_had(self, ordinal: int) -> bool:
         """Whether a good segment places this frame in a pack that has not lost it."""
-        return any(
-            key in self._packs and ordinal not in self._lost_in.get(key, ())
-            for key in (pack_key(place.host, place.pack) for place in self._state.all_frame_places(ordinal))
-        )
+        return any(ordinal not in self._lost_in.get(key, ()) for key in self._places(ordinal))
+
+    def is_safe(self, host: HostId, session: SessionId, seq: int) -> bool:
+        """Whether a good segment places this frame in a pack in which nothing is known to be wrong."""
+        number = self._numbers.get((host, session))
+        if number is None:
+            return False
+        return any(key not in self.missing and key not in self.damaged for key in self._places(frame_ordinal(number, seq)))
+
+    def _places(self, ordinal: int) -> list[str]:
+        """Keys of the packs in which good segments place a frame."""
+        keys = (pack_key(place.host, place.pack) for place in self._state.all_frame_places(ordinal))
+        return [key for key in keys if key in self._packs]
 
     # -- content -----------------------------------------------------------------------------------------------------------------------------
 
