@@ -30,6 +30,7 @@ from seedcorn.testing.memory_store import MemoryStore
 from seedcorn.testing.repositories import SmallRepository, make_tree, read_tree
 
 READ = CheckOptions(read_data=True)
+KEEP = RepairOptions()
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ class Repairing:
         self._repository = repository
         self.plan: RepairPlan
 
-    def __call__(self, *, options: RepairOptions = RepairOptions(), look: CheckOptions = READ) -> RepairResult:
+    def __call__(self, *, options: RepairOptions = KEEP, look: CheckOptions = READ) -> RepairResult:
         browser, examination = self.examine(look)
         self.plan = plan_repair(browser, examination, options)
         return execute_repair(browser, examination, self.plan, VoidMonitor())
