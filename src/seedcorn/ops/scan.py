@@ -45,15 +45,21 @@ class ScanOptions:
 
 
 class TreeScanner:
-    """Scans any number of trees into one writer. ``frames`` collects the ordinals of all frames that the result needs."""
+    """Scans any number of trees into one writer. ``frames`` collects the ordinals of all frames that the result needs.
 
-    def __init__(self, writer: Writer, state: State, options: ScanOptions, scan_start_ns: int, monitor: Monitor) -> None:
+    ``heartbeat`` is called with those so far after each directory.
+    """
+
+    def __init__(
+        self, writer: Writer, state: State, options: ScanOptions, scan_start_ns: int, monitor: Monitor, heartbeat: Callable[[FrameSet], None]
+    ) -> None:
         self._writer = writer
         self._epoch = state.epoch
         self._cache = state.listings()
         self._options = options
         self._scan_start_ns = scan_start_ns
         self._monitor = monitor
+        self._heartbeat = heartbeat
         self.frames = FrameSet()
         self.tally = Tally()
         self._reader = EntryReader(writer, self.tally, monitor)
@@ -281,6 +287,7 @@ class TreeScanner:
 
     def _leave(self, directory: ScannedDirectory, parent: ScannedDirectory | None) -> Node | None:
         """Store the listing if anything in it is new, and make the directory's own node; None if the parent, unchanged so far, need only be told."""
+        self._heartbeat(self.frames)
         st = directory.st
         self.tally.users.add(st.st_uid)
         self.tally.groups.add(st.st_gid)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,9 +45,10 @@ class EnrolledHost:
 
 @dataclass(frozen=True, slots=True)
 class HostRegistry:
-    """Every host that the owner ever enrolled, by id."""
+    """Every host that the owner ever enrolled, by id, and what the maintainers sign with."""
 
     hosts: Mapping[HostId, EnrolledHost]
+    maintain_sign: bytes
     problems: tuple[IntegrityError, ...] = ()  # damaged records; a host with one is not in ``hosts``, as nobody knows what the record said
 
     def verify(self, magic: Magic, host: HostId, envelope: Envelope) -> None:
@@ -59,6 +61,22 @@ class HostRegistry:
         if enrolled is None:
             raise IntegrityError(f"comes from host {host.hex()[:12]}, which the owner never enrolled")
         primitives.verify(enrolled.public.sign_public, envelope.signature, signature_binding(magic) + envelope.signed_bytes)
+
+    def verify_segment(self, host: HostId, envelope: Envelope) -> None:
+        """Check that an enrolled host signed this segment of its room, or a maintainer who has rewritten what the host had listed.
+
+        Raises:
+            IntegrityError: neither did.
+        """
+        try:
+            self.verify(Magic.SEGMENT, host, envelope)
+        except IntegrityError as error:
+            if host not in self.hosts:
+                raise
+            with suppress(IntegrityError):
+                primitives.verify(self.maintain_sign, envelope.signature, signature_binding(Magic.SEGMENT) + envelope.signed_bytes)
+                return
+            raise error
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +156,7 @@ def _put_record(repository: OwnerRepository, public: HostPublic, private: HostPr
 def load_registry(
     store: Store,
     repository: RepositoryId,
-    owner_sign: bytes,
+    public: PublicKeys,
     *,
     state: State | None = None,
     reader: OwnerRepository | None = None,
@@ -153,13 +171,14 @@ def load_registry(
     doubtful: set[str] = set()
     for info in store.list(f"hosts/{only.hex()}/" if only else "hosts/"):
         try:
-            enrolled = _read_record(store, info, repository, owner_sign, state, reader)
+            enrolled = _read_record(store, info, repository, public.owner_sign, state, reader)
         except IntegrityError as error:
             problems.append(error.named(info.key))
             doubtful.add(info.key.split("/")[1])
             continue
         newest[enrolled.host] = enrolled  # keys come in order of their number
-    return HostRegistry({host: enrolled for host, enrolled in newest.items() if host.hex() not in doubtful}, tuple(problems))
+    believed = {host: enrolled for host, enrolled in newest.items() if host.hex() not in doubtful}
+    return HostRegistry(believed, public.maintain_sign, tuple(problems))
 
 
 def _read_record(

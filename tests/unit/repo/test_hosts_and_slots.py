@@ -59,8 +59,7 @@ def test_names_that_a_host_can_not_have(name: str, repository: SmallRepository) 
 
 def test_names_are_for_the_owner_only(repository: SmallRepository) -> None:
     owner = repository.owner()
-    sign = owner.key.public.owner_sign
-    assert [host.name for host in load_registry(owner.store, owner.repository, sign).hosts.values()] == [""]
+    assert [host.name for host in load_registry(owner.store, owner.repository, owner.key.public).hosts.values()] == [""]
     assert [host.name for host in access.registry(owner).hosts.values()] == ["alpha"]
 
 

@@ -62,7 +62,9 @@ def test_a_segment_is_taken_in(state: State) -> None:
     }
     place = state.frame_places([frame_ordinal(number, 1), 99 << 32])[frame_ordinal(number, 1)]
     assert (place.host, place.pack, place.offset, place.sealed_bytes, place.raw_bytes, place.kind) == (ALPHA, b"p" * 32, 171, 46, 5, 1)
-    assert list(state.packs()) == [(ALPHA, b"p" * 32)]
+    (pack,) = state.packs()
+    assert (pack.host, pack.pack, list(pack.ordinals())) == (ALPHA, b"p" * 32, [frame_ordinal(number, 0), frame_ordinal(number, 1)])
+    assert list(pack.sealed_bytes) == [frame_bytes for _, _, frame_bytes, _ in state.frames()]
     assert [ordinal & 0xFFFFFFFF for ordinal, _, _, _ in state.frames()] == [0, 1]
 
 
@@ -85,11 +87,11 @@ def test_trust_only_hides_the_copies_of_others(state: State) -> None:
     add(state, "index/one", ALPHA, S1, entry(b"p", S1, (0, [(A, 10), (B, 10)])))
     add(state, "index/two", BETA, S2, entry(b"q", S2, (0, [(A, 10), (C, 10)])))
     numbers = {record.host: number for number, record in state.sessions().items()}
-    state.trust_only(lambda host: host == BETA)
+    state.trust_only(BETA)
     assert state.find(A) == frame_ordinal(numbers[BETA], 0)
     assert state.find(B) is None
     assert state.find(C) == frame_ordinal(numbers[BETA], 0)
-    state.trust_only(lambda host: host == ALPHA)
+    state.trust_only(ALPHA)
     assert state.find(A) == frame_ordinal(numbers[ALPHA], 0)
     assert state.find(C) is None
     assert len(state.copies(A)) == 2  # readers verify what they read, and may use any
