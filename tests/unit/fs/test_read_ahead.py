@@ -156,12 +156,21 @@ def test_no_more_is_asked_for_than_the_limits(size_bytes: int, at_most: int, scr
 
 
 def test_readers_that_do_not_get_on_are_not_given_more(scratch: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
-    (scratch / "file").write_bytes(b"x")
+    for number in range(8):
+        (scratch / f"{number}").write_bytes(b"x")
     opened.list()
     going_on = threading.Event()
-    monkeypatch.setattr(os, "posix_fadvise", lambda *_: going_on.wait(_LIMIT_SECONDS))
+    stuck = threading.Semaphore(0)
+
+    def wait(*_: int) -> None:
+        stuck.release()
+        assert going_on.wait(_LIMIT_SECONDS)
+
+    monkeypatch.setattr(os, "posix_fadvise", wait)
     before = len(open_files())
     with ReadAhead() as ahead:
+        ahead.ask_for(opened.fd, opened.device_id, opened.entries)
+        assert all(stuck.acquire(timeout=_LIMIT_SECONDS) for _ in range(8))
         for _ in range(1000):
             stretch = ahead.ask_for(opened.fd, opened.device_id, opened.entries)
             if stretch is not None:
