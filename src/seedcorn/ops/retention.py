@@ -4,7 +4,7 @@ Pure functions over values: no clock (see ``retention_policy``), no key, no name
 removed; a group keeps its newest complete snapshot, and everything if it has none; a host's word about the time moves nothing; the same plan comes
 out whatever the order of the input, and carrying it out leaves nothing for the next one.
 
-docs/guide/forget.md says it to users; ADR 0009 has the reasons.
+docs/guide/forget.md says it to users; docs/adr/0009 has the reasons.
 """
 
 from __future__ import annotations
