@@ -42,7 +42,7 @@ def freed_bytes(
                 shared |= once & fresh
                 once |= fresh
         if not goes:
-            staying = once | shared
+            staying = once.copy()
     together = sealed_bytes(once - staying, sizes)
     once -= shared
     return Freed({snapshot: sealed_bytes(frames & once, sizes) for snapshot, frames in needed.items()}, together)

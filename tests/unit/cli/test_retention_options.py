@@ -13,7 +13,6 @@ from seedcorn.errors import UsageError
 from seedcorn.ops.retention import DEFAULT_GROUPING, GroupBy
 from seedcorn.ops.retention_policy import UNLIMITED, Duration, Newest, Period, Policy, Rule, Tagged, Within
 
-
 NO_DURATION = "is not a duration: write years, months, days and hours as in 2y5m7d3h, each at most once and not all zero (a week is 7d)"
 
 
