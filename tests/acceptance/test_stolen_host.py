@@ -128,7 +128,7 @@ def test_no_secret_of_a_host_opens_a_frame_in_any_role(stolen: Workshop) -> None
         name = parse_numbered_key(key)
         if not key.startswith("index/") or name is None:
             continue
-        for entry in open_segment(data, name, host.repository, host.secrets, registry).packs:  # where things lie, a host may know
+        for entry in open_segment(data, name, host.repository, host.index_key, registry).packs:  # where things lie, a host may know
             pack = objects[f"packs/{host.host.hex()}/{entry.pack.hex()}"]
             for frame in entry.frames:
                 sealed = pack[frame.offset : frame.offset + frame.sealed_bytes]

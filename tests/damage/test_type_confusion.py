@@ -71,7 +71,7 @@ def test_the_parsers_refuse_each_others_objects(other: str, pristine: Pristine) 
         "data pack": lambda: parse_pack_head(data),
         "a pack's end": lambda: parse_trailer(data),
         "a whole pack": lambda: open_pack(data, host, owner.repository, owner.key),
-        "a whole segment": lambda: open_segment(data, segment_name, owner.repository, owner.key, registry),
+        "a whole segment": lambda: open_segment(data, segment_name, owner.repository, owner.key.index_key, registry),
         "a listing": lambda: decode_nodes(data),
     }
     fitting = {

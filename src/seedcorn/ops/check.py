@@ -143,7 +143,7 @@ def _read_packs(browser: Browser, packs: PackCheck, records: Records, options: C
     verified = packs.remember(now_ns)
     if not options.publish:
         return 0
-    new = [pack for pack in verified if not records.verified.holds(pack)]
+    new = [pack for pack in verified if not records.verified.believes_digest(pack.host, pack.pack, pack.digest)]
     publish_verified(browser.repository, new, now_ns)
     return len(new)
 

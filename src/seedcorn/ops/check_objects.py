@@ -129,7 +129,7 @@ class ObjectCheck:
     def _open_segment(self, key: str, data: bytes, registry: HostRegistry) -> list[IndexedPack]:
         name = parse_numbered_key(key)
         assert name is not None
-        opened = open_segment(data, name, self._repository.repository, self._repository.key, registry)
+        opened = open_segment(data, name, self._repository.repository, self._repository.key.index_key, registry)
         return [_indexed_pack(name.host, entry) for entry in opened.packs]
 
     def _fetch(self, keys: Iterable[str]) -> Iterable[tuple[str, bytes | None]]:

@@ -209,11 +209,7 @@ def _compare(opened: OpenedPack, indexed: IndexedPack) -> None:
 
 
 def _frames_by_pack(state: State) -> dict[str, FrameSet]:
-    keys = [pack_key(host, pack) for host, pack in state.packs()]  # in order of their numbers
-    ordinals: dict[int, list[int]] = defaultdict(list)
-    for ordinal, pack_number, _, _ in state.frames():
-        ordinals[pack_number].append(ordinal)
-    found: dict[str, FrameSet] = {}
-    for number, of_pack in ordinals.items():
-        found.setdefault(keys[number], FrameSet()).update(of_pack)  # two segments may list one pack
+    found: dict[str, FrameSet] = defaultdict(FrameSet)
+    for pack in state.packs():
+        found[pack_key(pack.host, pack.pack)].update(pack.ordinals())
     return found

@@ -66,12 +66,14 @@ class Records:
         return snapshot in self.void or snapshot in self.forgotten
 
     @property
-    def sweeping(self) -> set[tuple[HostId, PackId]]:
-        """Packs named by the sweep of a collection that is not done: they may be deleted at any moment."""
-        done = {(name.number, name.collection) for name in self.collections if name.stage is Stage.DONE}
-        return named_packs(
-            record for name, record in self.collections.items() if name.stage is Stage.SWEEP and (name.number, name.collection) not in done
-        )
+    def swept(self) -> set[tuple[HostId, PackId]]:
+        """Packs that a sweep names and has not, when it was done, said to keep: they are deleted, or may be at any moment."""
+        kept = {(name.number, name.collection): named_packs([record]) for name, record in self.collections.items() if name.stage is Stage.DONE}
+        swept: set[tuple[HostId, PackId]] = set()
+        for name, record in self.collections.items():
+            if name.stage is Stage.SWEEP:
+                swept |= named_packs([record]) - kept.get((name.number, name.collection), set())
+        return swept
 
 
 def check_records(repository: OwnerRepository, registry: HostRegistry, findings: Findings, connections: int) -> Records:

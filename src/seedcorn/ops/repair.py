@@ -93,7 +93,7 @@ class _Repair:
         unsafe = self._look_at.unsafe(repair.host, remains)
         if opened is None or len(unsafe) != repair.frames:
             raise _changed(repair.key)
-        index_key = self._repository.key.domain(opened.head.domain).index_key
+        index_key = self._repository.key.index_key(opened.head.domain)
         frames = [(entry, opened.data[entry.offset : entry.offset + entry.sealed_bytes]) for entry in unsafe]
         entry, key, data = build_moved_pack(opened.head, index_key, frames)
         self._store.put(key, data)
@@ -133,7 +133,7 @@ class _Repair:
     def _rewriter(self, host: HostId, domain: int) -> SegmentRewriter:
         known = self._rewriters.get((host, domain))
         if known is None:
-            index_key = self._repository.key.domain(domain).index_key
+            index_key = self._repository.key.index_key(domain)
             known = SegmentRewriter(self._store, self._repository.key.maintain_key(), host, domain, index_key, self._next_number(host))
             self._rewriters[host, domain] = known
         return known

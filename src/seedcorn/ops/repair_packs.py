@@ -99,7 +99,7 @@ def read_segment(repository: OwnerRepository, examination: Examination, key: str
     name = parse_numbered_key(key)
     assert name is not None
     try:
-        return open_segment(repository.store.get(key), name, repository.repository, repository.key, examination.registry)
+        return open_segment(repository.store.get(key), name, repository.repository, repository.key.index_key, examination.registry)
     except IntegrityError as error:
         raise error.named(key) from error
 

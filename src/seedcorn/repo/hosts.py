@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +18,8 @@ from seedcorn.format.codec import Envelope, Magic, decode, encode
 from seedcorn.format.header import HostPrivate, HostPublic, HostState
 from seedcorn.format.names import host_key
 from seedcorn.ids import RANDOM_ID_BYTES, HostId, RepositoryId
-from seedcorn.repo.bindings import host_binding
-from seedcorn.repo.records import seal_envelope, verify_signature
+from seedcorn.repo.bindings import host_binding, signature_binding
+from seedcorn.repo.records import seal_envelope
 from seedcorn.repo.repository import OwnerRepository
 from seedcorn.repo.state import State
 from seedcorn.store.api import ObjectInfo, Store
@@ -44,7 +45,7 @@ class EnrolledHost:
 
 @dataclass(frozen=True, slots=True)
 class HostRegistry:
-    """Every host that the owner ever enrolled, by id; and the key of the maintainers, who may sign index segments in the room of any of them."""
+    """Every host that the owner ever enrolled, by id, and what the maintainers sign with."""
 
     hosts: Mapping[HostId, EnrolledHost]
     maintain_sign: bytes
@@ -60,20 +61,23 @@ class HostRegistry:
         enrolled = self.hosts.get(host)
         if enrolled is None:
             raise IntegrityError(f"comes from host {host.hex()[:12]}, which the owner never enrolled")
-        verify_signature(enrolled.public.sign_public, magic, envelope)
+        primitives.verify(enrolled.public.sign_public, envelope.signature, signature_binding(magic) + envelope.signed_bytes)
 
     def verify_segment(self, host: HostId, envelope: Envelope) -> None:
-        """Check that ``host`` is enrolled and signed this index segment, or a maintainer did who has rewritten it.
+        """Check that an enrolled host signed this segment of its room, or a maintainer who has rewritten what the host had listed.
 
         Raises:
-            IntegrityError: neither.
+            IntegrityError: neither did.
         """
         try:
             self.verify(Magic.SEGMENT, host, envelope)
-        except IntegrityError:
+        except IntegrityError as error:
             if host not in self.hosts:
                 raise
-            verify_signature(self.maintain_sign, Magic.SEGMENT, envelope)
+            with suppress(IntegrityError):
+                primitives.verify(self.maintain_sign, envelope.signature, signature_binding(Magic.SEGMENT) + envelope.signed_bytes)
+                return
+            raise error
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,11 +168,11 @@ def load_registry(
 
     A host with a damaged record is left out, since that record may have revoked it.
     """
-    if listed is None:
-        listed = list(store.list(f"hosts/{only.hex()}/" if only else "hosts/"))
     newest: dict[HostId, EnrolledHost] = {}
     problems: list[IntegrityError] = []
     doubtful: set[str] = set()
+    if listed is None:
+        listed = list(store.list(f"hosts/{only.hex()}/" if only else "hosts/"))
     for info in listed:
         try:
             enrolled = _read_record(store, info, repository, public.owner_sign, state, reader)
@@ -177,8 +181,8 @@ def load_registry(
             doubtful.add(info.key.split("/")[1])
             continue
         newest[enrolled.host] = enrolled  # keys come in order of their number
-    good = {host: enrolled for host, enrolled in newest.items() if host.hex() not in doubtful}
-    return HostRegistry(good, public.maintain_sign, tuple(listed), tuple(problems))
+    believed = {host: enrolled for host, enrolled in newest.items() if host.hex() not in doubtful}
+    return HostRegistry(believed, public.maintain_sign, tuple(listed), tuple(problems))
 
 
 def _read_record(
@@ -198,7 +202,7 @@ def _read_record(
 
 def _open_record(data: bytes, key: str, repository: RepositoryId, owner_sign: bytes, reader: OwnerRepository | None) -> EnrolledHost:
     envelope = Envelope.parse(Magic.HOST, data)
-    verify_signature(owner_sign, Magic.HOST, envelope)
+    primitives.verify(owner_sign, envelope.signature, signature_binding(Magic.HOST) + envelope.signed_bytes)
     public_part, sealed = envelope.parts
     public = decode(public_part, HostPublic)
     if public.repository != repository or key != host_key(HostId(public.host), public.number):

@@ -9,7 +9,7 @@ docs/format.md, section "Verified set"; docs/threat-model.md, "malicious host".
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from seedcorn.crypto import primitives
@@ -38,14 +38,13 @@ class VerifiedSet:
     digests: Mapping[tuple[bytes, bytes], Collection[bytes]]
     problems: tuple[IntegrityError, ...] = ()
 
-    def believes(self, host: HostId, pack: PackId, frames: Sequence[FrameEntry]) -> bool:
+    def believes(self, host: HostId, pack: PackId, frames: Iterable[FrameEntry]) -> bool:
         """Whether the owner has verified this pack as these frame entries describe it, in whatever order."""
-        known = self.digests.get((host, pack))
-        return known is not None and entries_digest(frames) in known
+        return self.believes_digest(host, pack, entries_digest(frames))
 
-    def holds(self, pack: VerifiedPack) -> bool:
-        """Whether the set says this already."""
-        return pack.digest in self.digests.get((pack.host, pack.pack), ())
+    def believes_digest(self, host: bytes, pack: bytes, digest: bytes) -> bool:
+        """The same, for who has kept of the entries only their digest."""
+        return digest in self.digests.get((host, pack), ())
 
 
 def read_verified(store: Store, state: State, repository: RepositoryId, public: PublicKeys) -> VerifiedSet:

@@ -252,7 +252,7 @@ def test_what_has_been_verified_is_published_once(many_packs: SmallRepository, s
         verified.believes(name.host, PackId(entry.pack), entry.frames)
         for name, data in segments
         if name is not None
-        for entry in open_segment(data, name, owner.repository, owner.key, access.registry(owner)).packs
+        for entry in open_segment(data, name, owner.repository, owner.key.index_key, access.registry(owner)).packs
     ]
     assert believed == [True] * 12
 

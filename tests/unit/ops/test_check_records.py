@@ -159,13 +159,13 @@ def test_a_forgotten_or_void_snapshot_need_not_be_whole(recorded: Recorded) -> N
     assert recorded.problems() == []
 
 
-def test_which_packs_a_collection_may_delete_at_any_moment(recorded: Recorded) -> None:
+def test_which_packs_a_collection_deletes(recorded: Recorded) -> None:
     pack = (HostId(recorded.host), PackId(b"p" * 32))
     steps: list[tuple[str, Callable[[], object], set[object]]] = [
         ("mark", lambda: recorded.put("mark"), set()),
         ("sweep", lambda: recorded.put("sweep"), {pack}),
-        ("done", lambda: recorded.put("done"), set()),
+        ("done", lambda: recorded.put("done"), {pack}),  # it has kept nothing
     ]
     for name, step, expected in steps:
         step()
-        assert recorded.examine().records.sweeping == expected, name
+        assert recorded.examine().records.swept == expected, name

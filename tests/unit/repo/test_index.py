@@ -22,7 +22,7 @@ from seedcorn.testing.repositories import SmallRepository, make_tree
 
 def sync(repository: SmallRepository, state: State, *, only: HostId | None = None) -> list[IntegrityError]:
     owner = repository.owner()
-    return sync_state(repository.store, state, owner.repository, owner.key, access.registry(owner), only=only)
+    return sync_state(repository.store, state, owner.repository, owner.key.index_key, access.registry(owner), only=only)
 
 
 def segments(store: MemoryStore) -> list[str]:
@@ -104,7 +104,7 @@ def test_whose_signature_counts(backed_up: SmallRepository, store: MemoryStore) 
     name = parse_numbered_key(key)
     assert name is not None
     data = store.objects[key]
-    assert open_segment(data, name, owner.repository, owner.key, registry).packs
+    assert open_segment(data, name, owner.repository, owner.key.index_key, registry).packs
     other = next(host for host in registry.hosts if host != name.host)
     for host, number, reason in (
         (other, name.number, "signature"),
@@ -112,7 +112,7 @@ def test_whose_signature_counts(backed_up: SmallRepository, store: MemoryStore) 
         (name.host, name.number + 1, "moved"),
     ):
         with pytest.raises(IntegrityError, match=reason):
-            open_segment(data, type(name)(host, number, name.object_id), owner.repository, owner.key, registry)
+            open_segment(data, type(name)(host, number, name.object_id), owner.repository, owner.key.index_key, registry)
 
 
 def test_names_of_another_form_are_ignored(backed_up: SmallRepository, store: MemoryStore) -> None:
@@ -139,15 +139,15 @@ def test_whose_signature_a_segment_may_have(who: str, backed_up: SmallRepository
     key = next(key for key in segments(store) if own.host.hex() in key)
     name = parse_numbered_key(key)
     assert name
-    old = open_segment(store.objects[key], name, owner.repository, owner.key, registry)
+    old = open_segment(store.objects[key], name, owner.repository, owner.key.index_key, registry)
     new_key, data = seal_segment(old.public, old.packs, owner.key.domain(0).index_key, sign[who])
     new_name = parse_numbered_key(new_key)
     assert new_name
     if who == "the maintainers":
-        assert open_segment(data, new_name, owner.repository, owner.key, registry).packs == old.packs
+        assert open_segment(data, new_name, owner.repository, owner.key.index_key, registry).packs == old.packs
     else:
         with pytest.raises(IntegrityError, match="signature"):
-            open_segment(data, new_name, owner.repository, owner.key, registry)
+            open_segment(data, new_name, owner.repository, owner.key.index_key, registry)
     without = HostRegistry({}, registry.maintain_sign)
     with pytest.raises(IntegrityError, match="never enrolled"):
-        open_segment(data, new_name, owner.repository, owner.key, without)
+        open_segment(data, new_name, owner.repository, owner.key.index_key, without)

@@ -32,12 +32,12 @@ def segments(repository: SmallRepository, store: MemoryStore, tmp_path: Path) ->
 def read(owner: OwnerRepository, store: MemoryStore, key: str) -> OpenedSegment:
     name = parse_numbered_key(key)
     assert name is not None
-    return open_segment(store.objects[key], name, owner.repository, owner.key, access.registry(owner))
+    return open_segment(store.objects[key], name, owner.repository, owner.key.index_key, access.registry(owner))
 
 
 def rewriter(repository: SmallRepository, store: MemoryStore, number: int = 7) -> SegmentRewriter:
     key = repository.owner().key
-    return SegmentRewriter(store, key.maintain_key(), repository.first.host_file.key.host, 0, key.domain(0).index_key, number)
+    return SegmentRewriter(store, key.maintain_key(), repository.first.host_file.key.host, 0, key.index_key(0), number)
 
 
 def test_several_sessions_in_one_segment(repository: SmallRepository, store: MemoryStore, segments: list[OpenedSegment]) -> None:
@@ -86,7 +86,7 @@ def test_frames_open_in_another_pack(repository: SmallRepository, store: MemoryS
     old = open_pack(store.objects[pack_key(host, PackId(listed.pack))], host, owner.repository, owner.key)
     assert len(old.frames) > 1
     frames = [(entry, old.data[entry.offset : entry.offset + entry.sealed_bytes]) for entry in old.frames[1:]]
-    entry, _, data = build_moved_pack(old.head, owner.key.domain(0).index_key, frames)
+    entry, _, data = build_moved_pack(old.head, owner.key.index_key(0), frames)
     new = open_pack(data, host, owner.repository, owner.key)
     assert new.frames == entry.frames
     assert [bytes(new.open_frame(frame)) for frame in new.frames] == [bytes(old.open_frame(frame)) for frame in old.frames[1:]]
