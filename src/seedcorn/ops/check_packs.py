@@ -141,7 +141,8 @@ class PackCheck:
                 self._lost_in[indexed.key] = self._lost_in.get(indexed.key, FrameSet()) | lost
 
     def _is_recent(self, indexed: IndexedPack, recent_ns: range) -> bool:
-        return bool(recent_ns) and self._state.verifications().verified_ns(indexed.pack, indexed.digest) in recent_ns
+        verified_ns = self._state.verifications().verified_ns(indexed.pack, indexed.digest) if recent_ns else None
+        return verified_ns is not None and verified_ns in recent_ns
 
     def remember(self, now_ns: int) -> list[VerifiedPack]:
         """Note in the state what has been verified; the same as the verified set names it."""

@@ -96,7 +96,7 @@ def test_a_hundred_similar_snapshots_cost_little(repository: SmallRepository, st
     browser = repository.browser(fresh=True)
     before = store.requests.get
     assert run(browser).snapshots == 21
-    metadata = 2 * 20  # a snapshot and a segment each
+    metadata = 3 * 20  # a snapshot, a receipt and a segment each
     frames = len(list(browser.state.frames()))
     assert store.requests.get - before <= of_one + metadata + frames
 

@@ -43,6 +43,7 @@ class Recorded:
     def __init__(self, repository: SmallRepository, store: MemoryStore, tree: Path) -> None:
         result = repository.backup(tree)
         assert result.snapshot is not None
+        store.delete([key for key in store.objects if key.startswith(("receipts/", "checkpoints/"))])
         self.repository = repository
         self.store = store
         self.host = repository.first.host_file.key.host
