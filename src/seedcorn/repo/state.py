@@ -71,7 +71,7 @@ class State:
             txn.put(b"schema", _SCHEMA, db=self._meta)
         self.discard_writes = False  # for a dry run: nothing that is learned is kept
         self._trusted: set[int] | None = None  # session numbers; None: all
-        self._verified = FrameSet()  # of other sessions, and believed all the same
+        self._believed = FrameSet()  # of other sessions, and believed all the same
         self._avoided = FrameSet()  # about to be deleted
         self._complete = {number for number, record in self.sessions().items() if record.complete}
         try:
@@ -93,7 +93,7 @@ class State:
         self._listings = self._env.open_db(b"listings")  # directory key -> CachedListing
         self._listing_parts = self._env.open_db(b"listing-parts")  # directory key, session number, part -> CachedPart
         self._objects = self._env.open_db(b"objects")  # store key -> host records and snapshots, as stored
-        self._verifications = self._env.open_db(b"verifications")  # pack id -> when it was verified, and as what
+        self._verified = self._env.open_db(b"verified")  # pack id -> when it was verified, and as what
 
     def close(self) -> None:
         self._env.close()
@@ -241,12 +241,12 @@ class State:
     def trust_only(self, host: HostId, believes: Callable[[PackRecord], bool] | None = None) -> None:
         """``find`` skips copies written by other hosts, also those that another process loads meanwhile, but for packs that ``believes`` accepts."""
         self._trusted = {number for number, record in self.sessions().items() if record.host == host}
-        self._verified = FrameSet()
+        self._believed = FrameSet()
         if believes is not None:
             doubtful = FrameSet()  # a frame that a second list gives other chunks must not be believed for the sake of the first
             for record in self._frames.packs():
-                (self._verified if believes(record) else doubtful).update(record.ordinals())
-            self._verified -= doubtful
+                (self._believed if believes(record) else doubtful).update(record.ordinals())
+            self._believed -= doubtful
 
     def avoid(self, packs: Collection[tuple[HostId, PackId]]) -> None:
         """These packs are about to be deleted: from now on ``find`` and the cached listings pass over frames that lie nowhere else."""
@@ -283,7 +283,7 @@ class State:
             raise self._dropped(error) from error
 
     def _may_rely_on(self, ordinal: int) -> bool:
-        return (self._trusted is None or ordinal >> 32 in self._trusted or ordinal in self._verified) and ordinal not in self._unusable
+        return (self._trusted is None or ordinal >> 32 in self._trusted or ordinal in self._believed) and ordinal not in self._unusable
 
     def copies(self, chunk_id: ChunkId) -> list[ChunkPlace]:
         """Every indexed copy of a chunk."""
@@ -347,7 +347,7 @@ class State:
 
     def verifications(self) -> Verifications:
         """When this machine has verified which pack."""
-        return Verifications(self._env, self._verifications, self._writing)
+        return Verifications(self._env, self._verified, self._writing)
 
     # -- small facts -------------------------------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from seedcorn.errors import StoreUnavailableError
 from seedcorn.events import Counter, RecordingMonitor, SystemClock, VoidMonitor
 from seedcorn.format.names import parse_numbered_key, parse_pack_key
 from seedcorn.ids import PackId
-from seedcorn.ops import access, backup, check_findings
+from seedcorn.ops import access, backup_run, check_findings
 from seedcorn.ops.browse import Browser
 from seedcorn.ops.check import CheckOptions, CheckResult, check
 from seedcorn.ops.check_choice import AmountOfBytes, Part, Percentage
@@ -135,7 +135,7 @@ def test_the_list_of_files_ends_and_the_count_does_not(
 
 def test_a_snapshot_whose_set_of_frames_is_too_small(repository: SmallRepository, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Restoring would work today; collection would take the frames away. Such a snapshot is what a bug in the writer would make."""
-    monkeypatch.setattr(backup, "needed_frames", lambda frames, session_of: needed_frames(type(frames)(list(frames)[1:]), session_of))
+    monkeypatch.setattr(backup_run, "needed_frames", lambda frames, session_of: needed_frames(type(frames)(list(frames)[1:]), session_of))
     repository.backup(tree)
     browser = repository.browser()
     (problem,) = run(browser).problems
