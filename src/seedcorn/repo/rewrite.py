@@ -76,7 +76,7 @@ class SegmentRewriter:
 def build_moved_pack(head: PackHead, index_key: bytes, frames: Sequence[tuple[FrameEntry, bytes | memoryview]]) -> tuple[PackEntry, str, bytes]:
     """(entry, store key, bytes) of a pack that holds these frames (entry as it was, sealed bytes), whose sessions all have a row in ``head``."""
     sessions = {entry.session for entry, _ in frames}
-    head = msgspec.structs.replace(head, key_rows=tuple(row for row in head.key_rows if row.session in sessions))
+    head = msgspec.structs.replace(head, session=NO_SESSION, key_rows=tuple(row for row in head.key_rows if row.session in sessions))
     pieces: list[bytes | memoryview] = [build_pack_head(head)]
     at = len(pieces[0])
     entries: list[FrameEntry] = []

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from seedcorn.errors import StoreUnavailableError
@@ -278,7 +277,7 @@ def test_a_frame_with_a_good_copy_is_not_lost(repository: SmallRepository, store
     opened = open_pack(store.objects[key], name[0], owner.repository, owner.key)
     index_key = owner.key.domain(0).index_key
     frames = [(entry, opened.data[entry.offset : entry.offset + entry.sealed_bytes]) for entry in opened.frames]
-    entry, copy, data = build_moved_pack(msgspec.structs.replace(opened.head, session=b"x" * 16), index_key, frames)
+    entry, copy, data = build_moved_pack(opened.head, index_key, frames)
     assert copy != key
     store.put(copy, data)
     rewriter = SegmentRewriter(store, owner.key.maintain_key(), name[0], 0, index_key, 2)
