@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from seedcorn.format.pack import PackKind, parse_pack_head
 from seedcorn.testing.machine import Machine
 
 
-def largest_pack(machine: Machine) -> Path:
-    return max(machine.repository.glob("packs/*/*"), key=lambda path: path.stat().st_size)
+def data_pack(machine: Machine) -> Path:
+    """The largest one, which is of the first backup."""
+    packs = [path for path in machine.repository.glob("packs/*/*") if parse_pack_head(path.read_bytes())[0].kind is PackKind.DATA]
+    return max(packs, key=lambda path: path.stat().st_size)
 
 
 def flip(path: Path, place: int) -> None:
@@ -55,7 +58,7 @@ def test_publish(machine: Machine) -> None:
 
 
 def test_a_lost_pack_from_the_first_alarm_to_a_whole_snapshot(machine: Machine) -> None:
-    largest_pack(machine).unlink()
+    data_pack(machine).unlink()
     alarm = machine.owner("check")
     assert alarm.code == 13
     assert "--repair --dry-run" in alarm.out
@@ -82,9 +85,9 @@ def test_a_lost_pack_from_the_first_alarm_to_a_whole_snapshot(machine: Machine) 
 
 
 def test_a_damaged_segment_and_a_damaged_pack(machine: Machine) -> None:
-    segment = min(machine.repository.glob("index/*/*"))
+    segment = max(machine.repository.glob("index/*/*"))  # another one than lists the pack: without footer and index nobody knows what was in it
     flip(segment, 300)
-    pack = largest_pack(machine)
+    pack = data_pack(machine)
     flip(pack, pack.stat().st_size - 30)
     planned = machine.owner("check", "--read-data", "--repair", "--delete-damaged", "--dry-run")
     assert planned.code == 13
@@ -102,7 +105,7 @@ def test_scrub_needs_no_secret(machine: Machine) -> None:
     good = machine.run("scrub", "-r", machine.repository)
     assert good.code == 0, good.err
     assert "Every object is what its name says" in good.out
-    pack = largest_pack(machine)
+    pack = data_pack(machine)
     flip(pack, 100)
     for arguments in ((), ("--packs-only",), ("--read-data-subset", "1/1")):
         bad = machine.run("scrub", "-r", machine.repository, *arguments)
