@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from seedcorn.cli.parser import Parser
 
-__all__ = ["declare_common", "declare_dry_run", "declare_filter"]
+__all__ = ["declare_common", "declare_dry_run", "declare_filter", "declare_subset"]
 
 
 def declare_common(parser: Parser) -> None:
@@ -27,6 +27,11 @@ def declare_common(parser: Parser) -> None:
 def declare_dry_run(parser: Parser) -> None:
     """``--dry-run``."""
     parser.flag("-n", "--dry-run", help="Say what would be done, and do nothing.")
+
+
+def declare_subset(parser: Parser) -> None:
+    """``--read-data-subset``; see ``ops.check_choice``."""
+    parser.option("--read-data-subset", metavar="SHARE", help="Read some of the packs: a part (2/7), a percentage or a size (10G).")
 
 
 def declare_filter(parser: Parser) -> None:

@@ -12,7 +12,7 @@ from seedcorn.errors import IntegrityError, UsageError, printable
 from seedcorn.events import Monitor
 from seedcorn.format.tree import Kind, Node
 from seedcorn.ids import match_prefix
-from seedcorn.ops.access import registry
+from seedcorn.ops.access import HostRegistry, registry
 from seedcorn.repo.history import Snapshot, read_snapshots
 from seedcorn.repo.index import sync_state
 from seedcorn.repo.reader import Reader
@@ -49,11 +49,14 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 
 
 class Browser:
-    """An opened repository with its snapshots (oldest first) and the problems that were found in its history and index."""
+    """An opened repository with its hosts, its snapshots (oldest first) and the problems that were found in its history and index."""
 
-    def __init__(self, repository: OwnerRepository, state: State, snapshots: Sequence[Snapshot], problems: Sequence[IntegrityError]) -> None:
+    def __init__(
+        self, repository: OwnerRepository, state: State, hosts: HostRegistry, snapshots: Sequence[Snapshot], problems: Sequence[IntegrityError]
+    ) -> None:
         self.repository = repository
         self.state = state
+        self.hosts = hosts
         self.snapshots = tuple(snapshots)
         self.problems = tuple(problems)
         self.reader = Reader(repository, state)
@@ -133,7 +136,7 @@ def open_browser(repository: OwnerRepository, state: State) -> Browser:
     snapshots, problems = read_snapshots(repository, state, hosts)
     problems = [*hosts.problems, *problems]
     problems += sync_state(repository.store, state, repository.repository, repository.key.index_key, hosts, only=None)
-    return Browser(repository, state, snapshots, problems)
+    return Browser(repository, state, hosts, snapshots, problems)
 
 
 def split_reference(text: str) -> tuple[str, bytes]:

@@ -9,7 +9,8 @@ docs/format.md, section "Snapshot".
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from pyroaring import BitMap
@@ -20,7 +21,7 @@ from seedcorn.ids import SessionId
 from seedcorn.repo.history import Snapshot
 from seedcorn.repo.state import FrameSet, State, frame_ordinal
 
-__all__ = ["FrameSet", "IndexedFrames", "Missing", "Needed", "needed_frames", "open_bitmap"]
+__all__ = ["FrameSet", "IndexedFrames", "Missing", "Needed", "needed_by_any", "needed_frames", "open_bitmap"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,16 @@ def open_bitmap(needed: NeededFrames) -> BitMap:
         return BitMap.deserialize(needed.bitmap)
     except (ValueError, IndexError) as error:  # the latter for no bytes at all
         raise IntegrityError(f"its set of frames is malformed: {error}") from error
+
+
+def needed_by_any(snapshots: Iterable[Snapshot]) -> Callable[[bytes, int], bool]:
+    """Whether any of these snapshots needs a frame, by session and sequence number; a malformed set needs nothing."""
+    wanted: defaultdict[bytes, BitMap] = defaultdict(BitMap)
+    for snapshot in snapshots:
+        for needed in snapshot.maintain.needed:
+            with suppress(IntegrityError):
+                wanted[needed.session] |= open_bitmap(needed)
+    return lambda session, seq: session in wanted and seq in wanted[session]
 
 
 class IndexedFrames:
