@@ -1,9 +1,8 @@
 """What all who use the bucket have in common: a value, and steps that give the next store and value.
 
-Owns: the types of a step, and the sizes of a configuration. One step is one request to the store (or several, where their order can not matter).
-Owns: the types of a step, and the sizes of a configuration. One step is one request to the store (or several whose order can not matter). Nobody is told
-that another has crashed, so a crash is an actor that takes no step any more: every prefix of its steps is searched. Only what comes after it needs a
-step, ``crash_and_start_again``.
+Owns: the types of a step, and the sizes of a configuration. One step is one request to the store (or several whose order can not matter). Nobody is
+told that another has crashed, so a crash is an actor that takes no step any more: every prefix of its steps is searched. Only what comes after it
+needs a step, ``crash_and_start_again``.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ class Configuration:
 
 CONFIGURATIONS = {
     "collections": Configuration(Setting(hosts=2, attempts=2, collections=2), Setting(hosts=2, collections=2), 50_000),
+    "new content": Configuration(Setting(hosts=2, attempts=2, copies=0), Setting(hosts=2, copies=0), 3_000),
     "retries": Configuration(Setting(attempts=3, collections=2), Setting(attempts=2, collections=2), 9_000),
     "collectors": Configuration(Setting(hosts=2, collectors=2), Setting(attempts=2, collectors=2), 50_000),
     "duplicates": Configuration(Setting(attempts=2, collectors=2, copies=2), Setting(collectors=2, copies=2), 10_000),
@@ -49,7 +50,7 @@ _SMALL = {
     "duplicates": Setting(collectors=2, copies=2, kept=True),
     "expiry": Setting(expiry=True),
     "marks": Setting(collectors=2, marks=True),
-    "merging": Setting(attempts=2, collectors=2, merging=True),
+    "late segment": Setting(attempts=2, copies=0),
     "undelete": Setting(hosts=0, kept=True, operator=True),
 }
 

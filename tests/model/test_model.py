@@ -40,6 +40,11 @@ def test_the_settings_of_the_mutants_lose_nothing_by_all_rules() -> None:
         assert search(setting).violation is None
 
 
+def test_of_the_two_switches_of_h1_before_h0_it_is_the_order_that_matters() -> None:
+    mutant = MUTANTS["index-before-gc"]
+    assert search(mutated(replace(mutant, rules=replace(mutant.rules, list_gc_before_index=True)))).violation is None
+
+
 @pytest.mark.parametrize("name", VARIATIONS)
 def test_a_freedom_loses_nothing(name: str) -> None:
     outcome = search(mutated(VARIATIONS[name]))
