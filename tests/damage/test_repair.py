@@ -1,4 +1,4 @@
-"""Every damage against every kind of object that a repair deals with: afterwards only what is lost is wrong, and nothing that was readable is less so."""
+"""Every damage against every kind of object that a repair deals with: then only what is lost is wrong, and what was readable still is."""
 
 from __future__ import annotations
 
