@@ -134,7 +134,7 @@ class _Planner:
             move=tuple(found.repair for found in broken if found.repair.frames),
             give_up=tuple(found.repair for found in broken if found.is_listed and not found.repair.frames),
             replace_segments=tuple(sorted(replaced)),
-            remove_segments=tuple(key for key in self._index.damaged if self._is_corrupt_segment(key)),
+            remove_segments=tuple(key for key in sorted(self._index.damaged) if self._is_corrupt_segment(key)),
             delete_packs=tuple(corrupt) if options.delete_damaged else (),
             swept=tuple(found.repair.key for found in looked if found.is_swept),
         )

@@ -11,8 +11,10 @@ import pytest
 
 from seedcorn.errors import StoreUnavailableError
 from seedcorn.events import Counter, RecordingMonitor, SystemClock, VoidMonitor
-from seedcorn.format.names import parse_numbered_key, parse_pack_key
-from seedcorn.ids import PackId
+from seedcorn.format.codec import Magic
+from seedcorn.format.collection import CollectionRecord, HostPacks, Stage
+from seedcorn.format.names import collection_key, parse_numbered_key, parse_pack_key
+from seedcorn.ids import CollectionId, PackId
 from seedcorn.ops import access, backup_run, check_findings
 from seedcorn.ops.browse import Browser
 from seedcorn.ops.check import CheckOptions, CheckResult, check
@@ -20,6 +22,7 @@ from seedcorn.ops.check_choice import AmountOfBytes, Part, Percentage
 from seedcorn.repo.index import open_segment
 from seedcorn.repo.needed import needed_frames
 from seedcorn.repo.packs import open_pack
+from seedcorn.repo.records import build_record
 from seedcorn.repo.rewrite import SegmentRewriter, build_moved_pack
 from seedcorn.repo.verified import read_verified
 from seedcorn.store.wrappers import RecordingStore
@@ -289,3 +292,58 @@ def test_a_frame_with_a_good_copy_is_not_lost(repository: SmallRepository, store
     assert result.damage == ()
     del store.objects[key]
     assert run(repository.browser(fresh=True)).damage == ()
+
+
+# -- beside a collection ---------------------------------------------------------------------------------------------------------------------
+
+
+def rewrite_index(repository: SmallRepository, store: MemoryStore) -> None:
+    """As a collection does: one new segment in the place of all."""
+    owner = repository.owner()
+    registry = access.registry(owner)
+    host = repository.first.host_file.key.host
+    rewriter = SegmentRewriter(store, owner.key.maintain_key(), host, 0, owner.key.index_key(0), 100)
+    for key in keys_by_kind(store)["segment"]:
+        name = parse_numbered_key(key)
+        assert name
+        segment = open_segment(store.objects[key], name, owner.repository, owner.key.index_key, registry)
+        for entry in segment.packs:
+            rewriter.add(entry, segment.public.key_rows)
+        del store.objects[key]
+    rewriter.finish()
+
+
+def test_segments_that_a_maintainer_rewrites_meanwhile_are_no_problem(many_packs: SmallRepository, store: MemoryStore) -> None:
+    browser = many_packs.browser()
+    rewrite_index(many_packs, store)
+    result = run(browser, read_data=True)
+    assert (result.problems, result.packs, result.segments, result.unreferenced_packs) == ((), 12, 1, 0)
+
+
+def test_a_segment_that_goes_and_leaves_nothing_is_one(many_packs: SmallRepository, store: MemoryStore) -> None:
+    browser = many_packs.browser()
+    key = keys_by_kind(store)["segment"][0]
+    del store.objects[key]
+    assert [problem.object_name for problem in run(browser).problems] == [key]
+
+
+def test_a_pack_that_a_collection_has_taken_may_be_listed_as_long_as_nothing_needs_it(
+    repository: SmallRepository, store: MemoryStore, tree: Path
+) -> None:
+    """A maintainer who rewrote a segment meanwhile may have listed it once more."""
+    repository.backup(tree)
+    kept = {key for key in store.objects if key.startswith("packs/")}
+    make_tree(tree, {"new": os.urandom(50_000)})
+    repository.backup(tree)
+    first, second = keys_by_kind(store)["snapshot"]
+    owner, stage = repository.owner(), Stage.SWEEP
+    packs = tuple(HostPacks(name[0], (name[1],)) for key in store.objects if (name := parse_pack_key(key)) and key not in kept)
+    record = CollectionRecord(owner.repository, 1, b"collect!", stage, packs)
+    store.put(collection_key(1, CollectionId(b"collect!"), stage), build_record(Magic.COLLECTION, record, owner.key.maintain_key().sign))
+    for key in [key for key in store.objects if key.startswith("packs/") and key not in kept]:
+        del store.objects[key]
+    problems = run(repository.browser(fresh=True)).problems
+    assert any("a collection has deleted" in problem.message and problem.object_name == second for problem in problems)
+    assert not any(problem.object_name == first for problem in problems)
+    del store.objects[second]
+    assert run(repository.browser(fresh=True)).problems == ()
