@@ -33,6 +33,7 @@ COMMANDS = {  # name, which is also the module's -> what the list of commands sa
     "ls": "List what is in a snapshot.",
     "stats": "Show how much is stored, or what a backup did.",
     "check": "Verify that everything is there and can be read.",
+    "doctor": "Find out what a store guarantees, and grade it.",
     "key": "Manage passphrases.",
     "host": "Manage machines that may back up.",
     "version": "Show the version.",

@@ -1,0 +1,296 @@
+"""What a store does when it is asked: the experiments of the conformance probe. Gathers facts; what they mean is said by ``doctor_findings``.
+
+Writes under one folder ``doctor/<random id>/`` and nowhere else, small objects that are deleted again as far as the credential allows. Of what is
+stored beside them it reads one byte of one pack and one snapshot, to see whether it may. docs/threat-model.md, "Grades of a store".
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+
+from seedcorn.errors import AccessDeniedError, IntegrityError, ObjectExistsError, ObjectNotFoundError, StoreError, StoreUnavailableError
+from seedcorn.events import Clock, Counter, Monitor
+from seedcorn.format.codec import Envelope, Magic, decode
+from seedcorn.format.header import pack_key, parse_numbered_key
+from seedcorn.format.pack import SegmentPublic
+from seedcorn.ids import OBJECT_ID_BYTES, PackId
+from seedcorn.ops.doctor_latency import Latency, Stopwatch
+from seedcorn.store.api import Store
+from seedcorn.store.probe import Probeable, RemoteProbeable, race
+
+__all__ = ["Check", "Observed", "Probe"]
+
+_RANGED = bytes(range(256)) * 16
+_RANGE = (1000, 100)  # start, length
+
+
+class Check(enum.StrEnum):
+    """The experiments, in the order in which they are reported. Values are the words of the JSON output."""
+
+    CREATE_ONLY = "create_only"
+    RACE = "race"
+    READ_AFTER_WRITE = "read_after_write"
+    FRESH_LISTING = "fresh_listing"
+    PREFIX_LISTING = "prefix_listing"
+    RANGE = "range"
+    CHECKSUM = "checksum"
+    OVERWRITE = "overwrite"
+    DELETE = "delete"
+    VERSIONS = "versions"
+    READ_PACKS = "read_packs"
+    READ_SNAPSHOTS = "read_snapshots"
+    CLOCK = "clock"
+
+
+@dataclass(slots=True)
+class Observed:
+    """The facts. None: it was not tried, or could not be; then ``stopped`` may say why."""
+
+    remote: bool = False  # whether it can have versions and be sent checksums
+    refused_by_store: bool = True  # False: it is this program that looks before it puts
+    create_only: bool | None = None
+    racers: int = 0
+    winners: int | None = None
+    reads_fresh: bool | None = None
+    fresh_listings: int = 0
+    unlisted: int | None = None  # of that many
+    lists_by_prefix: bool | None = None
+    range_is_right: bool | None = None
+    range_bytes: int = 0  # that came for a range of ``wanted_bytes``
+    wanted_bytes: int = _RANGE[1]
+    takes_wrong_checksum: bool | None = None
+    may_overwrite: bool | None = None
+    may_delete: bool | None = None
+    keeps_versions: bool | None = None
+    may_read_packs: bool | None = None
+    may_read_snapshots: bool | None = None
+    clock_offset_seconds: float | None = None  # how far the store's clock is ahead of this machine's; stores round to a second
+    stopped: dict[Check, StoreError] = field(default_factory=dict)
+    latencies: tuple[Latency, ...] = ()
+    left: tuple[str, ...] = ()  # keys of the objects that could not be deleted
+
+
+class Probe:
+    """One run of the experiments on one store. ``run`` them in any order, then ``tidy``."""
+
+    def __init__(self, store: Store, folder: str, clock: Clock, monitor: Monitor) -> None:
+        self.observed = Observed(remote=isinstance(store, RemoteProbeable))
+        self._store = store
+        self._folder = folder
+        self._clock = clock
+        self._monitor = monitor
+        self._stopwatch = Stopwatch(clock)
+        self._put: list[str] = []  # every key that may be there now
+
+    def run(self, check: Check, experiment: Callable[[], None]) -> None:
+        """One experiment. A store that does not answer at all ends the probe; what it refuses, or does wrong, is a fact.
+
+        Raises:
+            StoreUnavailableError: no answer.
+        """
+        try:
+            experiment()
+        except StoreUnavailableError:
+            raise
+        except StoreError as error:
+            self.observed.stopped[check] = error
+
+    def create_only(self) -> None:
+        """A key that was asked for before it was there, then put, read, and put again with other bytes. The first request that writes.
+
+        Raises:
+            StoreError: nothing can be written here, so there is nothing to find out.
+        """
+        key = self._key("once")
+        with suppress(ObjectNotFoundError, AccessDeniedError):  # who may not list is told that he may not read what is not there
+            self._store.get(key)  # some stores remember for a while that there was nothing
+        asked_ns = self._clock.now_ns()
+        self._store.put(key, b"first")
+        done_ns = self._clock.now_ns()
+        self.run(Check.READ_AFTER_WRITE, lambda: self._read_fresh(key))
+        self.run(Check.CREATE_ONLY, lambda: self._put_again(key))
+        self.run(Check.CLOCK, lambda: self._compare_clocks(key, (asked_ns + done_ns) / 2))
+        self.observed.refused_by_store = not isinstance(self._store, Probeable) or self._store.refuses_by_itself
+
+    def _read_fresh(self, key: str) -> None:
+        try:
+            self.observed.reads_fresh = self._store.get(key) == b"first"
+        except ObjectNotFoundError:
+            self.observed.reads_fresh = False
+
+    def _put_again(self, key: str) -> None:
+        try:
+            self._store.put(key, b"other")
+        except ObjectExistsError:
+            with suppress(AccessDeniedError):
+                self.observed.create_only = self._store.get(key) == b"first"
+                return
+            self.observed.create_only = True  # as the store says
+        else:
+            self.observed.create_only = False
+
+    def _compare_clocks(self, key: str, put_ns: float) -> None:
+        listed = {info.key: info for info in self._store.list(self._folder)}
+        if key in listed:  # else the experiment with listings will say so
+            self.observed.clock_offset_seconds = (listed[key].modified_ns - put_ns) / 1e9
+
+    def race(self, racers: int) -> None:
+        """Many puts of one key at once."""
+        key = self._key("race")
+        told = race(self._store, key, racers=racers)
+        self.observed.racers, self.observed.winners = racers, len(told)
+        with suppress(AccessDeniedError):
+            if self._store.get(key) not in told:
+                self.observed.winners += 1  # who was told to have lost, and has written
+
+    def fresh_listings(self, count: int) -> None:
+        """Put a key, list its folder, and so on: each must be in the first listing after its put."""
+        seen = self.observed
+        seen.fresh_listings, unlisted = count, 0
+        self._monitor.expect(Counter.CHECKED_OBJECTS, count)
+        for number in range(count):
+            key = self._key(f"fresh/{number:06}")
+            self._stopwatch.time("put", partial(self._store.put, key, key.encode()))
+            listed = self._stopwatch.time("list", partial(self._keys, f"{self._folder}fresh/"))
+            unlisted += key not in listed
+            self._monitor.count(Counter.CHECKED_OBJECTS)
+            self._monitor.count(Counter.CHECKED_BYTES, len(key))
+        seen.unlisted = unlisted
+
+    def reads(self, count: int) -> None:
+        """Read what ``fresh_listings`` has put, in the three ways that there are, for their times."""
+        for key in [key for key in self._put if "/fresh/" in key][:count]:
+            read = self._stopwatch.time("get", partial(self._store.get, key))
+            self.observed.reads_fresh = self.observed.reads_fresh is not False and read == key.encode()
+            self._stopwatch.time("get_range", partial(self._store.get_range, key, 1, 8))
+            self._stopwatch.time("head", partial(self._store.head, key))
+
+    def prefix_listing(self) -> None:
+        """A folder is no prefix of another's name, and a listing begins after any key."""
+        keys = [self._key(f"prefix/{name}") for name in ("a/1", "a/2", "ab/1", "b")]
+        for key in keys:
+            self._store.put(key, b"")
+        below = f"{self._folder}prefix/"
+        listed = self._keys(below), self._keys(f"{below}a/"), self._keys(below, keys[1])
+        self.observed.lists_by_prefix = listed == (keys, keys[:2], keys[2:])
+
+    def range(self) -> None:
+        """Some bytes out of the middle."""
+        key, (start, length) = self._key("range"), _RANGE
+        self._store.put(key, _RANGED)
+        before_bytes = self._store.requests.get_bytes
+        self.observed.range_is_right = self._store.get_range(key, start, length) == _RANGED[start : start + length]
+        self.observed.range_bytes = self._store.requests.get_bytes - before_bytes
+
+    def checksum(self) -> None:
+        """A put whose checksum is that of other bytes."""
+        if isinstance(self._store, RemoteProbeable):
+            self.observed.takes_wrong_checksum = self._store.takes_wrong_checksum(self._key("checksum"), b"damaged on the way")
+
+    def rights(self) -> None:
+        """Overwrite, then delete, an object of ours; if either was allowed, look for the version that was there before."""
+        seen, store, key, data = self.observed, self._store, self._key("rights"), b"before"
+        store.put(key, data)
+        version = None
+        if isinstance(store, RemoteProbeable):
+            with suppress(StoreError):
+                version = store.version_of(key)
+        if isinstance(store, Probeable):
+            self.run(Check.OVERWRITE, lambda: self._overwrite(store, key))
+        self.run(Check.DELETE, lambda: self._delete(key))
+        if isinstance(store, RemoteProbeable) and (seen.may_overwrite or seen.may_delete):
+            self.run(Check.VERSIONS, lambda: self._find_version(store, key, version, data))
+
+    def _overwrite(self, store: Probeable, key: str) -> None:
+        if _is_refused(lambda: store.overwrite(key, b"after")):
+            self.observed.may_overwrite = False
+            return
+        self.observed.may_overwrite = True
+        with suppress(AccessDeniedError, ObjectNotFoundError):  # taken and forgotten: not overwritten either
+            self.observed.may_overwrite = self._store.get(key) == b"after"
+
+    def _delete(self, key: str) -> None:
+        self.observed.may_delete = not _is_refused(lambda: self._store.delete([key]))
+        if self.observed.may_delete:
+            with suppress(ObjectNotFoundError, AccessDeniedError):
+                self._store.get(key)
+                self.observed.may_delete = False
+
+    def _find_version(self, store: RemoteProbeable, key: str, version: str | None, data: bytes) -> None:
+        self.observed.keeps_versions = False
+        if version is not None:
+            with suppress(ObjectNotFoundError):
+                self.observed.keeps_versions = store.get_version(key, version) == data
+
+    def reach(self) -> None:
+        """Read a byte of a pack and of a snapshot, if there are any."""
+        self.run(Check.READ_PACKS, self._reach_packs)
+        self.run(Check.READ_SNAPSHOTS, self._reach_snapshots)
+
+    def _reach_packs(self) -> None:
+        self.observed.may_read_packs = self._may_read("packs/")
+
+    def _reach_snapshots(self) -> None:
+        self.observed.may_read_snapshots = self._may_read("snapshots/")
+
+    def _may_read(self, room: str) -> bool | None:
+        try:
+            key = next((info.key for info in self._store.list(room)), None)
+        except AccessDeniedError:
+            key = self._some_indexed_pack() if room == "packs/" else None
+        if key is None:
+            return None
+        try:
+            return bool(self._store.get_range(key, 0, 1))
+        except AccessDeniedError:
+            return False
+        except ObjectNotFoundError:  # pruned, or that is what it says to who may not read
+            return None
+
+    def _some_indexed_pack(self) -> str | None:
+        """The key of a pack, for who may not list packs. Whether what the segment says is true does not matter: the store is asked, not believed."""
+        smallest = min(self._store.list("index/"), key=lambda info: info.size_bytes, default=None)
+        name = parse_numbered_key(smallest.key) if smallest else None
+        if smallest is None or name is None:
+            return None
+        with suppress(IntegrityError):
+            public = decode(Envelope.parse(Magic.SEGMENT, self._store.get(smallest.key)).parts[0], SegmentPublic)
+            return pack_key(name.host, PackId(public.packs[0])) if public.packs and len(public.packs[0]) == OBJECT_ID_BYTES else None
+        return None
+
+    def tidy(self, timed: int) -> None:
+        """Delete what was put, the first ``timed`` objects one by one for their times, and note what could not be."""
+        mine = self._put
+        with suppress(StoreError):
+            for key in mine[:timed] if self.observed.may_delete else ():
+                self._stopwatch.time("delete", partial(self._store.delete, [key]))
+            self._store.delete(mine)
+            mine = []
+            if isinstance(self._store, Probeable):
+                self._store.clear_folder(self._folder)
+        with suppress(StoreError):
+            mine = self._keys(self._folder)
+        self.observed.left = tuple(mine)
+        self.observed.latencies = self._stopwatch.latencies
+
+    def _keys(self, prefix: str, after: str = "") -> list[str]:
+        return [info.key for info in self._store.list(prefix, after=after)]
+
+    def _key(self, name: str) -> str:
+        self._put.append(f"{self._folder}{name}")
+        return self._put[-1]
+
+
+def _is_refused(request: Callable[[], None]) -> bool:
+    """Whether the store says no, for whatever reason it has (a policy, a lock, an immutable container)."""
+    try:
+        request()
+    except StoreUnavailableError:
+        raise
+    except StoreError:
+        return True
+    return False
