@@ -109,7 +109,10 @@ class Probe:
         with suppress(ObjectNotFoundError, AccessDeniedError):  # who may not list is told that he may not read what is not there
             self._store.get(key)  # some stores remember for a while that there was nothing
         asked_ns = self._clock.now_ns()
-        self._store.put(key, b"first")
+        try:
+            self._store.put(key, b"first")
+        except AccessDeniedError as error:
+            raise AccessDeniedError(f"{error}; the probe has to write below doctor/, which the policy of `seedcorn host policy` allows") from error
         done_ns = self._clock.now_ns()
         self.run(Check.READ_AFTER_WRITE, lambda: self._read_fresh(key))
         self.run(Check.CREATE_ONLY, lambda: self._put_again(key))
@@ -187,9 +190,13 @@ class Probe:
         self.observed.range_bytes = self._store.requests.get_bytes - before_bytes
 
     def checksum(self) -> None:
-        """A put whose checksum is that of other bytes."""
-        if isinstance(self._store, RemoteProbeable):
-            self.observed.takes_wrong_checksum = self._store.takes_wrong_checksum(self._key("checksum"), b"damaged on the way")
+        """A put with its checksum, then one with that of other bytes."""
+        if not isinstance(self._store, RemoteProbeable):
+            return
+        sent, arrived = b"as it was sent", b"as it arrives"
+        if not self._store.takes_checksum(self._key("checksum/right"), sent, of=sent):
+            raise StoreError("it refuses a right checksum, too")
+        self.observed.takes_wrong_checksum = self._store.takes_checksum(self._key("checksum/wrong"), arrived, of=sent)
 
     def rights(self) -> None:
         """Overwrite, then delete, an object of ours; if either was allowed, look for the version that was there before."""

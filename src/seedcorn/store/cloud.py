@@ -186,8 +186,8 @@ class CloudStore:
     def clear_folder(self, prefix: str) -> None:
         pass
 
-    def takes_wrong_checksum(self, key: str, data: Buffer) -> bool:
-        digest = base64.b64encode(hashlib.md5(b"other than " + bytes(data), usedforsecurity=False).digest()).decode()
+    def takes_checksum(self, key: str, data: Buffer, of: bytes) -> bool:
+        digest = base64.b64encode(hashlib.md5(of, usedforsecurity=False).digest()).decode()
         client: ClientConfig = {**self._client(_Patience.FIRST), "default_headers": {"content-md5": digest}}
         handle = _open(self._settings, client, self._retry(_Patience.FIRST), self._details(True))
         self._meter.put(memoryview(data).nbytes)

@@ -35,8 +35,8 @@ class Probeable(Protocol):
 class RemoteProbeable(Probeable, Protocol):
     """The same behind a wire: checksums are sent, and there may be versions."""
 
-    def takes_wrong_checksum(self, key: str, data: Buffer) -> bool:
-        """Put ``data`` with the MD5 of other bytes. False if the store says that they do not match.
+    def takes_checksum(self, key: str, data: Buffer, of: bytes) -> bool:
+        """Put ``data`` with the MD5 of ``of``. False if the store calls the request a bad one.
 
         Raises:
             StoreError: it was refused for another reason.
