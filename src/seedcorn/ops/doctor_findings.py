@@ -65,8 +65,8 @@ def grade_of(observed: Observed) -> tuple[Grade, str]:
     enforced = _enforces_create_only(observed)
     listed = observed.unlisted == 0 and Check.FRESH_LISTING not in observed.stopped
     if enforced and listed:
-        condition = "; that protects from who can not overwrite or delete, which this credential can" if is_append_only(observed) is False else ""
-        return Grade.A, f"the store enforces create-only puts and lists what is new at once{condition}"
+        but = ", but append-only is NOT enforced against this credential, which may overwrite or delete" if is_append_only(observed) is False else ""
+        return Grade.A, f"the store enforces create-only puts and lists what is new at once{but}"
     lacking = "lists what is new too late" if enforced else "does not keep who may write from overwriting"
     if observed.keeps_versions:
         return Grade.B, f"the store {lacking}; it keeps versions, so what is overwritten or deleted can be brought back by who holds the bucket"

@@ -112,7 +112,8 @@ class Probe:
         try:
             self._store.put(key, b"first")
         except AccessDeniedError as error:
-            raise AccessDeniedError(f"{error}; the probe has to write below doctor/, which the policy of `seedcorn host policy` allows") from error
+            policy = "as the policy of `seedcorn host policy` allows on a store that knows its condition s3:if-none-match"
+            raise AccessDeniedError(f"{error}; the probe has to write below doctor/, {policy}") from error
         done_ns = self._clock.now_ns()
         self.run(Check.READ_AFTER_WRITE, lambda: self._read_fresh(key))
         self.run(Check.CREATE_ONLY, lambda: self._put_again(key))

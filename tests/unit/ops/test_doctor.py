@@ -226,7 +226,7 @@ def test_a_host_that_may_do_too_much_is_told(memory: MemoryStore) -> None:
     assert outcomes(owner)[Check.OVERWRITE] is outcomes(owner)[Check.DELETE] is Outcome.NOTE
     for result in (host, owner):
         assert (result.grade, result.append_only) == (Grade.A, False)
-        assert "which this credential can" in result.reason
+        assert "NOT enforced against this credential" in result.reason
 
 
 def test_versions_alone_are_grade_b(memory: MemoryStore) -> None:
