@@ -17,6 +17,7 @@ from seedcorn.ops.doctor import SHORT, Check, DoctorOptions, DoctorResult, Grade
 from seedcorn.store.address import open_store
 from seedcorn.store.api import Store
 from seedcorn.store.options import StoreOptions
+from seedcorn.store.probe import RemoteProbeable
 from seedcorn.testing.fixtures import FreshStore
 from seedcorn.testing.servers import RcloneServe, S3Server
 from seedcorn.testing.swift import Swift
@@ -74,17 +75,38 @@ def test_versions_are_seen(server: S3Server) -> None:
     store.close()
 
 
-def user(server: S3Server, change: Callable[[list[dict[str, object]]], None]) -> tuple[Store, Store]:
+def test_versions_protect_from_a_host_that_may_overwrite(server: S3Server) -> None:
+    """As docs/guide/doctor.md advises for these servers. The owner can see it; the host may not read versions."""
+    owner, host = user(server, without_conditions_on_puts, versions=True)
+    assert isinstance(owner, RemoteProbeable)
+    assert isinstance(host, RemoteProbeable)
+    host.put("doctor/precious", b"precious")
+    version = owner.version_of("doctor/precious")
+    assert version
+    host.overwrite("doctor/precious", b"ransom")
+    with pytest.raises(AccessDeniedError):
+        host.delete(["doctor/precious"])
+    assert owner.get("doctor/precious") == b"ransom"
+    assert owner.get_version("doctor/precious", version) == b"precious"
+
+    seen = {name: outcomes(examine(store, SHORT))[Check.VERSIONS] for name, store in (("owner", owner), ("host", host))}
+    assert seen == {"owner": Outcome.OK, "host": Outcome.UNTESTED}
+
+
+def user(server: S3Server, change: Callable[[list[dict[str, object]]], None], *, versions: bool = False) -> tuple[Store, Store]:
     """(the owner's store, that of a user with a host's policy after ``change``), on a new prefix with something in it."""
     name = f"host-{next(NUMBERS)}"
-    server.make_bucket("doctor-policy")
+    bucket = "doctor-policy-versions" if versions else "doctor-policy"
+    server.make_bucket(bucket)
+    if versions:
+        server.keep_versions(bucket)
     host = HostId(random_bytes(16))
     public = HostPublic(random_bytes(16), host, 1, HostState.ENROLLED, random_bytes(32), 0)
-    policy = host_policy(EnrolledHost(public, name), "doctor-policy", name)
+    policy = host_policy(EnrolledHost(public, name), bucket, name)
     statements: list[dict[str, object]] = policy["Statement"]  # type: ignore[assignment]  # as its maker knows
     change(statements)
     owner, restricted = (
-        open_store(server.address("doctor-policy", name), credentials=credentials, options=StoreOptions())
+        open_store(server.address(bucket, name), credentials=credentials, options=StoreOptions())
         for credentials in (server.credentials, server.add_user(name, policy))
     )
     owner.put("packs/1", b"pack")

@@ -1,7 +1,7 @@
 """Is this store fit for backups, and what could a stolen credential destroy in it? The conformance probe and its grade.
 
-Needs no repository and no key. The parts are ``doctor_probe`` (what the store does), ``doctor_findings`` (what that means) and ``doctor_latency``.
-docs/threat-model.md, "Grades of a store".
+Needs no repository and no key. The parts are ``doctor_probe`` and ``doctor_reach`` (what the store does), ``doctor_facts`` (what came of it) and
+``doctor_findings`` (what that means). docs/threat-model.md, "Grades of a store".
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from seedcorn.crypto.primitives import random_bytes
 from seedcorn.errors import EXIT_DONE, EXIT_FAILED, StoreError
 from seedcorn.events import Clock, Monitor
 from seedcorn.ids import RANDOM_ID_BYTES
+from seedcorn.ops.doctor_facts import Check, Observed
 from seedcorn.ops.doctor_findings import Finding, Grade, Outcome, explain, grade_of, is_append_only
 from seedcorn.ops.doctor_latency import Latency
-from seedcorn.ops.doctor_probe import Check, Observed, Probe
+from seedcorn.ops.doctor_probe import Probe
 from seedcorn.store.api import Requests, Store
 
 __all__ = ["SHORT", "Check", "DoctorOptions", "DoctorResult", "Finding", "Grade", "Latency", "Outcome", "doctor", "first_look"]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from seedcorn.errors import AccessDeniedError
-from seedcorn.ops.doctor_probe import Check, Observed
+from seedcorn.ops.doctor_facts import WANTED_BYTES, Check, Observed
 
 __all__ = ["Finding", "Grade", "Outcome", "explain", "grade_of", "is_append_only"]
 
@@ -65,12 +65,18 @@ def grade_of(observed: Observed) -> tuple[Grade, str]:
     enforced = _enforces_create_only(observed)
     listed = observed.unlisted == 0 and Check.FRESH_LISTING not in observed.stopped
     if enforced and listed:
-        but = ", but append-only is NOT enforced against this credential, which may overwrite or delete" if is_append_only(observed) is False else ""
-        return Grade.A, f"the store enforces create-only puts and lists what is new at once{but}"
+        return Grade.A, f"the store enforces create-only puts and lists what is new at once{_but(observed)}"
     lacking = "lists what is new too late" if enforced else "does not keep who may write from overwriting"
     if observed.keeps_versions:
         return Grade.B, f"the store {lacking}; it keeps versions, so what is overwritten or deleted can be brought back by who holds the bucket"
     return Grade.C, f"append-only is NOT enforced: the store {lacking} and keeps no versions, so whoever may write here can destroy backups"
+
+
+def _but(observed: Observed) -> str:
+    if is_append_only(observed) is not False:
+        return ""
+    versions = " (versions are kept)" if observed.keeps_versions else ""
+    return f", but append-only is NOT enforced against this credential, which may overwrite or delete{versions}"
 
 
 def is_append_only(observed: Observed) -> bool | None:
@@ -141,7 +147,7 @@ def _range(seen: Observed, enrolled: bool) -> Judged:
         return Outcome.UNTESTED, _SHORT
     if not seen.range_is_right:
         return Outcome.BROKEN, "a range brings other bytes than were put there", "do not use this store"
-    if seen.range_bytes > seen.wanted_bytes:
+    if seen.range_bytes > WANTED_BYTES:
         return Outcome.NOTE, "a range brings the whole object, of which seedcorn cuts it: restoring a small file fetches a pack of up to 32 MiB"
     return Outcome.OK, "a range brings exactly its bytes"
 

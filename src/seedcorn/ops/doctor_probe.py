@@ -1,81 +1,31 @@
 """What a store does when it is asked: the experiments of the conformance probe. Gathers facts; what they mean is said by ``doctor_findings``.
 
-Writes under one folder ``doctor/<random id>/`` and nowhere else, small objects that are deleted again as far as the credential allows. Of what is
-stored beside them it reads one byte of one pack and one snapshot, to see whether it may. docs/threat-model.md, "Grades of a store".
+Writes under one folder ``doctor/<random id>/`` and nowhere else, small objects that are deleted again as far as the credential allows.
+docs/threat-model.md, "Grades of a store".
 """
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 
-from seedcorn.errors import AccessDeniedError, IntegrityError, ObjectExistsError, ObjectNotFoundError, StoreError, StoreUnavailableError
+from seedcorn.errors import AccessDeniedError, ObjectExistsError, ObjectNotFoundError, StoreError, StoreUnavailableError
 from seedcorn.events import Clock, Counter, Monitor
-from seedcorn.format.codec import Envelope, Magic, decode
-from seedcorn.format.header import pack_key, parse_numbered_key
-from seedcorn.format.pack import SegmentPublic
-from seedcorn.ids import OBJECT_ID_BYTES, PackId
-from seedcorn.ops.doctor_latency import Latency, Stopwatch
+from seedcorn.ops.doctor_facts import WANTED_BYTES, Check, Observed
+from seedcorn.ops.doctor_latency import Stopwatch
+from seedcorn.ops.doctor_reach import may_read_packs, may_read_snapshots
 from seedcorn.store.api import Store
 from seedcorn.store.probe import Probeable, RemoteProbeable, race
 
-__all__ = ["Check", "Observed", "Probe"]
+__all__ = ["Probe"]
 
 _RANGED = bytes(range(256)) * 16
-_RANGE = (1000, 100)  # start, length
-
-
-class Check(enum.StrEnum):
-    """The experiments, in the order in which they are reported. Values are the words of the JSON output."""
-
-    CREATE_ONLY = "create_only"
-    RACE = "race"
-    READ_AFTER_WRITE = "read_after_write"
-    FRESH_LISTING = "fresh_listing"
-    PREFIX_LISTING = "prefix_listing"
-    RANGE = "range"
-    CHECKSUM = "checksum"
-    OVERWRITE = "overwrite"
-    DELETE = "delete"
-    VERSIONS = "versions"
-    READ_PACKS = "read_packs"
-    READ_SNAPSHOTS = "read_snapshots"
-    CLOCK = "clock"
-
-
-@dataclass(slots=True)
-class Observed:
-    """The facts. None: it was not tried, or could not be; then ``stopped`` may say why."""
-
-    remote: bool = False  # whether it can have versions and be sent checksums
-    refused_by_store: bool = True  # False: it is this program that looks before it puts
-    create_only: bool | None = None
-    racers: int = 0
-    winners: int | None = None
-    reads_fresh: bool | None = None
-    fresh_listings: int = 0
-    unlisted: int | None = None  # of that many
-    lists_by_prefix: bool | None = None
-    range_is_right: bool | None = None
-    range_bytes: int = 0  # that came for a range of ``wanted_bytes``
-    wanted_bytes: int = _RANGE[1]
-    takes_wrong_checksum: bool | None = None
-    may_overwrite: bool | None = None
-    may_delete: bool | None = None
-    keeps_versions: bool | None = None
-    may_read_packs: bool | None = None
-    may_read_snapshots: bool | None = None
-    clock_offset_seconds: float | None = None  # how far the store's clock is ahead of this machine's; stores round to a second
-    stopped: dict[Check, StoreError] = field(default_factory=dict)
-    latencies: tuple[Latency, ...] = ()
-    left: tuple[str, ...] = ()  # keys of the objects that could not be deleted
+_RANGE_START = 1000
 
 
 class Probe:
-    """One run of the experiments on one store. ``run`` them in any order, then ``tidy``."""
+    """One run of the experiments on one store: ``create_only``, then the others in any order, at last ``tidy``."""
 
     def __init__(self, store: Store, folder: str, clock: Clock, monitor: Monitor) -> None:
         self.observed = Observed(remote=isinstance(store, RemoteProbeable))
@@ -112,6 +62,8 @@ class Probe:
         try:
             self._store.put(key, b"first")
         except AccessDeniedError as error:
+            if not self.observed.remote:
+                raise
             policy = "as the policy of `seedcorn host policy` allows on a store that knows its condition s3:if-none-match"
             raise AccessDeniedError(f"{error}; the probe has to write below doctor/, {policy}") from error
         done_ns = self._clock.now_ns()
@@ -184,7 +136,7 @@ class Probe:
 
     def range(self) -> None:
         """Some bytes out of the middle."""
-        key, (start, length) = self._key("range"), _RANGE
+        key, start, length = self._key("range"), _RANGE_START, WANTED_BYTES
         self._store.put(key, _RANGED)
         before_bytes = self._store.requests.get_bytes
         self.observed.range_is_right = self._store.get_range(key, start, length) == _RANGED[start : start + length]
@@ -229,10 +181,11 @@ class Probe:
                 self.observed.may_delete = False
 
     def _find_version(self, store: RemoteProbeable, key: str, version: str | None, data: bytes) -> None:
-        self.observed.keeps_versions = False
+        kept = False
         if version is not None:
             with suppress(ObjectNotFoundError):
-                self.observed.keeps_versions = store.get_version(key, version) == data
+                kept = store.get_version(key, version) == data
+        self.observed.keeps_versions = kept
 
     def reach(self) -> None:
         """Read a byte of a pack and of a snapshot, if there are any."""
@@ -240,50 +193,31 @@ class Probe:
         self.run(Check.READ_SNAPSHOTS, self._reach_snapshots)
 
     def _reach_packs(self) -> None:
-        self.observed.may_read_packs = self._may_read("packs/")
+        self.observed.may_read_packs = may_read_packs(self._store)
 
     def _reach_snapshots(self) -> None:
-        self.observed.may_read_snapshots = self._may_read("snapshots/")
-
-    def _may_read(self, room: str) -> bool | None:
-        try:
-            key = next((info.key for info in self._store.list(room)), None)
-        except AccessDeniedError:
-            key = self._some_indexed_pack() if room == "packs/" else None
-        if key is None:
-            return None
-        try:
-            return bool(self._store.get_range(key, 0, 1))
-        except AccessDeniedError:
-            return False
-        except ObjectNotFoundError:  # pruned, or that is what it says to who may not read
-            return None
-
-    def _some_indexed_pack(self) -> str | None:
-        """The key of a pack, for who may not list packs. Whether what the segment says is true does not matter: the store is asked, not believed."""
-        smallest = min(self._store.list("index/"), key=lambda info: info.size_bytes, default=None)
-        name = parse_numbered_key(smallest.key) if smallest else None
-        if smallest is None or name is None:
-            return None
-        with suppress(IntegrityError):
-            public = decode(Envelope.parse(Magic.SEGMENT, self._store.get(smallest.key)).parts[0], SegmentPublic)
-            return pack_key(name.host, PackId(public.packs[0])) if public.packs and len(public.packs[0]) == OBJECT_ID_BYTES else None
-        return None
+        self.observed.may_read_snapshots = may_read_snapshots(self._store)
 
     def tidy(self, timed: int) -> None:
         """Delete what was put, the first ``timed`` objects one by one for their times, and note what could not be."""
-        mine = self._put
-        with suppress(StoreError):
-            for key in mine[:timed] if self.observed.may_delete else ():
-                self._stopwatch.time("delete", partial(self._store.delete, [key]))
-            self._store.delete(mine)
-            mine = []
-            if isinstance(self._store, Probeable):
-                self._store.clear_folder(self._folder)
-        with suppress(StoreError):
-            mine = self._keys(self._folder)
-        self.observed.left = tuple(mine)
+        left = self._put
+        try:
+            self._remove(timed)
+            left = self._keys(self._folder)
+        except StoreUnavailableError:
+            pass  # asking once more may take minutes
+        except StoreError:
+            with suppress(StoreError):
+                left = self._keys(self._folder)
+        self.observed.left = tuple(left)
         self.observed.latencies = self._stopwatch.latencies
+
+    def _remove(self, timed: int) -> None:
+        for key in self._put[:timed] if self.observed.may_delete else ():
+            self._stopwatch.time("delete", partial(self._store.delete, [key]))
+        self._store.delete(self._put)
+        if isinstance(self._store, Probeable):
+            self._store.clear_folder(self._folder)
 
     def _keys(self, prefix: str, after: str = "") -> list[str]:
         return [info.key for info in self._store.list(prefix, after=after)]

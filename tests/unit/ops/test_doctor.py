@@ -277,7 +277,7 @@ def test_what_a_refused_delete_leaves_is_named(memory: MemoryStore) -> None:
 
 
 def test_who_may_not_write_is_told_what_it_takes(memory: MemoryStore) -> None:
-    class ReadOnly(WrappedStore):
+    class ReadOnly(Versioned):  # somewhere behind a wire, where there are policies
         def put(self, key: str, data: Buffer) -> None:
             raise AccessDeniedError("read only", key=key)
 
@@ -293,6 +293,16 @@ def test_a_store_that_goes_away_ends_the_probe_and_is_tidied_as_far_as_it_goes(m
     with pytest.raises(StoreUnavailableError):
         examine(Leaving(memory))
     assert memory.objects == {}
+
+
+def test_who_may_not_read_its_own_objects_is_not_told_that_reads_are_stale(memory: MemoryStore) -> None:
+    class WriteOnly(WrappedStore):
+        def get(self, key: str) -> bytes:
+            raise AccessDeniedError("no", key=key)
+
+    result = examine(WriteOnly(memory), DoctorOptions(fresh_listings=3))
+    assert (result.grade, result.broken) == (Grade.A, ())
+    assert outcomes(result)[Check.READ_AFTER_WRITE] is Outcome.UNTESTED
 
 
 def test_a_first_look_is_short(memory: MemoryStore) -> None:

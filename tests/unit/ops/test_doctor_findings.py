@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from seedcorn.errors import AccessDeniedError, StoreError
+from seedcorn.ops.doctor_facts import Check, Observed
 from seedcorn.ops.doctor_findings import Grade, Outcome, explain, grade_of, is_append_only
-from seedcorn.ops.doctor_probe import Check, Observed
 
 STRICT = Observed(
     remote=True,
