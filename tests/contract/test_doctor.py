@@ -59,8 +59,7 @@ def test_a_server_that_keeps_its_promises(server: S3Server, fresh_store: FreshSt
 def test_a_first_look_is_a_few_requests(server: S3Server, fresh_store: FreshStore) -> None:
     result = examine(fresh_store(server), SHORT)
     assert (result.grade, result.left) == (Grade.A, ())
-    assert result.requests.total <= 24
-    assert result.elapsed_ns < 5e9, "a second, on a machine that has nothing else to do"
+    assert result.requests.total <= 16
 
 
 def test_versions_are_seen(server: S3Server) -> None:
