@@ -54,6 +54,7 @@ peers: servers ## only fetch the programs that benchmarks compare with
 .PHONY: profile
 profile: dev ## where the time of a backup of TREE=/usr goes, as docs/performance.md has it (WORK=... on a disk)
 	python -m benchmarks.phases "$(or $(TREE),/usr)" "$(or $(WORK),/var/tmp)"
+	python -m benchmarks.scaling "$(or $(TREE),/usr)" "$(or $(WORK),/var/tmp)"
 
 .PHONY: benchmark-micro
 benchmark-micro: dev ## time the hot paths by themselves (SELECT=... chooses, as pytest -k)

@@ -48,7 +48,7 @@ def test_look_at_an_unchanged_entry(measure: Measure, repository: SmallRepositor
     descriptor = os.open(tree, os.O_RDONLY | os.O_DIRECTORY)
 
     def scan() -> None:
-        scanner = TreeScanner(writer, machine.state, ScanOptions(), machine.clock.now_ns(), VoidMonitor())
+        scanner = TreeScanner(writer, machine.state, ScanOptions(), machine.clock.now_ns(), VoidMonitor(), lambda frames: None)
         assert scanner.scan(descriptor, b"", bytes(tree))
         assert not scanner.tally.read_bytes
 

@@ -15,7 +15,7 @@ from tests.acceptance.workshop import Workshop, open_workshop
 
 from seedcorn.crypto import primitives
 from seedcorn.errors import IntegrityError
-from seedcorn.format.header import snapshot_key
+from seedcorn.format.names import snapshot_key
 from seedcorn.format.pack import FrameEntry, KeyRow, PackEntry, PackKind
 from seedcorn.ids import SnapshotId
 from seedcorn.ops import access

@@ -20,7 +20,8 @@ from seedcorn.crypto.keys import OwnerKey, OwnerSeed
 from seedcorn.crypto.words import seed_to_words
 from seedcorn.errors import CredentialError, IntegrityError
 from seedcorn.format.codec import Envelope, Magic, decode
-from seedcorn.format.header import HostPublic, parse_numbered_key
+from seedcorn.format.header import HostPublic
+from seedcorn.format.names import parse_numbered_key
 from seedcorn.format.pack import KeyRow, SegmentPublic
 from seedcorn.ops import access
 from seedcorn.ops.access import HostFile
@@ -120,14 +121,14 @@ def test_listings_go_with_their_directories(workshop: Workshop, replacement: str
 def test_no_secret_of_a_host_opens_a_frame_in_any_role(stolen: Workshop) -> None:
     host = stolen.machine.host_file.key
     objects = _objects(stolen)
-    registry = load_registry(stolen.store, host.repository, host.public.owner_sign)
+    registry = load_registry(stolen.store, host.repository, host.public)
     keys = [*_secrets(stolen.machine.host_file.serialize()), bytes(32)]
     frames = 0
     for key, data in objects.items():
         name = parse_numbered_key(key)
         if not key.startswith("index/") or name is None:
             continue
-        for entry in open_segment(data, name, host.repository, host.secrets, registry).packs:  # where things lie, a host may know
+        for entry in open_segment(data, name, host.repository, host.index_key, registry).packs:  # where things lie, a host may know
             pack = objects[f"packs/{host.host.hex()}/{entry.pack.hex()}"]
             for frame in entry.frames:
                 sealed = pack[frame.offset : frame.offset + frame.sealed_bytes]

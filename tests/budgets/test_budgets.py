@@ -1,8 +1,8 @@
 """Requests are money and bytes are time: what fixed steps ask of a store is in ``budgets.txt``, and neither more nor less is right.
 
 Requests are exact. Keys are always the same here, so cuts and ids are, and data packs. Listings and the index differ a little from run to run: inode
-numbers and times of day are in what is compressed, and in the ids by which long lists of runs are cut. So a path may cross one pack of listings more or
-less, and that alone is allowed.
+numbers and times of day are in what is compressed, and in the ids by which long lists of runs are cut. So a path may cross one pack of listings more
+or less, and that alone is allowed.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from pyroaring import BitMap
 from seedcorn.errors import IntegrityError
 from seedcorn.events import SystemClock, VoidMonitor
 from seedcorn.format.codec import SUITE
-from seedcorn.format.header import parse_numbered_key, snapshot_key
+from seedcorn.format.names import parse_numbered_key, snapshot_key
 from seedcorn.format.pack import FrameEntry, KeyRow, PackEntry, PackKind
 from seedcorn.format.snapshot import NeededFrames, SnapshotMaintain, SnapshotOwner, SnapshotPublic, Statistics
 from seedcorn.format.tree import Extra, Kind, Node
@@ -103,7 +103,7 @@ def _records(stage: Stage, session: bytes, seq: int) -> bytes:
         name = parse_numbered_key(key)
         if key.startswith("index/") and name is not None and name.host == honest.host_file.key.host:
             registry = access.registry(stage.repository.owner())
-            opened = open_segment(data, name, stage.repository.made.repository, honest.host_file.key.secrets, registry)
+            opened = open_segment(data, name, stage.repository.made.repository, honest.host_file.key.index_key, registry)
             for pack in opened.packs:
                 for frame in pack.frames:
                     if (frame.session, frame.seq) == (session, seq):

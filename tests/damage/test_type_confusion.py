@@ -13,7 +13,8 @@ from seedcorn.crypto.words import seed_to_words
 from seedcorn.errors import CredentialError, IntegrityError
 from seedcorn.events import SystemClock, VoidMonitor
 from seedcorn.format.codec import Envelope, Magic, decode
-from seedcorn.format.header import HostPublic, SlotPublic, parse_header, parse_numbered_key
+from seedcorn.format.header import HostPublic, SlotPublic, parse_header
+from seedcorn.format.names import parse_numbered_key
 from seedcorn.format.pack import FrameEntry, PackEntry, PackHead, PackKind, SegmentPublic, parse_pack_head, parse_trailer
 from seedcorn.format.snapshot import SnapshotMaintain, SnapshotOwner, SnapshotPublic
 from seedcorn.format.tree import decode_nodes
@@ -70,7 +71,7 @@ def test_the_parsers_refuse_each_others_objects(other: str, pristine: Pristine) 
         "data pack": lambda: parse_pack_head(data),
         "a pack's end": lambda: parse_trailer(data),
         "a whole pack": lambda: open_pack(data, host, owner.repository, owner.key),
-        "a whole segment": lambda: open_segment(data, segment_name, owner.repository, owner.key, registry),
+        "a whole segment": lambda: open_segment(data, segment_name, owner.repository, owner.key.index_key, registry),
         "a listing": lambda: decode_nodes(data),
     }
     fitting = {

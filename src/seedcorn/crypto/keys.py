@@ -161,6 +161,10 @@ class OwnerKey:
             number, chunk_id_key=secret("chunk-id"), listing_id_key=secret("listing-id"), cut_key=secret("cut"), index_key=secret("index")
         )
 
+    def index_key(self, domain: int) -> bytes:
+        """What opens the footers and index segments of a domain."""
+        return self.domain(domain).index_key
+
     def maintain_key(self) -> MaintainKey:
         """The part of this key that a maintainer is given."""
         return self._maintain
@@ -188,6 +192,10 @@ class HostKey:
     def sign_public(self) -> bytes:
         """The host's public signing key, which its host record states."""
         return primitives.sign_public_key(self.sign_private)
+
+    def index_key(self, domain: int) -> bytes | None:
+        """What opens the index segments of this host's domain; None for any other domain."""
+        return self.secrets.index_key if domain == self.secrets.domain else None
 
     def sign(self, message: Buffer) -> bytes:
         """Signs as this host."""

@@ -36,6 +36,11 @@ class Magic(enum.Enum):
     SNAPSHOT = (b"SEEDSNAP", 3, 256 * _MIB, True)
     HOST = (b"SEEDHOST", 2, 64 << 10, True)
     SLOT = (b"SEEDSLOT", 2, 64 << 10, True)
+    RECEIPT = (b"SEEDRCPT", 1, 64 << 10, True)
+    CHECKPOINT = (b"SEEDCKPT", 2, 256 * _MIB, True)
+    FORGET = (b"SEEDFRGT", 1, 256 * _MIB, True)
+    COLLECTION = (b"SEEDCOLL", 1, 256 * _MIB, True)
+    VERIFIED = (b"SEEDVRFY", 1, 256 * _MIB, True)
 
     def __init__(self, mark: bytes, part_count: int, limit_bytes: int, signed: bool) -> None:
         self.mark = mark

@@ -1,20 +1,19 @@
-"""The repository header ``seedcorn.json``, key slots, host records and the keys of all objects.
+"""The repository header ``seedcorn.json``, key slots and host records.
 
-docs/format.md, sections "Header", "Key slot", "Host record" and the table of "Objects".
+docs/format.md, sections "Header", "Key slot" and "Host record".
 """
 
 from __future__ import annotations
 
 import enum
 import json
-import re
 from typing import Any
 
 import msgspec
 
 from seedcorn.errors import IntegrityError
 from seedcorn.format.codec import SUITE, VERSION
-from seedcorn.ids import HostId, PackId, RepositoryId, SegmentId, SlotId, SnapshotId
+from seedcorn.ids import RepositoryId
 
 __all__ = [
     "FLAG_TRUST_HOSTS",
@@ -24,17 +23,10 @@ __all__ = [
     "HostPrivate",
     "HostPublic",
     "HostState",
-    "NumberedKey",
     "SlotPublic",
     "header_payload",
-    "host_key",
-    "pack_key",
     "parse_header",
-    "parse_numbered_key",
-    "segment_key",
     "serialize_header",
-    "slot_key",
-    "snapshot_key",
 ]
 
 HEADER_KEY = "seedcorn.json"
@@ -147,42 +139,3 @@ class HostPrivate(msgspec.Struct, frozen=True):
 
     name: str
     note: str = ""
-
-
-class NumberedKey(msgspec.Struct, frozen=True):
-    """What the name of a segment or snapshot says: whose, which number, and the hash of its bytes."""
-
-    host: HostId
-    number: int
-    object_id: bytes
-
-
-def slot_key(slot: SlotId) -> str:
-    return f"keys/{slot.hex()}"
-
-
-def host_key(host: HostId, number: int) -> str:
-    return f"hosts/{host.hex()}/{number:06d}"
-
-
-def pack_key(host: HostId, pack: PackId) -> str:
-    return f"packs/{host.hex()}/{pack.hex()}"
-
-
-def segment_key(host: HostId, number: int, segment: SegmentId) -> str:
-    return f"index/{host.hex()}/{number:010d}-{segment.hex()}"
-
-
-def snapshot_key(host: HostId, seq: int, snapshot: SnapshotId) -> str:
-    return f"snapshots/{host.hex()}/{seq:010d}-{snapshot.hex()}"
-
-
-_NUMBERED = re.compile(r"(?:index|snapshots)/([0-9a-f]{32})/([0-9]{10})-([0-9a-f]{64})")
-
-
-def parse_numbered_key(key: str) -> NumberedKey | None:
-    """The parts of a segment's or snapshot's key; None for a key of another form (which readers ignore)."""
-    match = _NUMBERED.fullmatch(key)
-    if match is None:
-        return None
-    return NumberedKey(HostId(bytes.fromhex(match[1])), int(match[2]), bytes.fromhex(match[3]))

@@ -216,7 +216,7 @@ def recover_key(store: Store, words: str, passphrase: str, label: str, clock: Cl
 
 def registry(owner: OwnerRepository, state: State | None = None) -> HostRegistry:
     """Every enrolled host with its name."""
-    return load_registry(owner.store, owner.repository, owner.key.public.owner_sign, state=state, reader=owner)
+    return load_registry(owner.store, owner.repository, owner.key.public, state=state, reader=owner)
 
 
 def list_hosts(owner: OwnerRepository) -> list[tuple[EnrolledHost, int]]:

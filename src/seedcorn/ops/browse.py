@@ -132,7 +132,7 @@ def open_browser(repository: OwnerRepository, state: State) -> Browser:
     hosts = registry(repository, state)
     snapshots, problems = read_snapshots(repository, state, hosts)
     problems = [*hosts.problems, *problems]
-    problems += sync_state(repository.store, state, repository.repository, repository.key, hosts, only=None)
+    problems += sync_state(repository.store, state, repository.repository, repository.key.index_key, hosts, only=None)
     return Browser(repository, state, snapshots, problems)
 
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from seedcorn.crypto import primitives
 from seedcorn.errors import IntegrityError, ObjectNotFoundError, RepositoryNotFoundError
 from seedcorn.format.codec import Magic
-from seedcorn.format.header import HEADER_KEY, pack_key, parse_numbered_key
+from seedcorn.format.header import HEADER_KEY
+from seedcorn.format.names import pack_key, parse_numbered_key
 from seedcorn.format.pack import PackEntry, PackKind
 from seedcorn.ids import HostId, PackId
 from seedcorn.ops.browse import Browser
@@ -86,7 +87,7 @@ class ObjectCheck:
         """Every host whose records are good."""
         for info in self._store.list("hosts/"):
             self._findings.checked(info.size_bytes)
-        registry = load_registry(self._store, self._repository.repository, self._repository.key.public.owner_sign, reader=self._repository)
+        registry = load_registry(self._store, self._repository.repository, self._repository.key.public, reader=self._repository)
         for problem in registry.problems:
             self._findings.problem(problem)
         return registry
@@ -121,7 +122,7 @@ class ObjectCheck:
     def _open_segment(self, key: str, data: bytes, registry: HostRegistry) -> list[IndexedPack]:
         name = parse_numbered_key(key)
         assert name is not None
-        opened = open_segment(data, name, self._repository.repository, self._repository.key, registry)
+        opened = open_segment(data, name, self._repository.repository, self._repository.key.index_key, registry)
         return [_indexed_pack(name.host, entry) for entry in opened.packs]
 
     def _fetch(self, keys: Iterable[str]) -> Iterable[tuple[str, bytes | None]]:

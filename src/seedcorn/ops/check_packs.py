@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from seedcorn.errors import IntegrityError, ObjectNotFoundError
 from seedcorn.events import Counter, Monitor
 from seedcorn.format.codec import Magic
-from seedcorn.format.header import pack_key
+from seedcorn.format.names import pack_key
 from seedcorn.format.pack import FrameEntry
 from seedcorn.ids import HostId, SessionId
 from seedcorn.ops.browse import Browser
@@ -120,8 +120,7 @@ def _compare(opened: OpenedPack, indexed: IndexedPack) -> None:
 
 
 def _frames_by_pack(state: State) -> dict[str, FrameSet]:
-    keys = [pack_key(host, pack) for host, pack in state.packs()]  # in order of their numbers
-    ordinals: dict[int, list[int]] = defaultdict(list)
-    for ordinal, pack_number, _, _ in state.frames():
-        ordinals[pack_number].append(ordinal)
-    return {keys[number]: FrameSet(found) for number, found in ordinals.items()}
+    found: dict[str, FrameSet] = defaultdict(FrameSet)
+    for pack in state.packs():
+        found[pack_key(pack.host, pack.pack)].update(pack.ordinals())
+    return found

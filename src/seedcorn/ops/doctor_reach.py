@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from seedcorn.errors import AccessDeniedError, IntegrityError, ObjectNotFoundError
 from seedcorn.format.codec import Envelope, Magic, decode
-from seedcorn.format.header import pack_key, parse_numbered_key
+from seedcorn.format.names import pack_key, parse_numbered_key
 from seedcorn.format.pack import SegmentPublic
 from seedcorn.ids import OBJECT_ID_BYTES, PackId
 from seedcorn.store.api import Store

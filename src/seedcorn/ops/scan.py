@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import msgspec
 
 from seedcorn.events import Counter, Monitor
 from seedcorn.format.tree import Extra, Kind, Node
 from seedcorn.fs.metadata import node_from_stat
+from seedcorn.fs.read_ahead import ReadAhead
 from seedcorn.fs.selection import CACHE_TAG_NAME, is_cache_directory
 from seedcorn.fs.walk import Block, Listed, list_directory, open_directory
 from seedcorn.ops.entries import EntryReader, Tally
@@ -45,15 +47,21 @@ class ScanOptions:
 
 
 class TreeScanner:
-    """Scans any number of trees into one writer. ``frames`` collects the ordinals of all frames that the result needs."""
+    """Scans any number of trees into one writer. ``frames`` collects the ordinals of all frames that the result needs.
 
-    def __init__(self, writer: Writer, state: State, options: ScanOptions, scan_start_ns: int, monitor: Monitor) -> None:
+    ``heartbeat`` is called with those so far after each directory.
+    """
+
+    def __init__(
+        self, writer: Writer, state: State, options: ScanOptions, scan_start_ns: int, monitor: Monitor, heartbeat: Callable[[FrameSet], None]
+    ) -> None:
         self._writer = writer
         self._epoch = state.epoch
         self._cache = state.listings()
         self._options = options
         self._scan_start_ns = scan_start_ns
         self._monitor = monitor
+        self._heartbeat = heartbeat
         self.frames = FrameSet()
         self.tally = Tally()
         self._reader = EntryReader(writer, self.tally, monitor)
@@ -70,7 +78,8 @@ class TreeScanner:
                 self._forget(path)
             return None
         if stat.S_ISDIR(st.st_mode):
-            return self._scan_tree(dir_fd, name, path, st)
+            with ReadAhead() as self._ahead:
+                return self._scan_tree(dir_fd, name, path, st)
         return self._scan_entry(dir_fd, name, path, st)
 
     def fail(self, path: bytes, error: OSError) -> None:
@@ -176,13 +185,32 @@ class TreeScanner:
             if recalled is not None and recalled.listing.fingerprint == directory.fingerprint and not self._options.force:
                 directory.unchanged = True
                 directory.entries = [entry for entry in entries if stat.S_ISDIR(entry[1].st_mode)]
-                return
-        directory.old = recalled.until(None if directory.last else directory.bound) if recalled is not None else {}
+        if recalled is not None and not directory.unchanged:
+            directory.old = recalled.until(None if directory.last else directory.bound)
+        if self._ahead.is_worth_while():
+            self._look_ahead(directory)
 
     def _excluded(self, path: bytes, entry: Listed) -> bool:
         name, st = entry
         assert self._options.excluded is not None
         return self._options.excluded(_join(path, name), name, stat.S_ISDIR(st.st_mode))
+
+    # -- ahead -------------------------------------------------------------------------------------------------------------------------------
+
+    def _look_ahead(self, directory: ScannedDirectory) -> None:
+        """Have the next entries that will be read brought into memory."""
+        if directory.ahead is not None:
+            self._ahead.come_to(directory.ahead)
+        directory.ahead = self._ahead.ask_for(directory.fd, directory.st.st_dev, self._next_wanted(directory))
+        directory.ahead_last = directory.ahead.last if directory.ahead is not None else None
+
+    def _next_wanted(self, directory: ScannedDirectory) -> Iterator[Listed]:
+        """Of the entries still to come, those that the scan can not do without reading. Each of them passes ``_read`` or ``_subdirectory``."""
+        for entry in islice(directory.entries, directory.at, None):
+            name, st = entry
+            old = directory.old.get(name)
+            if old is None or old.ctime_ns != st.st_ctime_ns or self._options.force or stat.S_ISDIR(st.st_mode):
+                yield entry
 
     # -- entries -----------------------------------------------------------------------------------------------------------------------------
 
@@ -218,6 +246,7 @@ class TreeScanner:
                 taken_over.append(len(nodes))
                 nodes.append(old)
                 continue
+            directory.at = at
             node = self._read(directory, name, st, old)
             if node is None:
                 directory.steady = False
@@ -232,6 +261,8 @@ class TreeScanner:
 
     def _read(self, directory: ScannedDirectory, name: bytes, st: os.stat_result, old: Node | None) -> Node | None:
         """Read an entry that is new or may have changed, and count what it is."""
+        if name == directory.ahead_last:
+            self._look_ahead(directory)
         new_before = self._writer.new_data_bytes
         entry = self._reader.read(directory.fd, name, _join(directory.path, name), st)
         if entry is None:
@@ -253,6 +284,8 @@ class TreeScanner:
         return node
 
     def _subdirectory(self, directory: ScannedDirectory, name: bytes, st: os.stat_result, device_id: int) -> ScannedDirectory | None:
+        if name == directory.ahead_last:
+            self._look_ahead(directory)
         path = _join(directory.path, name)
         if self._options.one_file_system and st.st_dev != device_id:
             self._add_directory(directory, node_from_stat(name, st, Kind.DIRECTORY))  # a mount point: the directory, without what is mounted on it
@@ -281,6 +314,7 @@ class TreeScanner:
 
     def _leave(self, directory: ScannedDirectory, parent: ScannedDirectory | None) -> Node | None:
         """Store the listing if anything in it is new, and make the directory's own node; None if the parent, unchanged so far, need only be told."""
+        self._heartbeat(self.frames)
         st = directory.st
         self.tally.users.add(st.st_uid)
         self.tally.groups.add(st.st_gid)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Collection, Iterator
 
 from seedcorn.format.tree import Node
+from seedcorn.fs.read_ahead import Stretch
 from seedcorn.fs.walk import Block, Listed
 from seedcorn.ops.recall import Children, Recalled, Recorder, listing_key
 
@@ -19,8 +20,9 @@ class ScannedDirectory:
     """
 
     __slots__ = (
-        "at", "blocks", "bound", "changed", "changed_children", "children", "count", "entries", "fd", "fingerprint", "frames", "is_first", "key",
-        "last", "name", "nodes", "old", "passed", "path", "recalled", "recorder", "reread", "size_bytes", "st", "steady", "taken_over", "unchanged",
+        "ahead", "ahead_last", "at", "blocks", "bound", "changed", "changed_children", "children", "count", "entries", "fd", "fingerprint", "frames",
+        "is_first", "key", "last", "name", "nodes", "old", "passed", "path", "recalled", "recorder", "reread", "size_bytes", "st", "steady",
+        "taken_over", "unchanged",
     )  # fmt: skip
 
     def __init__(self, fd: int, path: bytes, name: bytes, st: os.stat_result, blocks: Iterator[Block]) -> None:
@@ -35,6 +37,8 @@ class ScannedDirectory:
         self.last = False  # no block comes after this one
         self.passed = self.bound = b""  # no name of the blocks before, and of this one, comes after these
         self.at = 0
+        self.ahead: Stretch | None = None  # what readers have been asked for
+        self.ahead_last: bytes | None = None  # its last name: when the scan comes to it, more is asked for
         self.nodes: list[Node] = []
         self.taken_over: list[int] = []  # positions in ``nodes`` of what is as it was
         self.frames: list[tuple[Node, Collection[int]]] = []  # of files that were read

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from seedcorn.format.header import pack_key
+from seedcorn.format.names import pack_key
 from seedcorn.format.pack import PackKind
 from seedcorn.ops.browse import Browser, Snapshot
 from seedcorn.repo.needed import FrameSet, IndexedFrames

@@ -10,6 +10,7 @@ from seedcorn.format.codec import SUITE, Magic
 from seedcorn.format.pack import PackHead, PackKind
 
 __all__ = [
+    "checkpoint_maintain_binding",
     "footer_binding",
     "frame_binding",
     "header_binding",
@@ -61,3 +62,7 @@ def snapshot_maintain_binding(public_part: bytes) -> bytes:
 
 def snapshot_owner_binding(public_part: bytes) -> bytes:
     return context("snapshot-owner", public_part)
+
+
+def checkpoint_maintain_binding(public_part: bytes) -> bytes:
+    return context("checkpoint-maintain", public_part)

@@ -16,11 +16,12 @@ import msgspec
 from seedcorn.crypto import primitives
 from seedcorn.errors import IntegrityError
 from seedcorn.format.codec import Envelope, Magic, decode, encode
-from seedcorn.format.header import NumberedKey, parse_numbered_key, snapshot_key
+from seedcorn.format.names import NumberedKey, parse_numbered_key, snapshot_key
 from seedcorn.format.snapshot import Head, SnapshotMaintain, SnapshotOwner, SnapshotPublic
 from seedcorn.ids import HostId, SnapshotId
-from seedcorn.repo.bindings import signature_binding, snapshot_maintain_binding, snapshot_owner_binding
+from seedcorn.repo.bindings import snapshot_maintain_binding, snapshot_owner_binding
 from seedcorn.repo.hosts import HostRegistry
+from seedcorn.repo.records import seal_envelope
 from seedcorn.repo.repository import HostRepository, OwnerRepository
 from seedcorn.repo.state import State
 from seedcorn.store.api import Store
@@ -73,8 +74,7 @@ def build_snapshot(
         repository.key.seal_maintain(snapshot_maintain_binding(public_part), encode(maintain)),
         repository.key.seal_read(snapshot_owner_binding(public_part), encode(owner)),
     ]
-    body = Envelope.build(Magic.SNAPSHOT, parts)
-    data = body + repository.key.sign(signature_binding(Magic.SNAPSHOT) + body)
+    data = seal_envelope(Magic.SNAPSHOT, parts, repository.key.sign)
     snapshot = SnapshotId(primitives.object_hash(data))
     return snapshot_key(repository.host, public.seq, snapshot), snapshot, data
 

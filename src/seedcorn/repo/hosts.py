@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +15,11 @@ from seedcorn.crypto import primitives
 from seedcorn.crypto.keys import DomainSecrets, HostKey, PublicKeys
 from seedcorn.errors import CredentialError, IntegrityError, UsageError
 from seedcorn.format.codec import Envelope, Magic, decode, encode
-from seedcorn.format.header import HostPrivate, HostPublic, HostState, host_key
+from seedcorn.format.header import HostPrivate, HostPublic, HostState
+from seedcorn.format.names import host_key
 from seedcorn.ids import RANDOM_ID_BYTES, HostId, RepositoryId
 from seedcorn.repo.bindings import host_binding, signature_binding
+from seedcorn.repo.records import seal_envelope
 from seedcorn.repo.repository import OwnerRepository
 from seedcorn.repo.state import State
 from seedcorn.store.api import ObjectInfo, Store
@@ -42,9 +45,10 @@ class EnrolledHost:
 
 @dataclass(frozen=True, slots=True)
 class HostRegistry:
-    """Every host that the owner ever enrolled, by id."""
+    """Every host that the owner ever enrolled, by id, and what the maintainers sign with."""
 
     hosts: Mapping[HostId, EnrolledHost]
+    maintain_sign: bytes
     problems: tuple[IntegrityError, ...] = ()  # damaged records; a host with one is not in ``hosts``, as nobody knows what the record said
 
     def verify(self, magic: Magic, host: HostId, envelope: Envelope) -> None:
@@ -57,6 +61,22 @@ class HostRegistry:
         if enrolled is None:
             raise IntegrityError(f"comes from host {host.hex()[:12]}, which the owner never enrolled")
         primitives.verify(enrolled.public.sign_public, envelope.signature, signature_binding(magic) + envelope.signed_bytes)
+
+    def verify_segment(self, host: HostId, envelope: Envelope) -> None:
+        """Check that an enrolled host signed this segment of its room, or a maintainer who has rewritten what the host had listed.
+
+        Raises:
+            IntegrityError: neither did.
+        """
+        try:
+            self.verify(Magic.SEGMENT, host, envelope)
+        except IntegrityError as error:
+            if host not in self.hosts:
+                raise
+            with suppress(IntegrityError):
+                primitives.verify(self.maintain_sign, envelope.signature, signature_binding(Magic.SEGMENT) + envelope.signed_bytes)
+                return
+            raise error
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,15 +149,14 @@ def revoke_host(repository: OwnerRepository, host: EnrolledHost, *, created_ns: 
 def _put_record(repository: OwnerRepository, public: HostPublic, private: HostPrivate) -> None:
     public_part = encode(public)
     sealed = primitives.hpke_seal(repository.key.public.read_kem, host_binding(public_part), encode(private))
-    body = Envelope.build(Magic.HOST, [public_part, sealed])
-    signature = repository.key.sign(signature_binding(Magic.HOST) + body)
-    repository.store.put(host_key(HostId(public.host), public.number), body + signature)
+    data = seal_envelope(Magic.HOST, [public_part, sealed], repository.key.sign)
+    repository.store.put(host_key(HostId(public.host), public.number), data)
 
 
 def load_registry(
     store: Store,
     repository: RepositoryId,
-    owner_sign: bytes,
+    public: PublicKeys,
     *,
     state: State | None = None,
     reader: OwnerRepository | None = None,
@@ -152,13 +171,14 @@ def load_registry(
     doubtful: set[str] = set()
     for info in store.list(f"hosts/{only.hex()}/" if only else "hosts/"):
         try:
-            enrolled = _read_record(store, info, repository, owner_sign, state, reader)
+            enrolled = _read_record(store, info, repository, public.owner_sign, state, reader)
         except IntegrityError as error:
             problems.append(error.named(info.key))
             doubtful.add(info.key.split("/")[1])
             continue
         newest[enrolled.host] = enrolled  # keys come in order of their number
-    return HostRegistry({host: enrolled for host, enrolled in newest.items() if host.hex() not in doubtful}, tuple(problems))
+    believed = {host: enrolled for host, enrolled in newest.items() if host.hex() not in doubtful}
+    return HostRegistry(believed, public.maintain_sign, tuple(problems))
 
 
 def _read_record(

@@ -5,26 +5,31 @@ docs/format.md, section "Index segment". Invariant: a segment gets into the stat
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+import msgspec
 
 from seedcorn import compression
 from seedcorn.crypto import primitives
 from seedcorn.crypto.frames import Sealer
-from seedcorn.crypto.keys import DomainSecrets, OwnerKey
-from seedcorn.errors import IntegrityError
+from seedcorn.errors import IntegrityError, ObjectNotFoundError
 from seedcorn.format.codec import Envelope, Magic, decode, encode
-from seedcorn.format.header import NumberedKey, parse_numbered_key, segment_key
+from seedcorn.format.names import NumberedKey, parse_numbered_key, segment_key
 from seedcorn.format.pack import KeyRow, PackEntry, SegmentPublic, check_frames
 from seedcorn.ids import OBJECT_ID_BYTES, RANDOM_ID_BYTES, HostId, RepositoryId, SegmentId, SessionId
-from seedcorn.repo.bindings import segment_binding, signature_binding
+from seedcorn.repo.bindings import segment_binding
 from seedcorn.repo.hosts import HostRegistry
+from seedcorn.repo.records import seal_envelope
 from seedcorn.repo.repository import HostRepository
 from seedcorn.repo.state import State
-from seedcorn.store.api import Store
+from seedcorn.store.api import ObjectInfo, Store
 
-__all__ = ["OpenedSegment", "build_segment", "next_segment_number", "open_segment", "sync_state"]
+__all__ = ["IndexKey", "OpenedSegment", "build_segment", "next_segment_number", "open_segment", "sync_state"]
+
+IndexKey = Callable[[int], bytes | None]  # of a domain; None if that domain is not one's own, and so its chunks are of no use
 
 SEGMENT_RAW_LIMIT_BYTES = 1 << 30
+_LISTING_TRIES = 3
 
 
 class OpenedSegment:
@@ -43,14 +48,11 @@ def build_segment(repository: HostRepository, session: SessionId, number: int, r
     public = SegmentPublic(repository.repository, repository.host, session, number, secrets.domain, tuple(entry.pack for entry in packs), (row,))
     public_part = encode(public)
     sealed = Sealer(secrets.index_key, "segment").seal(compression.compress(encode(list(packs))), segment_binding(public_part))
-    body = Envelope.build(Magic.SEGMENT, [public_part, sealed])
-    data = body + repository.key.sign(signature_binding(Magic.SEGMENT) + body)
+    data = seal_envelope(Magic.SEGMENT, [public_part, sealed], repository.key.sign)
     return segment_key(repository.host, number, SegmentId(primitives.object_hash(data))), data
 
 
-def open_segment(
-    data: bytes, name: NumberedKey, repository: RepositoryId, domain_secrets: DomainSecrets | OwnerKey, registry: HostRegistry
-) -> OpenedSegment:
+def open_segment(data: bytes, name: NumberedKey, repository: RepositoryId, index_key: IndexKey, registry: HostRegistry) -> OpenedSegment:
     """Verify and open a segment's bytes.
 
     Raises:
@@ -59,13 +61,15 @@ def open_segment(
     if primitives.object_hash(data) != name.object_id:
         raise IntegrityError("its bytes do not match the hash in its name")
     envelope = Envelope.parse(Magic.SEGMENT, data)
-    registry.verify(Magic.SEGMENT, name.host, envelope)
+    registry.verify_segment(name.host, envelope)
     public_part, sealed = envelope.parts
     public = decode(public_part, SegmentPublic)
     if public.repository != repository or public.host != name.host or public.number != name.number:
         raise IntegrityError("belongs to another repository or host, or has been moved")
-    secrets = domain_secrets.domain(public.domain) if isinstance(domain_secrets, OwnerKey) else domain_secrets
-    plain = Sealer(secrets.index_key, "segment").open(sealed, segment_binding(public_part))
+    key = index_key(public.domain)
+    if key is None:
+        return OpenedSegment(msgspec.structs.replace(public, packs=(), key_rows=()), [])
+    plain = Sealer(key, "segment").open(sealed, segment_binding(public_part))
     packs = decode(compression.decompress_bounded(plain, limit_bytes=SEGMENT_RAW_LIMIT_BYTES), list[PackEntry])
     if tuple(entry.pack for entry in packs) != public.packs:
         raise IntegrityError("lists other packs inside than outside")
@@ -82,32 +86,52 @@ def open_segment(
 
 
 def sync_state(
-    store: Store, state: State, repository: RepositoryId, domain_secrets: DomainSecrets | OwnerKey, registry: HostRegistry, *, only: HostId | None
+    store: Store, state: State, repository: RepositoryId, index_key: IndexKey, registry: HostRegistry, *, only: HostId | None
 ) -> list[IntegrityError]:
-    """Load every segment that the store lists (of one host, or of all) and that the state does not have yet.
+    """Load every segment that the store lists (of one host, or of all) and that the state does not have yet; forget those that are gone.
 
-    A loaded segment that the store no longer lists makes the index begin anew. Damaged segments are returned, not raised: what they list is simply
-    not found.
+    Damaged segments are returned, not raised: what they list is simply not found.
     """
-    prefix = f"index/{only.hex()}/" if only else "index/"
-    listed = {info.key: info for info in store.list(prefix)}
-    known = {key for key in state.segments() if key.startswith(prefix)}
-    if known - listed.keys():
-        state.forget_index()
-        known = set()
+    for _ in range(_LISTING_TRIES):
+        try:
+            return _sync_with(_list_segments(store, only), store, state, repository, index_key, registry, only)
+        except ObjectNotFoundError as error:  # a maintainer has just rewritten it, and the list is another one now
+            gone = error
+    raise gone
+
+
+def _list_segments(store: Store, only: HostId | None) -> dict[str, ObjectInfo]:
+    return {info.key: info for info in store.list(_room(only)) if parse_numbered_key(info.key)}
+
+
+def _room(only: HostId | None) -> str:
+    return f"index/{only.hex()}/" if only else "index/"
+
+
+def _sync_with(
+    listed: dict[str, ObjectInfo],
+    store: Store,
+    state: State,
+    repository: RepositoryId,
+    index_key: IndexKey,
+    registry: HostRegistry,
+    only: HostId | None,
+) -> list[IntegrityError]:
+    known = {key for key in state.segments() if key.startswith(_room(only))}
     problems: list[IntegrityError] = []
     for key in sorted(listed.keys() - known):
         name = parse_numbered_key(key)
-        if name is None:
-            continue
+        assert name is not None
         try:
             if listed[key].size_bytes > Magic.SEGMENT.limit_bytes:
                 raise IntegrityError("is larger than a segment may be")
-            opened = open_segment(store.get(key), name, repository, domain_secrets, registry)
+            opened = open_segment(store.get(key), name, repository, index_key, registry)
         except IntegrityError as error:
             problems.append(error.named(key))
             continue
         state.add_segment(key, name.host, opened.public.domain, opened.public.key_rows, opened.packs)
+    if gone := known - listed.keys():  # only now: what has been rewritten is never unknown in between
+        state.remove_segments(gone)
     return problems
 
 

@@ -11,7 +11,8 @@ from seedcorn.crypto import primitives, slots
 from seedcorn.crypto.keys import OwnerKey, OwnerSeed
 from seedcorn.errors import CredentialError, IntegrityError, UsageError
 from seedcorn.format.codec import Envelope, Magic, decode, encode
-from seedcorn.format.header import SlotPublic, slot_key
+from seedcorn.format.header import SlotPublic
+from seedcorn.format.names import slot_key
 from seedcorn.ids import RANDOM_ID_BYTES, RepositoryId, SlotId
 from seedcorn.repo.bindings import signature_binding, slot_binding
 from seedcorn.store.api import Store

@@ -68,10 +68,10 @@ class IndexedFrames:
         self._numbers: dict[SessionId, list[int]] = defaultdict(list)
         for number, record in state.sessions().items():
             self._numbers[record.session].append(number)
-        seqs: dict[int, list[int]] = defaultdict(list)
-        for ordinal, _, _, _ in state.frames():
-            seqs[ordinal >> 32].append(ordinal & 0xFFFFFFFF)
-        self._by_number = {number: BitMap(found) for number, found in seqs.items()}
+        self._by_number: dict[int, BitMap] = defaultdict(BitMap)
+        for pack in state.packs():
+            for number, seqs in pack.frames().items():
+                self._by_number[number] |= seqs
 
     def __len__(self) -> int:
         return sum(map(len, self._by_number.values()))

@@ -23,7 +23,7 @@ from seedcorn.crypto.frames import SEAL_OVERHEAD, Sealer
 from seedcorn.errors import IntegrityError, SeedcornError
 from seedcorn.events import Counter, Monitor
 from seedcorn.format.codec import encode
-from seedcorn.format.header import pack_key
+from seedcorn.format.names import pack_key
 from seedcorn.format.pack import (
     TRAILER_BYTES,
     FrameEntry,

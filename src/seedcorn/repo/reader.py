@@ -19,7 +19,7 @@ from seedcorn.crypto import primitives
 from seedcorn.crypto.frames import Sealer
 from seedcorn.crypto.keys import DomainSecrets
 from seedcorn.errors import AccessDeniedError, IntegrityError, ObjectNotFoundError, StoreError, StoreUnavailableError
-from seedcorn.format.header import pack_key
+from seedcorn.format.names import pack_key
 from seedcorn.format.pack import PackKind
 from seedcorn.format.tree import CONTENT_RECORD_BYTES, Kind, Node, content_records, decode_nodes, pack_content
 from seedcorn.ids import ChunkId, PackId, SessionId

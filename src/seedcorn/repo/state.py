@@ -4,7 +4,8 @@ Never authoritative: losing it costs a re-read of the sources, not a re-upload. 
 store; a cached listing counts only if every frame it needs is in here, so a killed run can leave nothing that lies.
 
 All is in LMDB but the entries of chunks, which are in the files of ``ChunkIndex``; LMDB has the list of the files that count, so that one transaction
-makes a segment's frames and chunks known. Whatever changes that list holds the index lock; a damaged file makes the index begin anew.
+makes a segment's frames and chunks known. Whatever changes that list holds the index lock; a damaged file makes the index begin anew. Chunks of
+frames that are gone stay in the files for a while: the set of dead frames tells them from the others.
 
 A frame's *ordinal* is ``session number << 32 | seq``, where the session number is this state's own short name for a session id.
 """
@@ -14,7 +15,6 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import struct
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,56 +22,24 @@ from typing import Any
 
 import lmdb
 import msgspec
-from pyroaring import BitMap64 as FrameSet  # a set of frame ordinals
 
-from seedcorn.crypto.primitives import object_hash
 from seedcorn.errors import SeedcornError
 from seedcorn.format.pack import KeyRow, PackEntry
-from seedcorn.format.tree import content_records
-from seedcorn.ids import ChunkId, HostId, PackId, RepositoryId, SessionId
+from seedcorn.ids import ChunkId, HostId, PackId, RepositoryId
 from seedcorn.repo.chunk_index import ChunkIndex
-from seedcorn.repo.chunk_table import ChunkPlace, DamagedTableError, pack_entry
+from seedcorn.repo.chunk_table import ChunkPlace, DamagedTableError
+from seedcorn.repo.frame_index import FrameIndex, FramePlace, FrameSet, PackRecord, SessionRecord, frame_ordinal
 from seedcorn.repo.listings import CachedListing, ListingCache
 from seedcorn.repo.mapping import FileMapping
 
-__all__ = ["ChunkPlace", "FramePlace", "FrameSet", "SessionRecord", "State", "frame_ordinal"]
+__all__ = ["ChunkPlace", "FramePlace", "FrameSet", "PackRecord", "SessionRecord", "State", "frame_ordinal"]
 
-_SCHEMA = b"7"
+_SCHEMA = b"8"
 _MAP_BYTES = 1 << 36  # address space, not disk
 _READERS = 1024
 _LOCK_FILE_BYTES = (_READERS + 2) * 64  # LMDB's: one cache line for each reader, and its head
-_FRAME_KEY = struct.Struct(">II")
-_FRAME = struct.Struct("<IIIIB")  # pack number, offset, sealed bytes, raw bytes, kind
-_NUMBER = struct.Struct(">I")
-
-
-class FramePlace(msgspec.Struct, frozen=True, gc=False):
-    """Where a frame lies."""
-
-    host: HostId
-    pack: PackId
-    offset: int
-    sealed_bytes: int
-    raw_bytes: int
-    kind: int
-
-
-class SessionRecord(msgspec.Struct, frozen=True):
-    """One session whose frames are indexed."""
-
-    session: SessionId
-    host: HostId
-    domain: int
-    complete: bool = False  # ended with a snapshot
-
-
-class _PackRecord(msgspec.Struct, array_like=True, frozen=True):
-    host: bytes
-    pack: bytes
-
-
-def frame_ordinal(session_number: int, seq: int) -> int:
-    return session_number << 32 | seq
+_DEAD = b"dead-frames"
+_DEAD_SHARE = 4  # one frame in so many may be dead before the chunk tables are written anew
 
 
 class State:
@@ -100,9 +68,10 @@ class State:
         with self._env.begin(write=True) as txn:
             txn.put(b"repository", repository, db=self._meta)
             txn.put(b"schema", _SCHEMA, db=self._meta)
-            self._epoch = int(txn.get(b"epoch", b"0", db=self._meta))
         self.discard_writes = False  # for a dry run: nothing that is learned is kept
         self._trusted: set[int] | None = None  # session numbers; None: all
+        self._verified = FrameSet()  # of other sessions, and believed all the same
+        self._avoided = FrameSet()  # about to be deleted
         self._complete = {number for number, record in self.sessions().items() if record.complete}
         try:
             self._renew()
@@ -117,12 +86,7 @@ class State:
         self._env = lmdb.open(str(folder / "index"), map_size=_MAP_BYTES, max_dbs=16, mode=0o600, readahead=False, max_readers=_READERS)
         self._mapping = FileMapping(folder / "index" / "data.mdb")
         self._meta = self._env.open_db(b"meta")
-        self._sessions = self._env.open_db(b"sessions")  # session number -> SessionRecord
-        self._session_keys = self._env.open_db(b"session-keys")  # session number -> sealed key: long, and most readers of sessions need none
-        self._session_numbers = self._env.open_db(b"session-numbers")  # hash of host, session and sealed key -> session number
-        self._segments = self._env.open_db(b"segments")  # store key -> nothing
-        self._packs = self._env.open_db(b"packs")  # pack number -> _PackRecord
-        self._frames = self._env.open_db(b"frames", dupsort=True, dupfixed=True)  # session number, seq -> places
+        self._frames = FrameIndex(self._env)
         self._tables = self._env.open_db(b"tables")  # name of a chunk table -> nothing
         self._chunks = ChunkIndex(folder / "index" / "chunks")
         self._listings = self._env.open_db(b"listings")  # directory key -> CachedListing
@@ -136,8 +100,7 @@ class State:
 
     def segments(self) -> set[str]:
         """Keys of the segments that are loaded, by whichever process; from now on all their chunks are found."""
-        with self._env.begin() as txn, txn.cursor(self._segments) as cursor:
-            keys = {key.decode("ascii") for key in cursor.iternext(keys=True, values=False)}
+        keys = self._frames.segments()
         try:
             self._renew()
         except DamagedTableError as error:
@@ -147,77 +110,42 @@ class State:
     def begin_session(self, record: SessionRecord, sealed_key: bytes) -> int:
         """The number of this process's own session, whose key is sealed to the owner."""
         with self._writing() as txn:
-            number = self._session_number(txn, record, sealed_key)
+            number = self._frames.session_number(txn, record, sealed_key)
         if self._trusted is not None:
             self._trusted.add(number)
         return number
 
-    def _session_number(self, txn: Any, record: SessionRecord, sealed_key: bytes) -> int:
-        # Session ids are public and a host may sign anything: a session is what one host says under one key, and another key is another session.
-        name = object_hash(record.host + record.session + sealed_key)
-        packed = txn.get(name, db=self._session_numbers)
-        if packed is not None:
-            return int(_NUMBER.unpack(packed)[0])
-        number: int = txn.stat(self._sessions)["entries"]
-        txn.put(name, _NUMBER.pack(number), db=self._session_numbers)
-        txn.put(_NUMBER.pack(number), sealed_key, db=self._session_keys)
-        txn.put(_NUMBER.pack(number), msgspec.msgpack.encode(record), db=self._sessions)
-        return number
-
     def session(self, number: int) -> SessionRecord:
         """The session of that number, which must be known."""
-        with self._env.begin() as txn:
-            packed = txn.get(_NUMBER.pack(number), db=self._sessions)
-        assert packed is not None, "session numbers come from this state"
-        return msgspec.msgpack.decode(packed, type=SessionRecord)
+        return self._frames.session(number)
 
     def sealed_key(self, number: int) -> bytes:
         """The key of the session of that number, which must be known, sealed to the owner."""
-        with self._env.begin() as txn:
-            packed = txn.get(_NUMBER.pack(number), db=self._session_keys)
-        assert packed is not None, "session numbers come from this state"
-        return bytes(packed)
+        return self._frames.sealed_key(number)
 
     def sessions(self) -> dict[int, SessionRecord]:
         """Every known session by number."""
-        with self._env.begin() as txn, txn.cursor(self._sessions) as cursor:
-            return {_NUMBER.unpack(key)[0]: msgspec.msgpack.decode(value, type=SessionRecord) for key, value in cursor}
+        return self._frames.sessions()
 
     def complete_session(self, number: int) -> None:
-        """The session's snapshot is in the store."""
+        """The session's snapshot is confirmed."""
         record = msgspec.structs.replace(self.session(number), complete=True)
         with self._writing() as txn:
-            txn.put(_NUMBER.pack(number), msgspec.msgpack.encode(record), db=self._sessions)
+            self._frames.put_session(txn, number, record)
         self._complete.add(number)
 
     def add_segment(self, key: str, host: HostId, domain: int, rows: Iterable[KeyRow], packs: Iterable[PackEntry]) -> None:
         """Take in a segment that is in the store: its sessions, packs, frames and chunks, in one transaction."""
-        name = key.encode("ascii")
         with self._changing_index():
             with self._writing() as txn:
-                if txn.get(name, db=self._segments) is None:
-                    numbers = {
-                        row.session: self._session_number(txn, SessionRecord(SessionId(row.session), host, domain), row.sealed_key) for row in rows
-                    }
-                    for table in self._chunks.write(self._add_packs(txn, host, numbers, packs)):
-                        txn.put(table.encode("ascii"), b"", db=self._tables)
-                    txn.put(name, b"", db=self._segments)
+                placed = FrameSet()
+                for table in self._chunks.write(self._frames.add_segment(txn, key, host, domain, rows, packs, placed)):
+                    txn.put(table.encode("ascii"), b"", db=self._tables)
+                dead = self._dead_frames(txn)
+                if dead & placed:
+                    txn.put(_DEAD, (dead - placed).serialize(), db=self._meta)
             self._renew()
             self._merge_tables()
-
-    def _add_packs(self, txn: Any, host: HostId, numbers: dict[bytes, int], packs: Iterable[PackEntry]) -> Iterator[bytes]:
-        """Put packs and their frames; yields the entries of their chunks."""
-        for pack in packs:
-            pack_number = txn.stat(self._packs)["entries"]
-            txn.put(_NUMBER.pack(pack_number), msgspec.msgpack.encode(_PackRecord(host, pack.pack)), db=self._packs)
-            for frame in pack.frames:
-                number = numbers[frame.session]
-                place = _FRAME.pack(pack_number, frame.offset, frame.sealed_bytes, frame.raw_bytes, int(pack.kind))
-                txn.put(_FRAME_KEY.pack(number, frame.seq), place, db=self._frames)
-                ordinal, offset = frame_ordinal(number, frame.seq), 0
-                for chunk_id, length in content_records(frame.records):
-                    yield pack_entry(chunk_id, ordinal, offset, length)
-                    offset += length
 
     def _merge_tables(self) -> None:
         outgrown = self._chunks.outgrown()
@@ -231,12 +159,21 @@ class State:
         self._renew()
 
     def forget_index(self) -> None:
-        """Drop segments, packs, frames and chunks (a segment that was loaded is gone from the store). Listings stay, to be checked frame by frame."""
+        """Drop segments, packs, frames and chunks (the chunk tables are damaged). Listings stay, to be checked frame by frame."""
         with self._changing_index():
             with self._writing() as txn:
-                for database in (self._segments, self._packs, self._frames, self._tables):
-                    txn.drop(database, delete=False)
+                self._frames.drop(txn)
+                txn.drop(self._tables, delete=False)
+                txn.delete(_DEAD, db=self._meta)
                 self._next_epoch(txn)
+            self._renew()
+
+    def remove_segments(self, keys: Collection[str]) -> None:
+        """Segments are gone from the store: drop what they alone listed. Cached listings stay, to be checked frame by frame if anything was lost."""
+        with self._changing_index():
+            self._renew()
+            with self._writing() as txn:
+                self._bury(txn, self._frames.remove_segments(txn, keys))
             self._renew()
 
     def forget_packs(self, packs: Collection[PackId]) -> None:
@@ -244,26 +181,27 @@ class State:
         with self._changing_index():
             self._renew()
             with self._writing() as txn:
-                with txn.cursor(self._packs) as cursor:
-                    numbers = {_NUMBER.unpack(key)[0] for key, value in cursor if _decode_pack(value).pack in packs}
-                lost = FrameSet()
-
-                def is_frame_lost(key: bytes, value: bytes) -> bool:
-                    if _FRAME.unpack(value)[0] not in numbers:
-                        return False
-                    lost.add(frame_ordinal(*_FRAME_KEY.unpack(key)))
-                    return True
-
-                with txn.cursor(self._frames) as cursor:
-                    _delete_where(cursor, is_frame_lost)
-                txn.drop(self._tables, delete=False)
-                txn.put(self._chunks.write_without(lost).encode("ascii"), b"", db=self._tables)
-                self._next_epoch(txn)
+                self._bury(txn, self._frames.remove_packs(txn, self._frames.numbers_of(txn, packs)))
             self._renew()
 
+    def _bury(self, txn: Any, lost: FrameSet) -> None:
+        """Note frames that have no place any more. Many of them are taken out of the chunk tables."""
+        if not lost:
+            return
+        self._next_epoch(txn)
+        dead = self._dead_frames(txn) | lost
+        if len(dead) * _DEAD_SHARE > self._frames.count(txn):
+            txn.drop(self._tables, delete=False)
+            txn.put(self._chunks.write_without(dead).encode("ascii"), b"", db=self._tables)
+            dead = FrameSet()
+        txn.put(_DEAD, dead.serialize(), db=self._meta)
+
+    def _dead_frames(self, txn: Any) -> FrameSet:
+        packed = txn.get(_DEAD, db=self._meta)
+        return FrameSet.deserialize(packed) if packed is not None else FrameSet()
+
     def _next_epoch(self, txn: Any) -> None:
-        self._epoch += 1
-        txn.put(b"epoch", str(self._epoch).encode(), db=self._meta)
+        txn.put(b"epoch", str(int(txn.get(b"epoch", b"0", db=self._meta)) + 1).encode(), db=self._meta)
 
     @contextmanager
     def _changing_index(self) -> Iterator[None]:
@@ -298,9 +236,24 @@ class State:
 
     # -- looking up --------------------------------------------------------------------------------------------------------------------------
 
-    def trust_only(self, hosts: Callable[[HostId], bool]) -> None:
-        """``find`` skips copies written by other hosts, also those that another process loads meanwhile."""
-        self._trusted = {number for number, record in self.sessions().items() if hosts(record.host)}
+    def trust_only(self, host: HostId, believes: Callable[[PackRecord], bool] | None = None) -> None:
+        """``find`` skips copies written by other hosts, also those that another process loads meanwhile, but for packs that ``believes`` accepts."""
+        self._trusted = {number for number, record in self.sessions().items() if record.host == host}
+        self._verified = FrameSet()
+        if believes is not None:
+            doubtful = FrameSet()  # a frame that a second list gives other chunks must not be believed for the sake of the first
+            for record in self._frames.packs():
+                (self._verified if believes(record) else doubtful).update(record.ordinals())
+            self._verified -= doubtful
+
+    def avoid(self, packs: Collection[tuple[HostId, PackId]]) -> None:
+        """These packs are about to be deleted: from now on ``find`` and the cached listings pass over frames that lie nowhere else."""
+        self._avoided = self._frames.only_in(packs) if packs else FrameSet()
+        self._renew()
+
+    def only_in(self, packs: Collection[tuple[HostId, PackId]]) -> FrameSet:
+        """The frames that have a place in these packs and in no other."""
+        return self._frames.only_in(packs)
 
     def _renew(self) -> None:
         """Let lookups see what has been committed since."""
@@ -312,69 +265,61 @@ class State:
             except FileNotFoundError as error:
                 if names == self._table_names():  # else it has been merged meanwhile
                     raise DamagedTableError(f"{error.filename} is missing") from error
+        with self._env.begin() as txn:
+            self._unusable = self._dead_frames(txn) | self._avoided
+            self._epoch = int(txn.get(b"epoch", b"0", db=self._meta))
         self.has_chunks = len(self._chunks) > 0
 
     def find(self, chunk_id: bytes) -> int | None:
         """The ordinal of a frame that holds the chunk, in a copy that may be relied on; None if there is none."""
         try:
             ordinal = self._chunks.find(chunk_id)
-            trusted = self._trusted
-            if ordinal is None or trusted is None or ordinal >> 32 in trusted:
+            if ordinal is None or ((self._trusted is None or ordinal >> 32 in self._trusted) and ordinal not in self._unusable):
                 return ordinal
-            return next((place.ordinal for place in self._chunks.copies(chunk_id) if place.ordinal >> 32 in trusted), None)
+            return next((place.ordinal for place in self._chunks.copies(chunk_id) if self._may_rely_on(place.ordinal)), None)
         except DamagedTableError as error:
             raise self._dropped(error) from error
+
+    def _may_rely_on(self, ordinal: int) -> bool:
+        return (self._trusted is None or ordinal >> 32 in self._trusted or ordinal in self._verified) and ordinal not in self._unusable
 
     def copies(self, chunk_id: ChunkId) -> list[ChunkPlace]:
         """Every indexed copy of a chunk."""
         try:
-            return list(dict.fromkeys(self._chunks.copies(chunk_id)))
+            return list(dict.fromkeys(place for place in self._chunks.copies(chunk_id) if place.ordinal not in self._unusable))
         except DamagedTableError as error:
             raise self._dropped(error) from error
 
     def first_copies(self, chunk_ids: Iterable[bytes]) -> dict[bytes, ChunkPlace]:
         """One indexed copy of each chunk that has any."""
         try:
-            return self._chunks.first_copies(chunk_ids)
+            found = self._chunks.first_copies(chunk_ids)
         except DamagedTableError as error:
             raise self._dropped(error) from error
+        if self._unusable:
+            for chunk_id in [chunk_id for chunk_id, place in found.items() if place.ordinal in self._unusable]:
+                others = self.copies(ChunkId(chunk_id))
+                if others:
+                    found[chunk_id] = others[0]
+                else:
+                    del found[chunk_id]
+        return found
 
     def frame_places(self, ordinals: Iterable[int]) -> dict[int, FramePlace]:
         """A place for each frame; those that are not indexed are left out."""
-        found: dict[int, FramePlace] = {}
-        with self._env.begin() as txn:
-            for ordinal in ordinals:
-                value = txn.get(_FRAME_KEY.pack(ordinal >> 32, ordinal & 0xFFFFFFFF), db=self._frames)
-                if value is not None:
-                    found[ordinal] = self._frame_place(txn, value)
-        return found
+        return self._frames.places(ordinals)
 
     def all_frame_places(self, ordinal: int) -> list[FramePlace]:
         """Every place that an index segment gives for one frame."""
-        with self._env.begin() as txn, txn.cursor(self._frames) as cursor:
-            if not cursor.set_key(_FRAME_KEY.pack(ordinal >> 32, ordinal & 0xFFFFFFFF)):
-                return []
-            return [self._frame_place(txn, value) for value in cursor.iternext_dup()]
+        return self._frames.all_places(ordinal)
 
-    def _frame_place(self, txn: Any, value: bytes) -> FramePlace:
-        pack_number, offset, sealed_bytes, raw_bytes, kind = _FRAME.unpack(value)
-        record = _decode_pack(txn.get(_NUMBER.pack(pack_number), db=self._packs))
-        return FramePlace(HostId(record.host), PackId(record.pack), offset, sealed_bytes, raw_bytes, kind)
-
-    def packs(self) -> Iterator[tuple[HostId, PackId]]:
+    def packs(self) -> Iterator[PackRecord]:
         """Every indexed pack."""
-        with self._env.begin() as txn, txn.cursor(self._packs) as cursor:
-            for value in cursor.iternext(keys=False, values=True):
-                record = _decode_pack(value)
-                yield HostId(record.host), PackId(record.pack)
+        return self._frames.packs()
 
     def frames(self) -> Iterator[tuple[int, int, int, int]]:
-        """(ordinal, pack number, sealed bytes, raw bytes) of every indexed frame."""
-        with self._env.begin() as txn, txn.cursor(self._frames) as cursor:
-            for key, value in cursor:
-                number, seq = _FRAME_KEY.unpack(key)
-                pack_number, _, sealed_bytes, raw_bytes, _ = _FRAME.unpack(value)
-                yield frame_ordinal(number, seq), pack_number, sealed_bytes, raw_bytes
+        """(ordinal, pack number, sealed bytes, raw bytes) of every place of a frame."""
+        return self._frames.frames()
 
     # -- listings ----------------------------------------------------------------------------------------------------------------------------
 
@@ -389,12 +334,14 @@ class State:
 
     def _believes(self, cached: CachedListing) -> bool:
         """A listing of this epoch and of a run that ended well can be relied on; of any other one every frame is looked up."""
-        return (cached.epoch == self._epoch and cached.session_number in self._complete) or self.all_indexed(cached.frames)
+        if cached.epoch == self._epoch and cached.session_number in self._complete and not self._avoided:
+            return True
+        frames = FrameSet.deserialize(cached.frames)
+        return self._frames.has_all(frames) and not frames & self._avoided
 
-    def all_indexed(self, frames: bytes) -> bool:
-        """Whether every frame of a serialized FrameSet of ordinals is in the index."""
-        with self._env.begin(db=self._frames) as txn:
-            return all(txn.get(_FRAME_KEY.pack(ordinal >> 32, ordinal & 0xFFFFFFFF)) is not None for ordinal in FrameSet.deserialize(frames))
+    def has_all(self, frames: FrameSet) -> bool:
+        """Whether every one of these frames is in the index."""
+        return self._frames.has_all(frames)
 
     # -- small facts -------------------------------------------------------------------------------------------------------------------------
 
@@ -446,17 +393,6 @@ def _flock(path: Path, operation: int) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _delete_where(cursor: Any, condition: Callable[[bytes, bytes], bool]) -> None:
-    """Delete the entries for whose (key, value) the condition holds."""
-    more = cursor.first()
-    while more:
-        if condition(cursor.key(), cursor.value()):
-            cursor.delete()  # and on to the next entry
-            more = bool(cursor.key())
-        else:
-            more = cursor.next()
-
-
 def _reserve_lock_file(path: Path) -> None:
     """Give LMDB's lock file its blocks: it is mapped and written, which on a full disk would be a bus error instead of an exception."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -465,8 +401,3 @@ def _reserve_lock_file(path: Path) -> None:
             os.posix_fallocate(descriptor, 0, _LOCK_FILE_BYTES)
     finally:
         os.close(descriptor)
-
-
-def _decode_pack(value: bytes | None) -> _PackRecord:
-    assert value is not None, "pack numbers come from this state"
-    return msgspec.msgpack.decode(value, type=_PackRecord)

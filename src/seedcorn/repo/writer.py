@@ -27,7 +27,7 @@ from seedcorn.repo.bindings import session_binding
 from seedcorn.repo.index import build_segment, next_segment_number
 from seedcorn.repo.packer import FRAME_TARGET_BYTES, Frame, Packer, PackerOptions
 from seedcorn.repo.repository import HostRepository
-from seedcorn.repo.state import SessionRecord, State, frame_ordinal
+from seedcorn.repo.state import FrameSet, SessionRecord, State, frame_ordinal
 
 __all__ = ["ListingWriter", "ReadInto", "StoredContent", "Writer", "WriterOptions"]
 
@@ -88,6 +88,7 @@ class Writer:
         self._open: list[Frame | None] = [None] * _LANES
         self._pending: dict[bytes, int] = {}  # chunk id -> ordinal, for chunks that no segment lists yet
         self._last_checkpoint_ns = clock.elapsed_ns()
+        self.indexed_frames = FrameSet()  # of this session, and listed in a segment
         self.new_data_bytes = 0  # content of new chunks, before compression
         self.new_listing_bytes = 0
         self.packs = {PackKind.DATA: 0, PackKind.LISTING: 0}
@@ -276,6 +277,7 @@ class Writer:
         for pack in packs:
             self.packs[pack.kind] += 1
             for frame in pack.frames:
+                self.indexed_frames.add(frame_ordinal(self.session_number, frame.seq))
                 for chunk_id, _ in content_records(frame.records):
                     self._pending.pop(chunk_id, None)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from seedcorn.errors import IntegrityError
 from seedcorn.format.codec import Envelope, Magic, decode, encode
-from seedcorn.format.header import NumberedKey, host_key, parse_numbered_key, segment_key, snapshot_key
+from seedcorn.format.names import NumberedKey, host_key, parse_numbered_key, segment_key, snapshot_key
 from seedcorn.format.pack import (
     FrameEntry,
     KeyRow,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -11,6 +13,8 @@ from tests.acceptance.workshop import open_workshop
 
 from seedcorn.events import Counter
 from seedcorn.format.tree import Node
+from seedcorn.fs import read_ahead
+from seedcorn.fs.read_ahead import ReadAhead
 from seedcorn.fs.walk import list_directory
 from seedcorn.ops import recall
 from seedcorn.ops.entries import EntryReader
@@ -159,3 +163,45 @@ def test_a_run_that_was_killed_after_a_subdirectory(tmp_path: Path, monkeypatch:
                 workshop.backup()
         run = workshop.backup()
         workshop.assert_restores(run.id, describe(workshop.source))
+
+
+def test_a_scan_of_what_is_in_memory_starts_no_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(ReadAhead, "ask_for", lambda *_: asked.append(threading.active_count()))
+    with open_workshop(tmp_path, LocalStore(tmp_path / "repository")) as workshop:
+        make_tree(workshop.source, {f"{number}/file": b"x" for number in range(20)})
+        workshop.backup()  # the program itself may come from the disk
+        asked.clear()
+        (workshop.source / "9/new").write_bytes(b"x")
+        assert workshop.backup().monitor.counted[Counter.READ_BYTES] > 0
+    assert asked == []
+
+
+def test_a_scan_of_what_is_not_in_memory_has_read_ahead_what_it_will_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(read_ahead, "_STRETCH_ENTRIES", 3)
+    monkeypatch.setattr(read_ahead, "_WAITING_TASKS", 10_000)  # on a busy machine readers may be late
+    monkeypatch.setattr(read_ahead, "_blocks_read", itertools.count().__next__)
+    asked: set[bytes] = set()
+    hand_over = ReadAhead._hand_over
+
+    def note(self: ReadAhead, dir_fd: int, stretch: read_ahead.Stretch) -> None:
+        asked.update(name for name, _ in stretch.waiting)
+        hand_over(self, dir_fd, stretch)
+
+    monkeypatch.setattr(ReadAhead, "_hand_over", note)
+    with open_workshop(tmp_path, LocalStore(tmp_path / "repository"), settled=True) as workshop:
+        files = {f"{folder}/file {folder}-{number}": b"%d" % number for folder in range(9) for number in range(10)}
+        make_tree(workshop.source, files)
+        (workshop.source / "link").symlink_to("file")
+        folders = {str(folder).encode() for folder in range(9)}
+        run = workshop.backup()
+        assert asked == {path.rpartition("/")[2].encode() for path in files} | folders
+        workshop.assert_restores(run.id, describe(workshop.source))
+        asked.clear()
+        (workshop.source / "3/file 3-4").write_bytes(b"changed")
+        (workshop.source / "3/new").write_bytes(b"new")
+        settle()
+        run = workshop.backup()
+        assert asked == {b"file 3-4", b"new"} | folders
+        workshop.assert_restores(run.id, describe(workshop.source))
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("read-ahead")]

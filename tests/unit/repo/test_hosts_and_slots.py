@@ -9,7 +9,8 @@ import pytest
 from seedcorn.errors import CredentialError, IntegrityError, RepositoryNotFoundError, UsageError
 from seedcorn.events import SystemClock
 from seedcorn.format.codec import Envelope, Magic, encode
-from seedcorn.format.header import SlotPublic, slot_key
+from seedcorn.format.header import SlotPublic
+from seedcorn.format.names import slot_key
 from seedcorn.ids import SlotId
 from seedcorn.ops import access
 from seedcorn.repo import keyslots
@@ -58,8 +59,7 @@ def test_names_that_a_host_can_not_have(name: str, repository: SmallRepository) 
 
 def test_names_are_for_the_owner_only(repository: SmallRepository) -> None:
     owner = repository.owner()
-    sign = owner.key.public.owner_sign
-    assert [host.name for host in load_registry(owner.store, owner.repository, sign).hosts.values()] == [""]
+    assert [host.name for host in load_registry(owner.store, owner.repository, owner.key.public).hosts.values()] == [""]
     assert [host.name for host in access.registry(owner).hosts.values()] == ["alpha"]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from seedcorn.errors import IntegrityError
-from seedcorn.format.header import parse_numbered_key
+from seedcorn.format.names import parse_numbered_key
 from seedcorn.ids import HostId
 from seedcorn.ops import access
 from seedcorn.repo.index import next_segment_number, open_segment, sync_state
@@ -20,7 +20,7 @@ from seedcorn.testing.repositories import SmallRepository, make_tree
 
 def sync(repository: SmallRepository, state: State, *, only: HostId | None = None) -> list[IntegrityError]:
     owner = repository.owner()
-    return sync_state(repository.store, state, owner.repository, owner.key, access.registry(owner), only=only)
+    return sync_state(repository.store, state, owner.repository, owner.key.index_key, access.registry(owner), only=only)
 
 
 def segments(store: MemoryStore) -> list[str]:
@@ -102,7 +102,7 @@ def test_whose_signature_counts(backed_up: SmallRepository, store: MemoryStore) 
     name = parse_numbered_key(key)
     assert name is not None
     data = store.objects[key]
-    assert open_segment(data, name, owner.repository, owner.key, registry).packs
+    assert open_segment(data, name, owner.repository, owner.key.index_key, registry).packs
     other = next(host for host in registry.hosts if host != name.host)
     for host, number, reason in (
         (other, name.number, "signature"),
@@ -110,7 +110,7 @@ def test_whose_signature_counts(backed_up: SmallRepository, store: MemoryStore) 
         (name.host, name.number + 1, "moved"),
     ):
         with pytest.raises(IntegrityError, match=reason):
-            open_segment(data, type(name)(host, number, name.object_id), owner.repository, owner.key, registry)
+            open_segment(data, type(name)(host, number, name.object_id), owner.repository, owner.key.index_key, registry)
 
 
 def test_names_of_another_form_are_ignored(backed_up: SmallRepository, store: MemoryStore) -> None:

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from seedcorn.errors import IntegrityError, StoreUnavailableError
-from seedcorn.format.header import pack_key
+from seedcorn.format.names import pack_key
 from seedcorn.format.pack import PackKind
 from seedcorn.format.tree import content_records
 from seedcorn.ids import ChunkId, HostId, PackId

@@ -11,9 +11,9 @@ from pyroaring import BitMap64
 from seedcorn.errors import SeedcornError
 from seedcorn.format.pack import FrameEntry, KeyRow, PackEntry, PackKind
 from seedcorn.format.tree import pack_content
-from seedcorn.ids import ChunkId, HostId, RepositoryId, SessionId
+from seedcorn.ids import ChunkId, HostId, PackId, RepositoryId, SessionId
 from seedcorn.repo.listings import CachedListing
-from seedcorn.repo.state import ChunkPlace, SessionRecord, State, frame_ordinal
+from seedcorn.repo.state import ChunkPlace, FrameSet, SessionRecord, State, frame_ordinal
 
 REPOSITORY = RepositoryId(b"R" * 16)
 ALPHA, BETA = HostId(b"a" * 16), HostId(b"b" * 16)
@@ -62,7 +62,9 @@ def test_a_segment_is_taken_in(state: State) -> None:
     }
     place = state.frame_places([frame_ordinal(number, 1), 99 << 32])[frame_ordinal(number, 1)]
     assert (place.host, place.pack, place.offset, place.sealed_bytes, place.raw_bytes, place.kind) == (ALPHA, b"p" * 32, 171, 46, 5, 1)
-    assert list(state.packs()) == [(ALPHA, b"p" * 32)]
+    (pack,) = state.packs()
+    assert (pack.host, pack.pack, list(pack.ordinals())) == (ALPHA, b"p" * 32, [frame_ordinal(number, 0), frame_ordinal(number, 1)])
+    assert list(pack.sealed_bytes) == [frame_bytes for _, _, frame_bytes, _ in state.frames()]
     assert [ordinal & 0xFFFFFFFF for ordinal, _, _, _ in state.frames()] == [0, 1]
 
 
@@ -85,11 +87,11 @@ def test_trust_only_hides_the_copies_of_others(state: State) -> None:
     add(state, "index/one", ALPHA, S1, entry(b"p", S1, (0, [(A, 10), (B, 10)])))
     add(state, "index/two", BETA, S2, entry(b"q", S2, (0, [(A, 10), (C, 10)])))
     numbers = {record.host: number for number, record in state.sessions().items()}
-    state.trust_only(lambda host: host == BETA)
+    state.trust_only(BETA)
     assert state.find(A) == frame_ordinal(numbers[BETA], 0)
     assert state.find(B) is None
     assert state.find(C) == frame_ordinal(numbers[BETA], 0)
-    state.trust_only(lambda host: host == ALPHA)
+    state.trust_only(ALPHA)
     assert state.find(A) == frame_ordinal(numbers[ALPHA], 0)
     assert state.find(C) is None
     assert len(state.copies(A)) == 2  # readers verify what they read, and may use any
@@ -220,3 +222,74 @@ def test_a_folder_that_can_not_be_used_is_named(tmp_path: Path) -> None:
 def test_private_to_its_user(state: State) -> None:
     assert state.folder.stat().st_mode & 0o077 == 0
     assert all(path.stat().st_mode & 0o077 == 0 for path in (state.folder / "index").iterdir())
+
+
+def test_what_only_a_gone_segment_listed_is_gone(state: State) -> None:
+    add(state, "index/one", ALPHA, S1, entry(b"p", S1, (0, [(A, 10)])), entry(b"q", S1, (1, [(B, 10)])))
+    number = next(iter(state.sessions()))
+    add(state, "index/merged", ALPHA, S1, entry(b"q", S1, (1, [(B, 10)])))  # as a maintainer rewrites it
+    state.remove_segments(["index/one"])
+    assert state.segments() == {"index/merged"}
+    assert state.find(A) is None
+    assert state.copies(A) == []
+    assert state.first_copies([A, B]).keys() == {B}
+    assert state.find(B) == frame_ordinal(number, 1)
+    assert [pack.pack for pack in state.packs()] == [b"q" * 32]
+    assert state.epoch == 1
+
+
+def test_a_segment_that_was_only_rewritten_costs_nothing(state: State) -> None:
+    add(state, "index/one", ALPHA, S1, entry(b"p", S1, (0, [(A, 10)])))
+    add(state, "index/two", ALPHA, S1, entry(b"q", S1, (1, [(B, 10)])))
+    add(state, "index/merged", ALPHA, S1, entry(b"p", S1, (0, [(A, 10)])), entry(b"q", S1, (1, [(B, 10)])))
+    state.remove_segments(["index/one", "index/two"])
+    assert (state.epoch, len(list(state.packs())), len(state.copies(A))) == (0, 2, 1)
+    assert None not in (state.find(A), state.find(B))
+
+
+def test_a_dead_frame_comes_back_with_its_pack(state: State) -> None:
+    many = [entry(bytes([n]), S1, (n, [(ChunkId(bytes([n]) * 24), 10)])) for n in range(10)]
+    add(state, "index/one", ALPHA, S1, *many)
+    add(state, "index/two", ALPHA, S1, entry(b"p", S1, (77, [(A, 10)])))
+    state.remove_segments(["index/two"])
+    assert state.find(A) is None
+    add(state, "index/again", ALPHA, S1, entry(b"p", S1, (77, [(A, 10)])))
+    assert state.find(A) is not None
+    assert len(state.copies(A)) == 1
+
+
+def test_numbers_of_packs_are_not_used_twice_at_once(state: State) -> None:
+    add(state, "index/one", ALPHA, S1, entry(b"p", S1, (0, [(A, 10)])), entry(b"q", S1, (1, [(B, 10)])))
+    state.forget_packs([PackId(b"p" * 32)])
+    add(state, "index/two", ALPHA, S1, entry(b"r", S1, (2, [(C, 10)])))
+    (number,) = state.sessions()
+    places = state.frame_places([frame_ordinal(number, 1), frame_ordinal(number, 2)])
+    assert [place.pack for place in places.values()] == [b"q" * 32, b"r" * 32]
+
+
+def test_what_is_avoided_is_not_found_unless_it_lies_elsewhere_too(state: State) -> None:
+    add(state, "index/one", ALPHA, S1, entry(b"p", S1, (0, [(A, 10)]), (1, [(B, 10)])))
+    add(state, "index/two", ALPHA, S1, entry(b"q", S1, (1, [(B, 10)])))
+    (number,) = state.sessions()
+    state.avoid({(ALPHA, PackId(b"p" * 32))})
+    assert state.find(A) is None
+    assert state.find(B) == frame_ordinal(number, 1)
+    assert state.only_in({(ALPHA, PackId(b"p" * 32)), (ALPHA, PackId(b"q" * 32))}) == FrameSet([frame_ordinal(number, 0), frame_ordinal(number, 1)])
+    state.avoid(set())
+    assert state.find(A) is not None
+
+
+def test_packs_of_others_that_are_believed_are_found(state: State) -> None:
+    add(state, "index/one", ALPHA, S1, entry(b"p", S1, (0, [(A, 10)])))
+    add(state, "index/two", BETA, S2, entry(b"q", S2, (0, [(B, 10)])), entry(b"r", S2, (1, [(C, 10)])))
+    state.trust_only(ALPHA, lambda pack: pack.pack == b"q" * 32)
+    assert None not in (state.find(A), state.find(B))
+    assert state.find(C) is None
+
+
+def test_a_second_list_of_a_frame_makes_the_verified_one_doubtful(state: State) -> None:
+    """A lying host has a pack verified, and then says that the same frame holds a chunk that others will want."""
+    add(state, "index/one", BETA, S2, entry(b"q", S2, (0, [(B, 10)])))
+    add(state, "index/two", BETA, S2, entry(b"r", S2, (0, [(A, 10)])))
+    state.trust_only(ALPHA, lambda pack: pack.pack == b"q" * 32)
+    assert (state.find(A), state.find(B)) == (None, None)

@@ -1,0 +1,73 @@
+"""What ``forget --dry-run`` computes: the plan, and the bytes that removals would free. Sizes are those of a large repository."""
+
+from __future__ import annotations
+
+import random
+from array import array
+from datetime import UTC
+
+import pytest
+
+from benchmarks.micro.conftest import Measure
+from seedcorn.ids import HostId, SnapshotId
+from seedcorn.ops.freed import FrameSizes, freed_bytes
+from seedcorn.ops.retention import plan_retention
+from seedcorn.ops.retention_policy import Candidate, Duration, Newest, Period, Policy, Within
+from seedcorn.repo.needed import FrameSet
+from seedcorn.repo.state import frame_ordinal
+
+Needed = dict[SnapshotId, FrameSet]
+HOUR_NS = 3600 * 10**9
+
+
+def snapshot_id(number: int) -> SnapshotId:
+    return SnapshotId(number.to_bytes(32, "big"))
+
+
+@pytest.fixture
+def sizes(rng: random.Random, scale: int) -> FrameSizes:
+    """Of ``scale`` sessions of ``scale`` frames each."""
+    return {session: array("I", [rng.randrange(1 << 20) for _ in range(scale)]) for session in range(scale)}
+
+
+@pytest.fixture
+def aging(rng: random.Random, scale: int) -> Needed:
+    """Each session adds frames, and those of older ones come out of use: hard for bitmaps, because containers are many and small."""
+    alive, needed = FrameSet(), {}
+    for session in range(scale):
+        alive |= FrameSet([frame_ordinal(session, seq) for seq in range(scale)])
+        alive -= FrameSet([frame_ordinal(rng.randrange(session + 1), rng.randrange(scale)) for _ in range(scale // 3)])
+        needed[snapshot_id(session)] = alive.copy()
+    return needed
+
+
+@pytest.fixture
+def common(rng: random.Random, scale: int) -> Needed:
+    """Every snapshot needs nine tenths of the same frames, a tenth at random of the others, and none alone."""
+    total = scale * scale
+    every = [frame_ordinal(at // scale, at % scale) for at in range(total)]
+    base = FrameSet(every[: total * 9 // 10])
+    variants = [base | FrameSet(rng.sample(every[total * 9 // 10 :], total // 100)) for _ in range(10)]
+    return {snapshot_id(number): variants[number % 10].copy() for number in range(scale)}
+
+
+@pytest.fixture
+def disjoint(scale: int) -> Needed:
+    """No snapshot shares a frame with another: each size is looked up twice."""
+    return {snapshot_id(session): FrameSet([frame_ordinal(session, seq) for seq in range(scale)]) for session in range(scale)}
+
+
+@pytest.mark.parametrize("history", ["aging", "common", "disjoint"])
+def test_bytes_that_removals_would_free(measure: Measure, request: pytest.FixtureRequest, sizes: FrameSizes, history: str) -> None:
+    needed: Needed = request.getfixturevalue(history)
+    removed = frozenset(list(needed)[::2])
+    measure(1, "plan", lambda: freed_bytes(needed, removed, sizes))
+
+
+def test_plan(measure: Measure, scale: int) -> None:
+    candidates = [
+        Candidate(snapshot_id(number), HostId(bytes([number % 8])), b"", (), number * HOUR_NS, flagged=False, confirmed=True, complete=number % 9 > 0)
+        for number in range(scale)
+    ]
+    policy = Policy((Newest(3), *(Newest(7, period) for period in Period), Within(Duration(days=7))))
+    measure(len(candidates), "snapshot", lambda: plan_retention(candidates, policy, zone=UTC))

@@ -1,0 +1,157 @@
+"""The keys of all objects: how they are made of numbers and ids, and what a key found in the store says.
+
+docs/format.md, the table of "Objects". A key of another form is None to every parser here: readers ignore it.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from seedcorn.format.collection import Stage
+from seedcorn.ids import CollectionId, HostId, PackId, SegmentId, SessionId, SlotId, SnapshotId
+
+__all__ = [
+    "CheckpointName",
+    "CollectionName",
+    "NumberedKey",
+    "ReceiptName",
+    "RecordName",
+    "checkpoint_key",
+    "collection_key",
+    "forget_key",
+    "host_key",
+    "pack_key",
+    "parse_checkpoint_key",
+    "parse_collection_key",
+    "parse_numbered_key",
+    "parse_receipt_key",
+    "parse_record_key",
+    "receipt_key",
+    "segment_key",
+    "slot_key",
+    "snapshot_key",
+    "verified_key",
+]
+
+
+class NumberedKey(msgspec.Struct, frozen=True):
+    """What the name of a segment or snapshot says: whose, which number, and the hash of its bytes."""
+
+    host: HostId
+    number: int
+    object_id: bytes
+
+
+class ReceiptName(msgspec.Struct, frozen=True):
+    """What the key of a receipt says."""
+
+    host: HostId
+    seq: int
+    snapshot: SnapshotId
+    void: bool
+
+
+class CheckpointName(msgspec.Struct, frozen=True):
+    """What the key of a checkpoint says."""
+
+    host: HostId
+    session: SessionId
+    number: int
+
+
+class CollectionName(msgspec.Struct, frozen=True, order=True):
+    """What the key of a collection record says."""
+
+    number: int
+    collection: CollectionId
+    stage: Stage
+
+
+class RecordName(msgspec.Struct, frozen=True, order=True):
+    """What the key of a forget record or of a part of the verified set says; the id is the hash of its bytes."""
+
+    number: int
+    record: bytes
+
+
+def slot_key(slot: SlotId) -> str:
+    return f"keys/{slot.hex()}"
+
+
+def host_key(host: HostId, number: int) -> str:
+    return f"hosts/{host.hex()}/{number:06d}"
+
+
+def pack_key(host: HostId, pack: PackId) -> str:
+    return f"packs/{host.hex()}/{pack.hex()}"
+
+
+def segment_key(host: HostId, number: int, segment: SegmentId) -> str:
+    return f"index/{host.hex()}/{number:010d}-{segment.hex()}"
+
+
+def snapshot_key(host: HostId, seq: int, snapshot: SnapshotId) -> str:
+    return f"snapshots/{host.hex()}/{seq:010d}-{snapshot.hex()}"
+
+
+def receipt_key(host: HostId, seq: int, snapshot: SnapshotId, *, void: bool = False) -> str:
+    return f"receipts/{host.hex()}/{seq:010d}-{snapshot.hex()}" + (".void" if void else "")
+
+
+def checkpoint_key(host: HostId, session: SessionId, number: int) -> str:
+    return f"checkpoints/{host.hex()}/{session.hex()}-{number:010d}"
+
+
+def collection_key(number: int, collection: CollectionId, stage: Stage) -> str:
+    return f"gc/{number:010d}-{collection.hex()}.{stage.name.lower()}"
+
+
+def forget_key(number: int, record: bytes) -> str:
+    return f"forget/{number:010d}-{record.hex()}"
+
+
+def verified_key(number: int, record: bytes) -> str:
+    return f"verified/{number:010d}-{record.hex()}"
+
+
+_NUMBERED = re.compile(r"(?:index|snapshots)/([0-9a-f]{32})/([0-9]{10})-([0-9a-f]{64})")
+_RECEIPT = re.compile(r"receipts/([0-9a-f]{32})/([0-9]{10})-([0-9a-f]{64})(\.void)?")
+_CHECKPOINT = re.compile(r"checkpoints/([0-9a-f]{32})/([0-9a-f]{32})-([0-9]{10})")
+_COLLECTION = re.compile(r"gc/([0-9]{10})-([0-9a-f]{16})\.(mark|sweep|done)")
+_RECORD = re.compile(r"(?:forget|verified)/([0-9]{10})-([0-9a-f]{64})")
+
+
+def parse_numbered_key(key: str) -> NumberedKey | None:
+    """The parts of a segment's or snapshot's key; None for a key of another form (which readers ignore)."""
+    match = _NUMBERED.fullmatch(key)
+    if match is None:
+        return None
+    return NumberedKey(HostId(bytes.fromhex(match[1])), int(match[2]), bytes.fromhex(match[3]))
+
+
+def parse_receipt_key(key: str) -> ReceiptName | None:
+    """None for a key of another form (which readers ignore)."""
+    match = _RECEIPT.fullmatch(key)
+    if match is None:
+        return None
+    return ReceiptName(HostId(bytes.fromhex(match[1])), int(match[2]), SnapshotId(bytes.fromhex(match[3])), match[4] is not None)
+
+
+def parse_checkpoint_key(key: str) -> CheckpointName | None:
+    """None for a key of another form (which readers ignore)."""
+    match = _CHECKPOINT.fullmatch(key)
+    return CheckpointName(HostId(bytes.fromhex(match[1])), SessionId(bytes.fromhex(match[2])), int(match[3])) if match else None
+
+
+def parse_collection_key(key: str) -> CollectionName | None:
+    """None for a key of another form (which readers ignore)."""
+    match = _COLLECTION.fullmatch(key)
+    return CollectionName(int(match[1]), CollectionId(bytes.fromhex(match[2])), Stage[match[3].upper()]) if match else None
+
+
+def parse_record_key(key: str) -> RecordName | None:
+    """None for a key of another form (which readers ignore)."""
+    match = _RECORD.fullmatch(key)
+    return RecordName(int(match[1]), bytes.fromhex(match[2])) if match else None

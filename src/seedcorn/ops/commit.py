@@ -1,0 +1,51 @@
+"""How a backup ends without locks: what a host looks at before it relies on anything, and what it looks at again after its snapshot and receipt.
+
+The argument: the host puts its snapshot and receipt and then lists the sweeps; a collection puts its sweep and then lists snapshots and receipts. One
+of the two always sees the other. No clock and no duration is part of it. docs/format.md, "Order of writing and reading" (H0, H6, H7).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from seedcorn.format.collection import SnapshotRef
+from seedcorn.format.names import CollectionName
+from seedcorn.ids import HostId, PackId
+from seedcorn.repo.collections import list_collections, named_packs
+from seedcorn.repo.repository import HostRepository
+from seedcorn.repo.state import FrameSet, State
+
+__all__ = ["Base", "is_torn", "read_base"]
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What a session knew of collections before it loaded the index: all sweeps by name, and the packs of unfinished collections."""
+
+    sweeps: frozenset[CollectionName]
+    packs: frozenset[tuple[HostId, PackId]]
+
+
+def read_base(repository: HostRepository, state: State) -> Base:
+    """H0. The index is to be loaded after this, and ``Base.packs`` are to be avoided.
+
+    Raises:
+        IntegrityError: a record of an unfinished collection is damaged.
+    """
+    log = list_collections(repository.store)
+    records = log.read(repository.store, state, repository.repository, repository.key.public, log.unfinished)
+    return Base(log.sweeps, frozenset(named_packs(records)))
+
+
+def is_torn(repository: HostRepository, state: State, base: Base, snapshot: SnapshotRef, needed: FrameSet) -> bool:
+    """H7, when the receipt is in the store: whether a sweep that was not there at H0 names this snapshot, or all packs that hold a needed frame.
+
+    Raises:
+        IntegrityError: a new sweep is damaged, so that nobody can say; the snapshot is not confirmed then.
+    """
+    log = list_collections(repository.store)
+    records = log.read(repository.store, state, repository.repository, repository.key.public, sorted(log.sweeps - base.sweeps))
+    if any(snapshot in record.expired or snapshot in record.removed for record in records):
+        return True
+    swept = named_packs(records)
+    return bool(swept) and bool(state.only_in(swept | base.packs) & needed)

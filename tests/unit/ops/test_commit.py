@@ -1,0 +1,185 @@
+"""The end of a backup: what was named by a sweep that came after its first look, it does not rely on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import pytest
+
+from seedcorn.errors import IntegrityError, SeedcornError
+from seedcorn.events import RecordingMonitor
+from seedcorn.format.codec import Magic
+from seedcorn.format.collection import CollectionRecord, HostPacks, SnapshotRef, Stage
+from seedcorn.format.names import collection_key, parse_numbered_key, parse_receipt_key
+from seedcorn.ids import CollectionId, SnapshotId
+from seedcorn.ops import access
+from seedcorn.ops.backup import BackupOptions, backup_stream
+from seedcorn.repo.receipts import read_receipts
+from seedcorn.repo.records import build_record
+from seedcorn.store.api import Buffer
+from seedcorn.store.wrappers import WrappedStore
+from seedcorn.testing.memory_store import MemoryStore
+from seedcorn.testing.repositories import SmallRepository, make_tree, read_tree
+
+
+class Interrupting(WrappedStore):
+    """Does something of its own just before or after the first put into ``room``."""
+
+    def __init__(self, inner: MemoryStore, room: str, before: Callable[[], None] | None = None, after: Callable[[], None] | None = None) -> None:
+        super().__init__(inner)
+        self._room, self._before, self._after = room, before, after
+
+    def put(self, key: str, data: Buffer) -> None:
+        mine = key.startswith(self._room)
+        if mine and self._before:
+            action, self._before = self._before, None
+            action()
+        super().put(key, data)
+        if mine and self._after:
+            action, self._after = self._after, None
+            action()
+
+
+class Theatre:
+    """A repository with one backup of a tree of two files, one of which will change."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = MemoryStore()
+        self.repository = SmallRepository(self.store, folder / "states")
+        self.tree = make_tree(folder / "tree", {"kept": b"kept " * 2000, "changed": b"old " * 2000})
+        self.repository.backup(self.tree)
+        (self.tree / "changed").write_bytes(b"new " * 2000)
+        self.numbers = 0
+
+    def put_collection(self, stage: Stage, packs: Iterable[str], *, number: int = 0, expired: tuple[SnapshotRef, ...] = ()) -> None:
+        """A record as a maintainer puts it, about these packs."""
+        self.numbers += 1
+        number = number or self.numbers
+        host = self.repository.made.host_file.key.host
+        named = HostPacks(host, tuple(bytes.fromhex(key.rpartition("/")[2]) for key in packs))
+        record = CollectionRecord(self.repository.made.repository, number, number.to_bytes(8, "big"), stage, (named,), (), expired)
+        data = build_record(Magic.COLLECTION, record, self.repository.owner().key.maintain_key().sign)
+        self.store.put(collection_key(number, CollectionId(record.collection), stage), data)
+
+    def keys(self, room: str) -> list[str]:
+        return sorted(key for key in self.store.objects if key.startswith(room))
+
+    def backup_through(self, store: WrappedStore) -> RecordingMonitor:
+        monitor = RecordingMonitor()
+        self.repository.first.store = store
+        self.repository.first.backup(self.tree, monitor=monitor)
+        return monitor
+
+    def statuses(self) -> dict[int, str]:
+        """By number: confirmed, void or unconfirmed, as receipts say."""
+        owner = self.repository.owner()
+        receipts = read_receipts(self.store, self.repository.owner_state(), owner.repository, access.registry(owner))
+        assert receipts.problems == ()
+        found = {}
+        for key in self.keys("snapshots/"):
+            name = parse_numbered_key(key)
+            assert name is not None
+            ref = SnapshotRef(name.host, name.number, name.object_id)
+            found[name.number] = "void" if ref in receipts.void else "confirmed" if receipts.confirms(ref) else "unconfirmed"
+        return found
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Theatre]:
+    made = Theatre(tmp_path)
+    yield made
+    made.repository.__exit__()
+
+
+def test_a_backup_puts_its_snapshot_then_its_receipt_then_looks_again(stage: Theatre) -> None:
+    assert stage.statuses() == {1: "confirmed"}
+    names = [parse_receipt_key(key) for key in stage.keys("receipts/")]
+    assert [(name.seq, name.void) for name in names if name] == [(1, False)]
+
+
+@pytest.mark.parametrize("moment", ["before the snapshot", "after the snapshot", "before the receipt", "after the receipt"])
+def test_a_sweep_during_the_backup_makes_it_begin_anew(stage: Theatre, moment: str) -> None:
+    packs = stage.keys("packs/")
+
+    def sweep() -> None:
+        stage.put_collection(Stage.SWEEP, packs)
+
+    when, _, room = moment.partition(" the ")
+    store = Interrupting(stage.store, room, **{when: sweep})
+    monitor = stage.backup_through(store)
+    assert stage.statuses() == {1: "confirmed", 2: "void", 3: "confirmed"}
+    assert any("removed data" in note for note in monitor.notes)
+    for key in packs:  # the collection does what it said
+        del stage.store.objects[key]
+    assert read_tree(stage.repository.browser(), "latest", bytes(stage.tree)) == {
+        bytes(stage.tree / name): (stage.tree / name).read_bytes() for name in ("kept", "changed")
+    }
+
+
+def test_a_sweep_of_what_is_not_needed_tears_nothing(stage: Theatre) -> None:
+    stage.repository.first.store = Interrupting(
+        stage.store, "snapshot", after=lambda: stage.put_collection(Stage.SWEEP, ["packs/" + "ab" * 16 + "/" + "cd" * 32])
+    )
+    stage.repository.first.backup(stage.tree)
+    assert stage.statuses() == {1: "confirmed", 2: "confirmed"}
+
+
+def test_an_expiry_of_the_snapshot_tears_it(stage: Theatre) -> None:
+    def expire() -> None:
+        name = parse_numbered_key(stage.keys("snapshots/")[-1])
+        assert name is not None
+        stage.put_collection(Stage.SWEEP, [], expired=(SnapshotRef(name.host, name.number, SnapshotId(name.object_id)),))
+
+    stage.backup_through(Interrupting(stage.store, "receipts/", before=expire))
+    assert stage.statuses() == {1: "confirmed", 2: "void", 3: "confirmed"}
+
+
+@pytest.mark.parametrize("record", [Stage.MARK, Stage.SWEEP])
+def test_packs_of_an_unfinished_collection_are_not_relied_on(stage: Theatre, record: Stage) -> None:
+    packs = stage.keys("packs/")
+    stage.put_collection(record, packs)
+    stage.repository.first.backup(stage.tree)
+    for key in packs:
+        del stage.store.objects[key]
+    assert stage.statuses() == {1: "confirmed", 2: "confirmed"}
+    assert len(read_tree(stage.repository.browser(), "latest", bytes(stage.tree))) == 2
+
+
+def test_a_damaged_collection_confirms_nothing(stage: Theatre) -> None:
+    def damage() -> None:
+        stage.put_collection(Stage.SWEEP, stage.keys("packs/"))
+        (key,) = stage.keys("gc/")
+        stage.store.objects[key] = stage.store.objects[key][:-1] + b"?"
+
+    with pytest.raises(IntegrityError, match="gc/"):
+        stage.backup_through(Interrupting(stage.store, "receipts/", before=damage))
+    assert 2 not in {number for number, status in stage.statuses().items() if status == "void"}
+
+
+def test_a_stream_that_was_torn_is_void_and_says_so(stage: Theatre) -> None:
+    content = b"kept " * 2000
+    machine = stage.repository.first
+    machine.store = Interrupting(stage.store, "receipts/", before=lambda: stage.put_collection(Stage.SWEEP, stage.keys("packs/")))
+    parts = [content]
+
+    def read_into(view: memoryview) -> int:
+        data = parts.pop() if parts else b""
+        view[: len(data)] = data
+        return len(data)
+
+    with pytest.raises(SeedcornError, match="run it again"):
+        backup_stream(machine.repository, machine.state, read_into, b"dump", BackupOptions("alpha"), machine.clock, RecordingMonitor())
+    assert stage.statuses() == {1: "confirmed", 2: "void"}
+
+
+def test_a_backup_gives_up_when_every_attempt_is_torn(stage: Theatre) -> None:
+    class Relentless(WrappedStore):
+        def put(self, key: str, data: Buffer) -> None:
+            if key.startswith("receipts/") and not key.endswith(".void"):
+                stage.put_collection(Stage.SWEEP, stage.keys("packs/"))
+            super().put(key, data)
+
+    with pytest.raises(SeedcornError, match="5 times a collection"):
+        stage.backup_through(Relentless(stage.store))
+    assert set(stage.statuses().values()) == {"confirmed", "void"}
