@@ -34,6 +34,7 @@ COMMANDS = {  # name, which is also the module's -> what the list of commands sa
     "stats": "Show how much is stored, or what a backup did.",
     "check": "Verify that everything is there and can be read; put right what is not.",
     "scrub": "Hash every object that is named by its hash. Needs no key.",
+    "doctor": "Find out what a store guarantees, and grade it.",
     "key": "Manage passphrases.",
     "host": "Manage machines that may back up.",
     "version": "Show the version.",
