@@ -1,0 +1,285 @@
+"""A repository with its hosts and its owner in one store, and what must hold there.
+
+Owns what each actor can do (the jobs, which call production code), what has been promised (``confirmed``), and when the invariants are asked.
+A run adds actors with ``act``, whose bodies call jobs; further jobs and invariants are functions over a world.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+import random
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from seedcorn.errors import SeedcornError
+from seedcorn.events import VoidMonitor
+from seedcorn.format.header import snapshot_key
+from seedcorn.ids import SnapshotId
+from seedcorn.ops import access
+from seedcorn.ops.access import HostFile, State
+from seedcorn.ops.backup import BackupOptions, BackupResult, backup
+from seedcorn.ops.browse import Browser, open_browser
+from seedcorn.ops.check import CheckOptions, CheckResult, check
+from seedcorn.ops.restore import RestoreOptions, RestoreResult, restore
+from seedcorn.repo.packer import PackerOptions
+from seedcorn.repo.writer import WriterOptions
+from seedcorn.testing.simulation.faults import FaultPlan, Faults
+from seedcorn.testing.simulation.founding import founding
+from seedcorn.testing.simulation.scheduler import Actor, Crash, Scheduler
+from seedcorn.testing.simulation.source import Source, Tree
+from seedcorn.testing.simulation.store import Connection, CrashPoint, Operation, SimulatedStore
+from seedcorn.testing.simulation.surroundings import seeded
+
+__all__ = ["Confirmed", "Host", "Invariant", "InvariantViolationError", "Moment", "World", "WorldOptions"]
+
+_WRITER = WriterOptions(PackerOptions(workers=0, connections=1), checkpoint_packs=1)
+_CHECK_CONNECTIONS = 1  # and so in the caller's thread
+
+
+class InvariantViolationError(AssertionError):
+    """Something has happened that must never happen."""
+
+
+class Moment(enum.Enum):
+    """When an invariant is asked: after each store operation (it must be cheap), after a removal of objects, at the end of the run."""
+
+    OPERATION = enum.auto()
+    REMOVAL = enum.auto()
+    END = enum.auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Invariant:
+    """``check`` raises InvariantViolationError. ``is_weak_too``: it is claimed of eventually consistent stores as well."""
+
+    name: str
+    moments: frozenset[Moment]
+    check: Callable[[World], None]
+    is_weak_too: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """A snapshot that a host has been told is safe, and what it must give back."""
+
+    snapshot: SnapshotId
+    key: str
+    host: Host
+    tree: Tree
+
+
+@dataclass(frozen=True, slots=True)
+class WorldOptions:
+    """What a world consists of. ``wall`` chooses other wall clocks for the same run: nothing may depend on them."""
+
+    seed: str
+    hosts: int = 2
+    trust_hosts: bool = False
+    faults: Faults = Faults()
+    wall: int = 0
+
+
+class Host:
+    """One enrolled machine: its host file, its files, and its local state, which outlives its processes unless it is lost."""
+
+    def __init__(self, host_file: HostFile, folder: Path, chosen: random.Random) -> None:
+        self.name = host_file.name
+        self.host_file = host_file
+        self.source = Source(folder / "source", chosen)
+        self._folder = folder / "state"
+
+    @contextmanager
+    def state(self) -> Iterator[State]:
+        """The local state, for one process."""
+        state = access.open_state(self._folder, self.host_file.key.repository)
+        try:
+            yield state
+        finally:
+            state.close()
+
+    def lose_state(self) -> None:
+        """The disk with the state is gone."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class World:
+    """One run. A context manager: production code in it draws its randomness from the seed."""
+
+    def __init__(self, folder: Path, options: WorldOptions, invariants: Sequence[Invariant]) -> None:
+        self.options = options
+        self.folder = folder
+        self.scheduler = Scheduler(self.random("turns"), self.random(f"wall {options.wall}"))
+        self.plan = FaultPlan(options.faults, self.random("faults"))
+        self.store = SimulatedStore(self.scheduler, self.plan)
+        self.store.after_operation = self._after_operation
+        self.store.after_removal = lambda: self._ask(Moment.REMOVAL)
+        self.store.on_rollback = self._on_rollback
+        made = founding(trust_hosts=options.trust_hosts)
+        for key, data in made.objects.items():
+            self.store.contents.put(key, data)
+        self.hosts = [Host(file, folder / file.name, self.random(file.name)) for file in made.host_files[: options.hosts]]
+        self.confirmed: dict[SnapshotId, Confirmed] = {}
+        self.written: dict[str, bytes] = {}  # what each key was put with first
+        self.outcomes: Counter[str] = Counter()
+        self.crash_points: dict[str, CrashPoint] = {}  # by actor, for its next process
+        self.calls = 0  # of the process that ended last
+        self._words = made.words
+        self._invariants: dict[Moment, list[Invariant]] = {moment: [] for moment in Moment}
+        for invariant in invariants:
+            if invariant.is_weak_too or not options.faults.is_weak:
+                for moment in invariant.moments:
+                    self._invariants[moment].append(invariant)
+        self._seeded = seeded(self.random("bytes"))
+        self._folders = 0
+        self._rollbacks = 0
+
+    def __enter__(self) -> World:
+        self._seeded.__enter__()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._seeded.__exit__(None, None, None)
+
+    def random(self, purpose: str) -> random.Random:
+        """A generator of its own for each purpose, so that a choice more of one kind shifts none of another."""
+        return random.Random(f"{self.options.seed}/{purpose}")
+
+    def new_folder(self, name: str) -> Path:
+        """A path that nobody has used in this run."""
+        self._folders += 1
+        return self.folder / f"{name}-{self._folders}"
+
+    # -- running -----------------------------------------------------------------------------------------------------------------------------------
+
+    def act(self, name: str, body: Callable[[Actor], None]) -> None:
+        """One more actor of the next ``run``."""
+        self.scheduler.add(name, body)
+
+    def run(self) -> None:
+        """Let all actors run to their ends.
+
+        Raises:
+            InvariantViolationError: and the run is over.
+        """
+        self.scheduler.run()
+
+    def end(self) -> None:
+        """Ask what must hold at the end."""
+        self._ask(Moment.END)
+
+    @contextmanager
+    def process(self, actor: Actor) -> Iterator[Connection]:
+        """A process of ``actor`` from its start to its end, and its way to the store.
+
+        Raises:
+            Crash: it has been killed.
+        """
+        connection = self.store.connect(actor, crash=self.crash_points.pop(actor.name, None))
+        try:
+            yield connection
+            connection.finish()
+        finally:
+            self.calls = connection.calls
+
+    def attempt(self, what: str, job: Callable[[], object]) -> bool:
+        """Run a job and note what came of it; whether it ended. Failures that the program reports are no violations; anything else is.
+
+        Raises:
+            Crash: the process has been killed.
+        """
+        try:
+            job()
+        except SeedcornError as error:
+            self.outcomes[f"{what}: {type(error).__name__}"] += 1
+            return False
+        except Crash:
+            self.outcomes[f"{what}: crash"] += 1
+            raise
+        self.outcomes[f"{what}: done"] += 1
+        return True
+
+    # -- jobs --------------------------------------------------------------------------------------------------------------------------------------
+
+    def backup(self, actor: Actor, host: Host) -> BackupResult:
+        """Back up a host's files; what comes back is a promise from then on."""
+        tree, rollbacks = dict(host.source.tree), self._rollbacks
+        with host.state() as state, self.process(actor) as connection:
+            repository = access.open_host(connection, host.host_file)
+            options = BackupOptions(host.name, writer=_WRITER)
+            result = backup(repository, state, [os.fsencode(host.source.folder)], options, actor.clock, VoidMonitor())
+            acknowledged = connection.acknowledged
+        if rollbacks == self._rollbacks:
+            self._confirm(host, result, tree, acknowledged)
+        return result
+
+    def _confirm(self, host: Host, result: BackupResult, tree: Tree, acknowledged: set[str]) -> None:
+        assert result.snapshot is not None
+        key = snapshot_key(host.host_file.key.host, result.seq, result.snapshot)
+        if key not in acknowledged:
+            raise InvariantViolationError(f"I2: {host.name} reported snapshot {result.seq} as done, and the store never said that it had it")
+        self.confirmed[result.snapshot] = Confirmed(result.snapshot, key, host, tree)
+
+    def check(self, actor: Actor, *, read_data: bool) -> CheckResult:
+        """Check the repository as its owner, who has never seen it."""
+        with self.process(actor) as connection, self._browser(connection) as browser:
+            options = CheckOptions(read_data=read_data, connections=_CHECK_CONNECTIONS, readers=_CHECK_CONNECTIONS)
+            return check(browser, options, actor.clock, VoidMonitor())
+
+    def restore(self, actor: Actor, confirmed: Confirmed) -> RestoreResult:
+        """Restore a snapshot; if that claims to have worked, the files are what they should be."""
+        target = self.new_folder("restored")
+        try:
+            with self.process(actor) as connection, self._browser(connection) as browser:
+                snapshot = browser.find(confirmed.snapshot.hex())
+                source = os.fsencode(confirmed.host.source.folder)
+                result = restore(browser, snapshot, source, RestoreOptions(target, processes=0), VoidMonitor())
+            if not result.errors and _tree_in(target) != confirmed.tree:
+                raise InvariantViolationError(f"I1: a restore of {confirmed.key} claims to be whole, and is not")
+            return result
+        finally:
+            shutil.rmtree(target, ignore_errors=True)
+
+    @contextmanager
+    def _browser(self, connection: Connection) -> Iterator[Browser]:
+        with self.judge_state() as state:
+            yield open_browser(access.open_owner_with_words(connection, self._words), state)
+
+    # -- judging -----------------------------------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def judge_state(self) -> Iterator[State]:
+        """A local state that nobody has used."""
+        folder = self.new_folder("owner")
+        state = access.open_state(folder, self.hosts[0].host_file.key.repository)
+        try:
+            yield state
+        finally:
+            state.close()
+            shutil.rmtree(folder)
+
+    @contextmanager
+    def judge(self) -> Iterator[Browser]:
+        """What an owner with a fresh machine sees of what the store really holds, without a step of the run."""
+        with self.judge_state() as state:
+            yield open_browser(access.open_owner_with_words(self.store.contents, self._words), state)
+
+    def _after_operation(self, operation: Operation) -> None:
+        self._ask(Moment.OPERATION)
+
+    def _ask(self, moment: Moment) -> None:
+        for invariant in self._invariants[moment]:
+            invariant.check(self)
+
+    def _on_rollback(self, gone: frozenset[str]) -> None:
+        """Nobody can keep what the provider takes back: what it took is no promise any more, and neither is what is being written on top of it."""
+        self._rollbacks += 1
+        self.confirmed = {snapshot: confirmed for snapshot, confirmed in self.confirmed.items() if confirmed.key not in gone}
+
+
+def _tree_in(folder: Path) -> Tree:
+    return {os.fsencode(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
