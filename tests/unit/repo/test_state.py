@@ -62,6 +62,10 @@ def test_a_segment_is_taken_in(state: State) -> None:
     }
     place = state.frame_places([frame_ordinal(number, 1), 99 << 32])[frame_ordinal(number, 1)]
     assert (place.host, place.pack, place.offset, place.sealed_bytes, place.raw_bytes, place.kind) == (ALPHA, b"p" * 32, 171, 46, 5, 1)
+    both = state.frame_places([frame_ordinal(number, 0), frame_ordinal(number, 1)])
+    assert state.frame_places_between(frame_ordinal(number, 0), (number + 1) << 32) == both
+    assert state.frame_places_between(frame_ordinal(number, 1), frame_ordinal(number, 9)) == {frame_ordinal(number, 1): place}
+    assert state.frame_places_between(frame_ordinal(number, 0), frame_ordinal(number, 1)).keys() == {frame_ordinal(number, 0)}
     assert list(state.packs()) == [(ALPHA, b"p" * 32)]
     assert [ordinal & 0xFFFFFFFF for ordinal, _, _, _ in state.frames()] == [0, 1]
 

@@ -135,7 +135,7 @@ class _Scenario:
                             break
                     except Crash:
                         if chosen.random() < _STATE_LOSS:
-                            host.lose_state()
+                            host.state.lose()
 
         return body
 
@@ -154,7 +154,8 @@ class _Scenario:
                         read_data = chosen.random() < 0.5
                         world.attempt("check", lambda read_data=read_data: world.check(actor, read_data=read_data))  # type: ignore[misc]
                 except Crash:
-                    pass  # an owner keeps nothing
+                    if chosen.random() < _STATE_LOSS:
+                        world.owner_state.lose()
 
         return body
 

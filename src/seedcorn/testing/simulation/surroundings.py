@@ -8,6 +8,7 @@ Owns the substitutes, which are only these:
   not depend on the change times and inode numbers of files, which the kernel chooses and listings contain;
 - the thread that fetches ahead in a restore is the caller's own.
 
+For speed alone, results of dear functions that depend on nothing but their arguments are kept from run to run, and LMDB's pages stay mapped.
 Everything else runs as it is. One run at a time in a process.
 """
 
@@ -18,13 +19,15 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeVar
 from unittest.mock import patch
 
 from seedcorn.crypto import primitives
 from seedcorn.errors import IntegrityError
-from seedcorn.ops import restore_crew
+from seedcorn.ops import access, restore_crew
+from seedcorn.repo import state
 
 __all__ = ["seeded"]
 
@@ -42,6 +45,10 @@ def seeded(chosen: random.Random) -> Iterator[None]:
         patch.object(primitives, "hpke_open", doubles.hpke_open),
         patch.object(primitives, "object_hash", doubles.object_hash),
         patch.object(restore_crew, "ThreadPoolExecutor", _CallersThread),
+        patch.object(primitives, "verify", _verify),
+        patch.object(primitives, "kem_public_key", _kem_public_key),
+        patch.object(access, "words_to_seed", _words_to_seed),
+        patch.object(state, "FileMapping", _NoMapping),
     ):
         yield
 
@@ -68,7 +75,7 @@ class _Doubles:
         return encapsulation + sealed
 
     def hpke_open(self, private_key: bytes, info: bytes, sealed: bytes) -> bytes:
-        key = self._key(_public_key(private_key), sealed[:_ENCAPSULATION_BYTES])
+        key = self._key(_kem_public_key(private_key), sealed[:_ENCAPSULATION_BYTES])
         plaintext = bytearray(max(len(sealed) - _ENCAPSULATION_BYTES - primitives.TAG_BYTES, 0))
         try:
             primitives.open_once(key, sealed[_ENCAPSULATION_BYTES:], info, plaintext)
@@ -80,9 +87,21 @@ class _Doubles:
         return primitives.keyed_hash(self._real_hash(public_key), encapsulation, primitives.KEY_BYTES)
 
 
-@lru_cache(maxsize=16)
-def _public_key(private_key: bytes) -> bytes:
-    return primitives.kem_public_key(private_key)
+_kem_public_key = lru_cache(maxsize=64)(primitives.kem_public_key)
+_words_to_seed = lru_cache(maxsize=16)(access.words_to_seed)
+_verify_bytes = lru_cache(maxsize=4096)(primitives.verify)
+
+
+def _verify(public_key: bytes, signature: bytes, message: primitives.Buffer) -> None:
+    _verify_bytes(public_key, bytes(signature), bytes(message))
+
+
+class _NoMapping:
+    def __init__(self, path: Path) -> None:
+        pass
+
+    def release(self) -> None:
+        pass
 
 
 class _CallersThread:

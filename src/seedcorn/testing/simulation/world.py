@@ -19,7 +19,7 @@ from pathlib import Path
 from seedcorn.errors import SeedcornError
 from seedcorn.events import VoidMonitor
 from seedcorn.format.header import snapshot_key
-from seedcorn.ids import SnapshotId
+from seedcorn.ids import RepositoryId, SnapshotId
 from seedcorn.ops import access
 from seedcorn.ops.access import HostFile, State
 from seedcorn.ops.backup import BackupOptions, BackupResult, backup
@@ -84,27 +84,41 @@ class WorldOptions:
     wall: int = 0
 
 
+class LocalState:
+    """A state directory, which outlives the processes that use it unless it is lost."""
+
+    def __init__(self, folder: Path, repository: RepositoryId) -> None:
+        self._folder = folder
+        self._repository = repository
+        self._opened: State | None = None
+
+    @property
+    def opened(self) -> State:
+        """The state; opened when it is first needed after a crash."""
+        if self._opened is None:
+            self._opened = access.open_state(self._folder, self._repository)
+        return self._opened
+
+    def close(self) -> None:
+        """The process that had it open has ended."""
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+
+    def lose(self) -> None:
+        """The disk that it was on is gone."""
+        self.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
 class Host:
-    """One enrolled machine: its host file, its files, and its local state, which outlives its processes unless it is lost."""
+    """One enrolled machine: its host file, its files, and its local state."""
 
     def __init__(self, host_file: HostFile, folder: Path, chosen: random.Random) -> None:
         self.name = host_file.name
         self.host_file = host_file
         self.source = Source(folder / "source", chosen)
-        self._folder = folder / "state"
-
-    @contextmanager
-    def state(self) -> Iterator[State]:
-        """The local state, for one process."""
-        state = access.open_state(self._folder, self.host_file.key.repository)
-        try:
-            yield state
-        finally:
-            state.close()
-
-    def lose_state(self) -> None:
-        """The disk with the state is gone."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self.state = LocalState(folder / "state", host_file.key.repository)
 
 
 class World:
@@ -122,6 +136,7 @@ class World:
         made = founding(trust_hosts=options.trust_hosts)
         for key, data in made.objects.items():
             self.store.contents.put(key, data)
+        self.owner_state = LocalState(folder / "owner", made.host_files[0].key.repository)
         self.hosts = [Host(file, folder / file.name, self.random(file.name)) for file in made.host_files[: options.hosts]]
         self.confirmed: dict[SnapshotId, Confirmed] = {}
         self.written: dict[str, bytes] = {}  # what each key was put with first
@@ -143,6 +158,8 @@ class World:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        for state in (self.owner_state, *(host.state for host in self.hosts)):
+            state.close()
         self._seeded.__exit__(None, None, None)
 
     def random(self, purpose: str) -> random.Random:
@@ -173,7 +190,7 @@ class World:
         self._ask(Moment.END)
 
     @contextmanager
-    def process(self, actor: Actor) -> Iterator[Connection]:
+    def process(self, actor: Actor, state: LocalState) -> Iterator[Connection]:
         """A process of ``actor`` from its start to its end, and its way to the store.
 
         Raises:
@@ -183,6 +200,9 @@ class World:
         try:
             yield connection
             connection.finish()
+        except Crash:
+            state.close()
+            raise
         finally:
             self.calls = connection.calls
 
@@ -208,10 +228,10 @@ class World:
     def backup(self, actor: Actor, host: Host) -> BackupResult:
         """Back up a host's files; what comes back is a promise from then on."""
         tree, rollbacks = dict(host.source.tree), self._rollbacks
-        with host.state() as state, self.process(actor) as connection:
+        with self.process(actor, host.state) as connection:
             repository = access.open_host(connection, host.host_file)
             options = BackupOptions(host.name, writer=_WRITER)
-            result = backup(repository, state, [os.fsencode(host.source.folder)], options, actor.clock, VoidMonitor())
+            result = backup(repository, host.state.opened, [os.fsencode(host.source.folder)], options, actor.clock, VoidMonitor())
             acknowledged = connection.acknowledged
         if rollbacks == self._rollbacks:
             self._confirm(host, result, tree, acknowledged)
@@ -225,8 +245,9 @@ class World:
         self.confirmed[result.snapshot] = Confirmed(result.snapshot, key, host, tree)
 
     def check(self, actor: Actor, *, read_data: bool) -> CheckResult:
-        """Check the repository as its owner, who has never seen it."""
-        with self.process(actor) as connection, self._browser(connection) as browser:
+        """Check the repository as its owner."""
+        with self.process(actor, self.owner_state) as connection:
+            browser = open_browser(access.open_owner_with_words(connection, self._words), self.owner_state.opened)
             options = CheckOptions(read_data=read_data, connections=_CHECK_CONNECTIONS, readers=_CHECK_CONNECTIONS)
             return check(browser, options, actor.clock, VoidMonitor())
 
@@ -234,7 +255,8 @@ class World:
         """Restore a snapshot; if that claims to have worked, the files are what they should be."""
         target = self.new_folder("restored")
         try:
-            with self.process(actor) as connection, self._browser(connection) as browser:
+            with self.process(actor, self.owner_state) as connection:
+                browser = open_browser(access.open_owner_with_words(connection, self._words), self.owner_state.opened)
                 snapshot = browser.find(confirmed.snapshot.hex())
                 source = os.fsencode(confirmed.host.source.folder)
                 result = restore(browser, snapshot, source, RestoreOptions(target, processes=0), VoidMonitor())
@@ -244,29 +266,16 @@ class World:
         finally:
             shutil.rmtree(target, ignore_errors=True)
 
-    @contextmanager
-    def _browser(self, connection: Connection) -> Iterator[Browser]:
-        with self.judge_state() as state:
-            yield open_browser(access.open_owner_with_words(connection, self._words), state)
-
     # -- judging -----------------------------------------------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def judge_state(self) -> Iterator[State]:
-        """A local state that nobody has used."""
-        folder = self.new_folder("owner")
-        state = access.open_state(folder, self.hosts[0].host_file.key.repository)
-        try:
-            yield state
-        finally:
-            state.close()
-            shutil.rmtree(folder)
 
     @contextmanager
     def judge(self) -> Iterator[Browser]:
         """What an owner with a fresh machine sees of what the store really holds, without a step of the run."""
-        with self.judge_state() as state:
-            yield open_browser(access.open_owner_with_words(self.store.contents, self._words), state)
+        state = LocalState(self.new_folder("judge"), self.hosts[0].host_file.key.repository)
+        try:
+            yield open_browser(access.open_owner_with_words(self.store.contents, self._words), state.opened)
+        finally:
+            state.lose()
 
     def _after_operation(self, operation: Operation) -> None:
         self._ask(Moment.OPERATION)
