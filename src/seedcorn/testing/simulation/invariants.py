@@ -7,8 +7,10 @@ from collections.abc import Sequence
 
 from seedcorn.errors import SeedcornError
 from seedcorn.events import RecordingMonitor
+from seedcorn.format.header import pack_key
 from seedcorn.format.tree import Kind
 from seedcorn.ops.browse import Browser
+from seedcorn.repo.needed import IndexedFrames
 from seedcorn.testing.repositories import read_file
 from seedcorn.testing.simulation.faults import Verb
 from seedcorn.testing.simulation.source import Tree
@@ -42,6 +44,17 @@ def _tree_of(browser: Browser, confirmed: Confirmed) -> Tree:
     return tree
 
 
+def _snapshots_are_put_last(world: World) -> None:
+    """Order of writing: whatever becomes of its host, a snapshot that is in the store finds every frame that it needs in a pack that is there."""
+    with world.judge() as browser:
+        indexed = IndexedFrames(browser.state)
+        for snapshot in browser.snapshots:
+            needed = indexed.needed_by(snapshot)
+            packs = {pack_key(place.host, place.pack) for place in browser.state.frame_places(needed.frames).values()}
+            if not world.claims_end and (needed.missing or not packs <= world.store.contents.objects.keys()):
+                raise InvariantViolationError(f"order: {snapshot.key} was put before what it needs")
+
+
 def _keys_are_written_once(world: World) -> None:
     """I3: no key is put twice with different bytes, and hosts delete nothing."""
     operation = world.store.log[-1]
@@ -53,5 +66,6 @@ def _keys_are_written_once(world: World) -> None:
 
 INVARIANTS: Sequence[Invariant] = (
     Invariant("I1", frozenset({Moment.REMOVAL, Moment.END}), _confirmed_snapshots_restore),
+    Invariant("order of writing", frozenset({Moment.END}), _snapshots_are_put_last),
     Invariant("I3", frozenset({Moment.OPERATION}), _keys_are_written_once),
 )

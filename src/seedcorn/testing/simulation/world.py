@@ -151,7 +151,10 @@ class World:
                     self._invariants[moment].append(invariant)
         self._seeded = seeded(self.random("bytes"))
         self._folders = 0
-        self._rollbacks = 0
+        self._sessions = 0  # backups that are running
+        self.claims_end = False  # the provider's rollback tore a backup apart: whoever relies on its index relies on what is gone
+        self.taken_back: set[str] = set()  # keys of confirmed snapshots that a rollback has removed
+        self.seen_by_owner: set[str] = set()  # keys of snapshots that the owner's state knows of
 
     def __enter__(self) -> World:
         self._seeded.__enter__()
@@ -172,6 +175,11 @@ class World:
         return self.folder / f"{name}-{self._folders}"
 
     # -- running -----------------------------------------------------------------------------------------------------------------------------------
+
+    def lose_owner_state(self) -> None:
+        """The owner goes on with a machine that has never seen the repository."""
+        self.owner_state.lose()
+        self.seen_by_owner.clear()
 
     def act(self, name: str, body: Callable[[Actor], None]) -> None:
         """One more actor of the next ``run``."""
@@ -227,28 +235,37 @@ class World:
 
     def backup(self, actor: Actor, host: Host) -> BackupResult:
         """Back up a host's files; what comes back is a promise from then on."""
-        tree, rollbacks = dict(host.source.tree), self._rollbacks
-        with self.process(actor, host.state) as connection:
+        tree = dict(host.source.tree)
+        with self.process(actor, host.state) as connection, self._session():
             repository = access.open_host(connection, host.host_file)
             options = BackupOptions(host.name, writer=_WRITER)
             result = backup(repository, host.state.opened, [os.fsencode(host.source.folder)], options, actor.clock, VoidMonitor())
             acknowledged = connection.acknowledged
-        if rollbacks == self._rollbacks:
-            self._confirm(host, result, tree, acknowledged)
+        self._confirm(host, result, tree, acknowledged)
         return result
+
+    @contextmanager
+    def _session(self) -> Iterator[None]:
+        self._sessions += 1
+        try:
+            yield
+        finally:
+            self._sessions -= 1
 
     def _confirm(self, host: Host, result: BackupResult, tree: Tree, acknowledged: set[str]) -> None:
         assert result.snapshot is not None
         key = snapshot_key(host.host_file.key.host, result.seq, result.snapshot)
         if key not in acknowledged:
             raise InvariantViolationError(f"I2: {host.name} reported snapshot {result.seq} as done, and the store never said that it had it")
-        self.confirmed[result.snapshot] = Confirmed(result.snapshot, key, host, tree)
+        if not self.claims_end:
+            self.confirmed[result.snapshot] = Confirmed(result.snapshot, key, host, tree)
 
     def check(self, actor: Actor, *, read_data: bool) -> CheckResult:
         """Check the repository as its owner."""
         with self.process(actor, self.owner_state) as connection:
             browser = open_browser(access.open_owner_with_words(connection, self._words), self.owner_state.opened)
             options = CheckOptions(read_data=read_data, connections=_CHECK_CONNECTIONS, readers=_CHECK_CONNECTIONS)
+            self.seen_by_owner.update(snapshot.key for snapshot in browser.snapshots)
             return check(browser, options, actor.clock, VoidMonitor())
 
     def restore(self, actor: Actor, confirmed: Confirmed) -> RestoreResult:
@@ -258,6 +275,7 @@ class World:
             with self.process(actor, self.owner_state) as connection:
                 browser = open_browser(access.open_owner_with_words(connection, self._words), self.owner_state.opened)
                 snapshot = browser.find(confirmed.snapshot.hex())
+                self.seen_by_owner.update(snapshot.key for snapshot in browser.snapshots)
                 source = os.fsencode(confirmed.host.source.folder)
                 result = restore(browser, snapshot, source, RestoreOptions(target, processes=0), VoidMonitor())
             if not result.errors and _tree_in(target) != confirmed.tree:
@@ -285,9 +303,11 @@ class World:
             invariant.check(self)
 
     def _on_rollback(self, gone: frozenset[str]) -> None:
-        """Nobody can keep what the provider takes back: what it took is no promise any more, and neither is what is being written on top of it."""
-        self._rollbacks += 1
-        self.confirmed = {snapshot: confirmed for snapshot, confirmed in self.confirmed.items() if confirmed.key not in gone}
+        """What the provider takes back is no promise any more; what was whole before still is."""
+        kept = {snapshot: confirmed for snapshot, confirmed in self.confirmed.items() if confirmed.key not in gone}
+        self.taken_back |= {confirmed.key for confirmed in self.confirmed.values()} & gone
+        self.confirmed = kept
+        self.claims_end = self.claims_end or self._sessions > 0
 
 
 def _tree_in(folder: Path) -> Tree:
