@@ -315,21 +315,22 @@ class Connection:
         return result
 
     def _happen(self, verb: Verb, key: str, fault: FaultKind | None, work: Callable[[FaultKind | None], _T]) -> _T:
+        plan, removed = self._store.plan, verb is Verb.DELETE
         if fault in (FaultKind.ERROR_BEFORE_APPLY, FaultKind.STORM):
-            self._store.plan.count(fault)
+            plan.count(fault)
             self._log(verb, key, fault.value)
             raise StoreUnavailableError("the store does not answer", key=key)
-        removed = verb is Verb.DELETE
+        bitten = plan.counts[fault] if fault else 0
         try:
             result = work(fault)
         except StoreError as error:
-            self._log(verb, key, type(error).__name__, removed=removed)
+            self._log(verb, key, fault.value if fault and plan.counts[fault] > bitten else type(error).__name__, removed=removed)
             raise
         if fault is FaultKind.LOST_ANSWER:
-            self._store.plan.count(fault)
+            plan.count(fault)
             self._log(verb, key, fault.value, removed=removed)
             raise StoreUnavailableError("the store did not answer in time", key=key)
-        self._log(verb, key, "ok", removed=removed)
+        self._log(verb, key, fault.value if fault and plan.counts[fault] > bitten else "ok", removed=removed)
         return result
 
     def _disturb_clock(self, fault: FaultKind) -> None:
