@@ -70,6 +70,15 @@ def test_sleep_takes_no_time_and_the_clocks_say_how_long_it_was() -> None:
     assert woken == ["a", "aa", "aaa"]
 
 
+def test_other_wall_clocks_for_the_same_run() -> None:
+    shown: list[int] = []
+    for wall in range(20):
+        run = Scheduler(random.Random(1), random.Random(wall))
+        run.add("a", lambda actor: shown.append(actor.clock.now_ns()))
+        run.run()
+    assert len(set(shown)) > 3
+
+
 def test_an_actor_that_fails_ends_the_run_for_all() -> None:
     run = scheduler()
     ended: list[str] = []
