@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.simulation.scenarios import SECOND_BACKUP
 
 from seedcorn.errors import StoreUnavailableError
 from seedcorn.repo.packer import Packer
@@ -10,7 +11,6 @@ from seedcorn.repo.writer import Writer
 from seedcorn.testing.simulation.crash_points import crash_points
 from seedcorn.testing.simulation.scenario import SimulationOptions, simulate
 from seedcorn.testing.simulation.world import InvariantViolationError
-from tests.simulation.scenarios import SECOND_BACKUP
 
 SEEDS = 40
 OPTIONS = SimulationOptions()

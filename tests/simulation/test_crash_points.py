@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from tests.simulation.scenarios import FIRST_BACKUP, SECOND_BACKUP, TRUSTING_BACKUP
 
 from seedcorn.testing.simulation.crash_points import CrashScenario, crash_points
-from tests.simulation.scenarios import FIRST_BACKUP, SECOND_BACKUP, TRUSTING_BACKUP
 
 CASES_A_CALL = 6  # three modes, with the state kept and lost
 

@@ -14,7 +14,7 @@ from seedcorn.testing.simulation.faults import FaultKind
 from seedcorn.testing.simulation.scenario import SimulationOptions, simulate
 
 CORPUS = Path(__file__).with_name("corpus.txt")
-BATCHES, BATCH = 8, 20
+BATCHES, BATCH = 6, 15
 KINDS_WITHOUT_DELETES = set(FaultKind) - {FaultKind.IGNORED_CONDITION, FaultKind.UNFINISHED_DELETE}  # those need somebody who deletes or overwrites
 
 
@@ -25,7 +25,7 @@ KINDS_WITHOUT_DELETES = set(FaultKind) - {FaultKind.IGNORED_CONDITION, FaultKind
     ids=["strong", "weak", "rollback"],
 )
 def test_no_confirmed_snapshot_is_lost(options: SimulationOptions, batch: int) -> None:
-    seeds = range(batch * BATCH, (batch + 1) * BATCH if options == SimulationOptions() else batch * BATCH + BATCH // 4)
+    seeds = range(batch * BATCH, (batch + 1) * BATCH if options == SimulationOptions() else batch * BATCH + BATCH // 3)
     assert {report.seed: report.violation for seed in seeds if (report := simulate(seed, options)).violation} == {}
 
 
@@ -65,6 +65,5 @@ def test_the_same_seed_gives_the_same_run_in_another_process() -> None:
 def test_no_result_depends_on_a_wall_clock() -> None:
     """I9. The order in which a reader looks at things may follow the times that people are shown."""
     for seed in range(10):
-        runs = [simulate(seed, SimulationOptions(wall=wall)) for wall in range(3)]
-        assert runs[0].outcomes == runs[1].outcomes == runs[2].outcomes
-        assert runs[0].confirmed == runs[1].confirmed == runs[2].confirmed
+        first, second = (simulate(seed, SimulationOptions(wall=wall)) for wall in range(2))
+        assert (first.outcomes, first.confirmed, first.operations) == (second.outcomes, second.confirmed, second.operations)

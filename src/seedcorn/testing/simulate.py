@@ -99,7 +99,8 @@ def main(arguments: Sequence[str] | None = None, out: TextIO = sys.stdout) -> in
             if report.violation and asked.keep:
                 _keep(asked.keep, report, options)
         if not asked.json:
-            print(f"{totals.runs} of {len(asked.seeds)} runs, {totals.operations:,} operations, {time.monotonic() - begun:.0f} s", file=out, flush=True)
+            seconds = time.monotonic() - begun
+            print(f"{totals.runs} of {len(asked.seeds)} runs, {totals.operations:,} operations, {seconds:.0f} s", file=out, flush=True)
     if asked.json:
         print(json.dumps(totals.as_json()), file=out)
     else:

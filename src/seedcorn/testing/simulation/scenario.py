@@ -1,4 +1,4 @@
-"""A whole run out of one seed: hosts that edit and back up, an owner who checks and restores, faults in between, and a quiet end at which all must be well.
+"""A whole run out of one seed: hosts that edit and back up, an owner who checks and restores, faults in between, and a quiet end.
 
 Owns who does what and when. A run is a function of its seed and options: the log of its store operations says so, byte for byte.
 """
@@ -29,8 +29,8 @@ _LAST_CHECK = 0.3  # of the runs: it sees what the invariants see
 
 @dataclass(frozen=True, slots=True)
 class SimulationOptions:
-    """What a run is made of besides its seed. ``steps``: jobs of all actors together. ``weak``: an eventually consistent store. ``rollback``: a provider
-    who may return to an earlier state. ``wall``: other wall clocks, for the same run."""
+    """What a run is made of besides its seed. ``steps``: jobs of all actors together. ``weak``: an eventually consistent store. ``rollback``: a
+    provider who may return to an earlier state. ``wall``: other wall clocks, for the same run."""
 
     steps: int = 10
     weak: bool = False

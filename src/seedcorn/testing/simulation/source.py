@@ -17,7 +17,7 @@ _COMMON_CONTENTS = 6  # contents that several hosts have
 
 
 class Source:
-    """``tree`` is what is in ``folder`` now. Each write makes a new file, so that a changed one is known by its inode even if the clock stood still."""
+    """``tree`` is what is in ``folder`` now. Each write makes a new file, so that a changed one is known by its inode even within a clock tick."""
 
     def __init__(self, folder: Path, chosen: random.Random) -> None:
         self.folder = folder

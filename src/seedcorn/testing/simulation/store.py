@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeVar
 
-from seedcorn.errors import ObjectExistsError, ObjectNotFoundError, StoreError, StoreUnavailableError
+from seedcorn.errors import ObjectNotFoundError, StoreError, StoreUnavailableError
 from seedcorn.store.api import Buffer, ObjectInfo, Requests, check_folder, check_key, check_range
 from seedcorn.store.meter import RequestMeter
 from seedcorn.testing.memory_store import MemoryStore
@@ -57,6 +57,11 @@ class Operation:
     key: str
     outcome: str
     content: bytes | None = field(default=None, repr=False, compare=False)  # of a put
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys of a delete; of any other call the one."""
+        return self.key.split(" ")
 
     def __str__(self) -> str:
         return f"{self.actor} {self.verb.value} {self.key} {self.outcome}"

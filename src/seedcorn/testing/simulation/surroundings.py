@@ -4,8 +4,8 @@ Owns the substitutes, which are only these:
 
 - random bytes come from the seeded generator;
 - HPKE, whose library draws randomness of its own, is replaced by a double with the same lengths that opens and fails as the real one does;
-- names that are hashes are drawn in the order in which bytes are first hashed. The same bytes still have the same name and others another, but it does
-  not depend on the change times and inode numbers of files, which the kernel chooses and listings contain;
+- names that are hashes are drawn in the order in which bytes are first hashed. The same bytes still have the same name and others another, but it
+  does not depend on the change times and inode numbers of files, which the kernel chooses and listings contain;
 - the thread that fetches ahead in a restore is the caller's own.
 
 For speed alone, results of dear functions that depend on nothing but their arguments are kept from run to run, and LMDB's pages stay mapped.
@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 from unittest.mock import patch
 
 from seedcorn.crypto import primitives
+from seedcorn.crypto.words import words_to_seed
 from seedcorn.errors import IntegrityError
 from seedcorn.ops import access, restore_crew
 from seedcorn.repo import state
@@ -88,7 +89,7 @@ class _Doubles:
 
 
 _kem_public_key = lru_cache(maxsize=64)(primitives.kem_public_key)
-_words_to_seed = lru_cache(maxsize=16)(access.words_to_seed)
+_words_to_seed = lru_cache(maxsize=16)(words_to_seed)
 _verify_bytes = lru_cache(maxsize=4096)(primitives.verify)
 
 

@@ -13,7 +13,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from seedcorn.errors import SeedcornError
@@ -80,7 +80,7 @@ class WorldOptions:
     seed: str
     hosts: int = 2
     trust_hosts: bool = False
-    faults: Faults = Faults()
+    faults: Faults = field(default_factory=Faults.none)
     wall: int = 0
 
 
