@@ -24,6 +24,7 @@ _TRIES = 3
 _PAUSES_SECONDS = (0.0, 10.0, 10.0, 60.0, 3 * 3600.0, 26 * 3600.0, 9 * 24 * 3600.0)  # up to: mostly so short that jobs overlap
 _FAULT_SCALES = (0.0, 0.3, 1.0, 1.0, 3.0)
 _STATE_LOSS = 0.3  # of the crashes
+_DISK_LOSS = 0.06  # of the backups: the local state is gone before
 _LAST_CHECK = 0.3  # of the runs: it sees what the invariants see
 
 
@@ -131,6 +132,8 @@ class _Scenario:
             for _ in range(jobs):
                 actor.clock.sleep(chosen.random() * chosen.choice(_PAUSES_SECONDS))
                 host.source.edit()
+                if chosen.random() < _DISK_LOSS:
+                    host.state.lose()
                 for _ in range(_TRIES):
                     try:
                         if world.attempt("backup", lambda: world.backup(actor, host)):
