@@ -8,9 +8,10 @@ from collections.abc import Callable
 import pytest
 
 from seedcorn.errors import ObjectExistsError, ObjectNotFoundError, StoreError, StoreUnavailableError
+from seedcorn.testing.simulation.connection import Connection, CrashMode, CrashPoint
 from seedcorn.testing.simulation.faults import FaultKind, FaultPlan, Faults
 from seedcorn.testing.simulation.scheduler import Actor, Crash, Scheduler
-from seedcorn.testing.simulation.store import Connection, CrashMode, CrashPoint, SimulatedStore
+from seedcorn.testing.simulation.store import SimulatedStore
 
 
 def store_with(*kinds: FaultKind) -> SimulatedStore:
@@ -21,7 +22,7 @@ def store_with(*kinds: FaultKind) -> SimulatedStore:
 
 def act(store: SimulatedStore, body: Callable[[Connection], None], *, crash: CrashPoint | None = None) -> None:
     """Let one actor do something with a connection of its own."""
-    store.scheduler.add("somebody", lambda actor: body(store.connect(actor, crash=crash)))
+    store.scheduler.add("somebody", lambda actor: body(Connection(store, actor, crash=crash)))
     store.scheduler.run()
 
 
@@ -210,7 +211,7 @@ def test_a_rollback_takes_back_the_last_writes_in_their_order() -> None:
 def test_a_suspended_client_sleeps_for_long_and_its_boot_clock_knows() -> None:
     def body(actor: Actor) -> None:
         before = actor.clock.elapsed_ns()
-        store.connect(actor).put("a", b"x")
+        Connection(store, actor).put("a", b"x")
         assert actor.clock.elapsed_ns() - before > 3600 * 10**9
 
     store = store_with(FaultKind.SUSPENSION)
@@ -221,7 +222,7 @@ def test_a_suspended_client_sleeps_for_long_and_its_boot_clock_knows() -> None:
 
 def test_a_clock_step_moves_the_wall_clock_alone() -> None:
     def body(actor: Actor) -> None:
-        connection = store.connect(actor)
+        connection = Connection(store, actor)
         boot, steps = actor.clock.elapsed_ns() - actor.clock.now_ns(), set()
         for number in range(20):
             connection.put(f"a/{number}", b"x")

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
+from seedcorn.testing.simulation.connection import CrashMode, CrashPoint
 from seedcorn.testing.simulation.invariants import INVARIANTS
 from seedcorn.testing.simulation.scenario import scratch_parent
 from seedcorn.testing.simulation.scheduler import Actor, Crash
-from seedcorn.testing.simulation.store import CrashMode, CrashPoint
 from seedcorn.testing.simulation.world import Invariant, InvariantViolationError, World, WorldOptions
 
 __all__ = ["CrashScenario", "crash_points"]

@@ -1,51 +1,29 @@
-"""The one object store of a run, and the connections through which its actors reach it. Owns what is stored, what goes wrong, and the log.
+"""The one object store of a run. Owns what is stored, what it does wrong, and the log; actors reach it through a ``Connection``.
 
-A connection belongs to one process of an actor and dies with it. Each call of it (each page of a listing) is one step of the run: others run first,
-then all of it happens at once. What the store really holds is ``contents``, which the run's judges read without a step.
+What the store really holds is ``contents``, which the run's judges read without a step of the run.
 """
 
 from __future__ import annotations
 
-import enum
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TypeVar
 
-from seedcorn.errors import ObjectNotFoundError, StoreError, StoreUnavailableError
-from seedcorn.store.api import Buffer, ObjectInfo, Requests, check_folder, check_key, check_range
-from seedcorn.store.meter import RequestMeter
+from seedcorn.errors import ObjectNotFoundError
+from seedcorn.store.api import ObjectInfo
 from seedcorn.testing.memory_store import MemoryStore
 from seedcorn.testing.simulation.faults import FaultKind, FaultPlan, Verb
-from seedcorn.testing.simulation.scheduler import Actor, Crash, Scheduler
+from seedcorn.testing.simulation.scheduler import Scheduler
 
-__all__ = ["Connection", "CrashMode", "CrashPoint", "Operation", "SimulatedStore"]
+__all__ = ["PAGE_KEYS", "Operation", "SimulatedStore"]
 
-_T = TypeVar("_T")
-_PAGE_KEYS = 5  # so that listings of small repositories have pages between which something happens
+PAGE_KEYS = 5  # so that listings of small repositories have pages between which something happens
 _STORM_CALLS = 25
 _LATE_OPERATIONS = 120
 _STALE_NS = 6 * 3600 * 10**9
 _SKEW_NS = 36 * 3600 * 10**9
-_SUSPENSION_NS = 5 * 24 * 3600 * 10**9
 _ROLLBACK_WRITES = 12
-
-
-class CrashMode(enum.Enum):
-    """When a process dies: the store has not got the call; it has, and nobody hears of it; the answer has been worked with, up to the next call."""
-
-    BEFORE = "before"
-    UNACKNOWLEDGED = "unacknowledged"
-    AFTER = "after"
-
-
-@dataclass(frozen=True, slots=True)
-class CrashPoint:
-    """The ``call``-th call of a connection, from 1."""
-
-    call: int
-    mode: CrashMode
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +69,6 @@ class SimulatedStore:
         self._unseen_ns: dict[tuple[FaultKind, str], int] = {}  # until when a key is missing from answers of a kind
         self._journal: deque[tuple[str, bytes | None]] = deque(maxlen=_ROLLBACK_WRITES)  # what was there before each of the last writes
         self.rolled_back = False
-
-    def connect(self, actor: Actor, *, crash: CrashPoint | None = None) -> Connection:
-        """A new process's way in."""
-        return Connection(self, actor, crash)
 
     def settle(self) -> None:
         """The faults are over: puts that are on their way arrive now, and every answer is up to date."""
@@ -156,6 +130,7 @@ class SimulatedStore:
     def _arrive(self, late: _LatePut) -> None:
         if late.key not in self.contents.objects:
             self.put(late.key, late.data, None)
+            self.end(Operation("nobody", Verb.PUT, late.key, "arrives late", late.data), removed=False)
 
     def get(self, key: str) -> bytes:
         if self._is_unseen(FaultKind.STALE_GET, key):
@@ -165,7 +140,7 @@ class SimulatedStore:
     def page(self, prefix: str, after: str) -> list[ObjectInfo]:
         """The next page of a listing."""
         found = (info for info in self.contents.list(prefix, after=after) if not self._is_unseen(FaultKind.STALE_LIST, info.key))
-        return list(islice(found, _PAGE_KEYS))
+        return list(islice(found, PAGE_KEYS))
 
     def delete(self, keys: Sequence[str], fault: FaultKind | None) -> bool:
         """Whether all are gone."""
@@ -200,175 +175,3 @@ class SimulatedStore:
             return False
         self.plan.count(kind)
         return True
-
-
-class Connection:
-    """A ``Store`` for one process. ``calls`` counts its operations; ``acknowledged`` has the keys of puts that it knows to have succeeded."""
-
-    def __init__(self, store: SimulatedStore, actor: Actor, crash: CrashPoint | None) -> None:
-        self._store = store
-        self._actor = actor
-        self._crash = crash
-        self._alive = True
-        self._doomed = False  # dies at the next call, or at its end
-        self._content: bytes | None = None  # of the call that is being made
-        self._meter = RequestMeter()
-        self.calls = 0
-        self.acknowledged: set[str] = set()
-
-    @property
-    def url(self) -> str:
-        return self._store.contents.url
-
-    @property
-    def requests(self) -> Requests:
-        return self._meter.requests
-
-    def put(self, key: str, data: Buffer) -> None:
-        content = bytes(data)
-        check_key(key)
-        self._meter.put(len(content))
-        self._call(Verb.PUT, key, lambda fault: self._put(key, content, fault), content)
-        self.acknowledged.add(key)
-
-    def get(self, key: str) -> bytes:
-        check_key(key)
-        data = self._call(Verb.GET, key, lambda fault: self._body(self._store.get(key), fault))
-        self._meter.get(len(data))
-        return data
-
-    def get_range(self, key: str, start: int, length: int) -> bytes:
-        check_range(key, start, length)
-        data = self._call(Verb.GET_RANGE, key, lambda fault: self._body(self._store.get(key)[start : start + length], fault))
-        self._meter.get(len(data))
-        if len(data) != length:
-            raise StoreError(f"the object ends before byte {start + length}", key=key)
-        return data
-
-    def head(self, key: str) -> ObjectInfo:
-        check_key(key)
-        self._meter.head()
-        return self._call(Verb.HEAD, key, lambda _: self._store.contents.head(key))
-
-    def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
-        check_folder(prefix)
-        page = None
-        while page is None or len(page) == _PAGE_KEYS:
-            self._meter.list()
-            fault, page = self._call(Verb.LIST, prefix, lambda fault, after=after: (fault, self._store.page(prefix, after)))  # type: ignore[misc]
-            if fault is FaultKind.LIST_EMPTY and page:
-                self._store.plan.count(fault)
-                return
-            if fault is FaultKind.LIST_CUT:
-                self._store.plan.count(fault)
-                yield from page[: len(page) // 2]
-                raise StoreUnavailableError("the store broke off in the middle of a listing", key=prefix)
-            yield from page
-            after = page[-1].key if page else after
-
-    def delete(self, keys: Sequence[str]) -> None:
-        for key in keys:
-            check_key(key)
-        self._meter.delete()
-        self._call(Verb.DELETE, " ".join(keys), lambda fault: self._delete(keys, fault))
-
-    def close(self) -> None:
-        pass
-
-    def finish(self) -> None:
-        """The process has come to its end.
-
-        Raises:
-            Crash: it was to die after its last call.
-        """
-        if self._doomed:
-            self._die()
-
-    # -- one operation -----------------------------------------------------------------------------------------------------------------------------
-
-    def _call(self, verb: Verb, key: str, work: Callable[[FaultKind | None], _T], content: bytes | None = None) -> _T:
-        store = self._store
-        self._content = content
-        if not self._alive or self._doomed:
-            self._die()
-        store.scheduler.pause(self._actor)
-        store.begin()
-        self.calls += 1
-        fault = store.draw(verb)
-        mode = self._crash.mode if self._crash is not None and self._crash.call == self.calls else None
-        if fault is FaultKind.CRASH:
-            store.plan.count(fault)
-            mode = store.plan.random.choice(list(CrashMode))
-        elif fault in (FaultKind.SUSPENSION, FaultKind.CLOCK_STEP):
-            self._disturb_clock(fault)
-            fault = None
-        elif fault is FaultKind.ROLLBACK:
-            store.roll_back()
-            fault = None
-        if mode is CrashMode.BEFORE:
-            self._log(verb, key, "crashed before")
-            self._die()
-        self._doomed = mode is CrashMode.AFTER
-        try:
-            result = self._happen(verb, key, fault, work)
-        except StoreError:
-            if mode is CrashMode.UNACKNOWLEDGED:
-                self._die()
-            raise
-        if mode is CrashMode.UNACKNOWLEDGED:
-            self._die()
-        return result
-
-    def _happen(self, verb: Verb, key: str, fault: FaultKind | None, work: Callable[[FaultKind | None], _T]) -> _T:
-        plan, removed = self._store.plan, verb is Verb.DELETE
-        if fault in (FaultKind.ERROR_BEFORE_APPLY, FaultKind.STORM):
-            plan.count(fault)
-            self._log(verb, key, fault.value)
-            raise StoreUnavailableError("the store does not answer", key=key)
-        bitten = plan.counts[fault] if fault else 0
-        try:
-            result = work(fault)
-        except StoreError as error:
-            self._log(verb, key, fault.value if fault and plan.counts[fault] > bitten else type(error).__name__, removed=removed)
-            raise
-        if fault is FaultKind.LOST_ANSWER:
-            plan.count(fault)
-            self._log(verb, key, fault.value, removed=removed)
-            raise StoreUnavailableError("the store did not answer in time", key=key)
-        self._log(verb, key, fault.value if fault and plan.counts[fault] > bitten else "ok", removed=removed)
-        return result
-
-    def _disturb_clock(self, fault: FaultKind) -> None:
-        plan = self._store.plan
-        plan.count(fault)
-        if fault is FaultKind.SUSPENSION:
-            self._actor.clock.sleep(plan.random.randrange(_SUSPENSION_NS) / 10**9)
-            self._store.begin()
-        else:
-            self._actor.clock.step()
-
-    def _put(self, key: str, content: bytes, fault: FaultKind | None) -> None:
-        if fault is FaultKind.LATE_PUT:
-            self._store.plan.count(fault)
-            self._store.put_late(key, content)
-            raise StoreUnavailableError("the store did not answer in time", key=key)
-        self._store.put(key, content, fault)
-
-    def _body(self, data: bytes, fault: FaultKind | None) -> bytes:
-        plan = self._store.plan
-        if not data or fault not in (FaultKind.TRUNCATED_BODY, FaultKind.FLIPPED_BODY):
-            return data
-        plan.count(fault)
-        at = int(plan.random.random() * len(data))
-        return data[:at] if fault is FaultKind.TRUNCATED_BODY else data[:at] + bytes([data[at] ^ 1 << plan.random.randrange(8)]) + data[at + 1 :]
-
-    def _delete(self, keys: Sequence[str], fault: FaultKind | None) -> None:
-        if not self._store.delete(keys, fault) and self._store.plan.random.random() < 0.5:
-            raise StoreUnavailableError("the store deleted only some of the objects", key=keys[0])
-
-    def _log(self, verb: Verb, key: str, outcome: str, *, removed: bool = False) -> None:
-        self._store.end(Operation(self._actor.name, verb, key, outcome, self._content), removed=removed)
-
-    def _die(self) -> None:
-        self._alive = False
-        raise Crash

@@ -28,11 +28,12 @@ from seedcorn.ops.check import CheckOptions, CheckResult, check
 from seedcorn.ops.restore import RestoreOptions, RestoreResult, restore
 from seedcorn.repo.packer import PackerOptions
 from seedcorn.repo.writer import WriterOptions
+from seedcorn.testing.simulation.connection import Connection, CrashPoint
 from seedcorn.testing.simulation.faults import FaultPlan, Faults
 from seedcorn.testing.simulation.founding import founding
 from seedcorn.testing.simulation.scheduler import Actor, Crash, Scheduler
 from seedcorn.testing.simulation.source import Source, Tree
-from seedcorn.testing.simulation.store import Connection, CrashPoint, Operation, SimulatedStore
+from seedcorn.testing.simulation.store import Operation, SimulatedStore
 from seedcorn.testing.simulation.surroundings import seeded
 
 __all__ = ["Confirmed", "Host", "Invariant", "InvariantViolationError", "Moment", "World", "WorldOptions"]
@@ -204,7 +205,7 @@ class World:
         Raises:
             Crash: it has been killed.
         """
-        connection = self.store.connect(actor, crash=self.crash_points.pop(actor.name, None))
+        connection = Connection(self.store, actor, crash=self.crash_points.pop(actor.name, None))
         try:
             yield connection
             connection.finish()
