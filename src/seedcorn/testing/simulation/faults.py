@@ -44,7 +44,7 @@ class FaultKind(enum.Enum):
 
     ERROR_BEFORE_APPLY = "error before apply", _ALL
     LOST_ANSWER = "error after apply", _WRITES
-    LATE_PUT = "late apply", _PUT
+    LATE_PUT = "late apply", _PUT  # one that never comes is an error before apply
     STORM = "503 storm", _ALL
     TRUNCATED_BODY = "truncated body", _BODIES
     FLIPPED_BODY = "flipped body", _BODIES

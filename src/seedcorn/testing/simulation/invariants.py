@@ -23,14 +23,14 @@ def _confirmed_snapshots_restore(world: World) -> None:
     """I1: every confirmed snapshot gives back each file bit for bit."""
     if not world.confirmed:
         return
-    with world.judge() as browser:
-        for confirmed in world.confirmed.values():
-            try:
-                found = _tree_of(browser, confirmed)
-            except SeedcornError as error:
-                raise InvariantViolationError(f"I1: {confirmed.key} can not be restored: {error}") from error
-            if found != confirmed.tree:
-                raise InvariantViolationError(f"I1: {confirmed.key} gives back something else")
+    browser = world.judge()
+    for confirmed in world.confirmed.values():
+        try:
+            found = _tree_of(browser, confirmed)
+        except SeedcornError as error:
+            raise InvariantViolationError(f"I1: {confirmed.key} can not be restored: {error}") from error
+        if found != confirmed.tree:
+            raise InvariantViolationError(f"I1: {confirmed.key} gives back something else")
 
 
 def _tree_of(browser: Browser, confirmed: Confirmed) -> Tree:
@@ -46,13 +46,15 @@ def _tree_of(browser: Browser, confirmed: Confirmed) -> Tree:
 
 def _snapshots_are_put_last(world: World) -> None:
     """Order of writing: whatever becomes of its host, a snapshot that is in the store finds every frame that it needs in a pack that is there."""
-    with world.judge() as browser:
-        indexed = IndexedFrames(browser.state)
-        for snapshot in browser.snapshots:
-            needed = indexed.needed_by(snapshot)
-            packs = {pack_key(place.host, place.pack) for place in browser.state.frame_places(needed.frames).values()}
-            if not world.claims_end and (needed.missing or not packs <= world.store.contents.objects.keys()):
-                raise InvariantViolationError(f"order: {snapshot.key} was put before what it needs")
+    if world.claims_end:
+        return
+    browser = world.judge()
+    indexed = IndexedFrames(browser.state)
+    for snapshot in browser.snapshots:
+        needed = indexed.needed_by(snapshot)
+        packs = {pack_key(place.host, place.pack) for place in browser.state.frame_places(needed.frames).values()}
+        if needed.missing or not packs <= world.store.contents.objects.keys():
+            raise InvariantViolationError(f"order: {snapshot.key} was put before what it needs")
 
 
 def _keys_are_written_once(world: World) -> None:

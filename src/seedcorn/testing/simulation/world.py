@@ -151,6 +151,9 @@ class World:
                 for moment in invariant.moments:
                     self._invariants[moment].append(invariant)
         self._seeded = seeded(self.random("bytes"))
+        self._judge_state = LocalState(folder / "judge", made.host_files[0].key.repository)
+        self._judge: Browser | None = None
+        self._judged = 0  # operations that the judge knows of
         self._folders = 0
         self._sessions = 0  # backups that are running
         self.claims_end = False  # the provider's rollback tore a backup apart: whoever relies on its index relies on what is gone
@@ -162,7 +165,7 @@ class World:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        for state in (self.owner_state, *(host.state for host in self.hosts)):
+        for state in (self.owner_state, self._judge_state, *(host.state for host in self.hosts)):
             state.close()
         self._seeded.__exit__(None, None, None)
 
@@ -287,14 +290,14 @@ class World:
 
     # -- judging -----------------------------------------------------------------------------------------------------------------------------------
 
-    @contextmanager
-    def judge(self) -> Iterator[Browser]:
-        """What an owner with a fresh machine sees of what the store really holds, without a step of the run."""
-        state = LocalState(self.new_folder("judge"), self.hosts[0].host_file.key.repository)
-        try:
-            yield open_browser(access.open_owner_with_words(self.store.contents, self._words), state.opened)
-        finally:
-            state.lose()
+    def judge(self) -> Browser:
+        """What an owner with a fresh machine sees of what the store really holds now, without a step of the run."""
+        if self._judged != len(self.store.log) or self._judge is None:
+            if self._judge is not None:
+                self._judge_state.lose()
+            self._judge = open_browser(access.open_owner_with_words(self.store.contents, self._words), self._judge_state.opened)
+            self._judged = len(self.store.log)
+        return self._judge
 
     def _after_operation(self, operation: Operation) -> None:
         self._ask(Moment.OPERATION)
