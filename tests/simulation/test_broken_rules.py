@@ -6,7 +6,9 @@ import pytest
 from tests.simulation.scenarios import SECOND_BACKUP
 
 from seedcorn.errors import StoreUnavailableError
+from seedcorn.repo import history
 from seedcorn.repo.packer import Packer
+from seedcorn.repo.state import State
 from seedcorn.repo.writer import Writer
 from seedcorn.testing.simulation.crash_points import crash_points
 from seedcorn.testing.simulation.scenario import SimulationOptions, simulate
@@ -16,10 +18,10 @@ SEEDS = 40
 OPTIONS = SimulationOptions()
 
 
-def first_violation() -> str:
+def first_violation(options: SimulationOptions = OPTIONS) -> str:
     """What the first seed that fails says."""
     for seed in range(SEEDS):
-        violation = simulate(seed, OPTIONS).violation
+        violation = simulate(seed, options).violation
         if violation:
             return violation
     pytest.fail(f"{SEEDS} seeds, and nothing has been noticed")
@@ -94,6 +96,18 @@ def test_a_host_that_deletes(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Writer, "close", tidy)
     assert first_violation().startswith("I3: host-")
+
+
+def test_an_index_that_outlives_a_rollback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(State, "forget_index", lambda self: None)
+    assert first_violation(SimulationOptions(rollback=True)).startswith("I1: ")
+
+
+def test_a_history_that_nobody_remembers(monkeypatch: pytest.MonkeyPatch) -> None:
+    for blind in ("check_rollback", "_check_numbers", "_check_links"):
+        monkeypatch.setattr(history, blind, lambda *_: [])
+    monkeypatch.setattr(history, "_overtaken", lambda *_: {})
+    assert first_violation(SimulationOptions(rollback=True)).startswith("rollback: ")
 
 
 def test_an_exception_of_no_known_kind(monkeypatch: pytest.MonkeyPatch) -> None:

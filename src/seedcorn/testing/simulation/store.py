@@ -127,6 +127,11 @@ class SimulatedStore:
         """A put whose sender has given up, and which arrives after some operations."""
         self._late.append(_LatePut(len(self.log) + self.plan.random.randint(1, _LATE_OPERATIONS), key, data))
 
+    @property
+    def awaits_puts(self) -> bool:
+        """Whether puts are on their way whose senders have given up."""
+        return bool(self._late)
+
     def _arrive(self, late: _LatePut) -> None:
         if late.key not in self.contents.objects:
             self.put(late.key, late.data, None)

@@ -21,7 +21,7 @@ from seedcorn.events import VoidMonitor
 from seedcorn.format.header import snapshot_key
 from seedcorn.ids import RepositoryId, SnapshotId
 from seedcorn.ops import access
-from seedcorn.ops.access import HostFile, State
+from seedcorn.ops.access import HostFile, OwnerRepository, State, Store
 from seedcorn.ops.backup import BackupOptions, BackupResult, backup
 from seedcorn.ops.browse import Browser, open_browser
 from seedcorn.ops.check import CheckOptions, CheckResult, check
@@ -36,7 +36,7 @@ from seedcorn.testing.simulation.source import Source, Tree
 from seedcorn.testing.simulation.store import Operation, SimulatedStore
 from seedcorn.testing.simulation.surroundings import seeded
 
-__all__ = ["Confirmed", "Host", "Invariant", "InvariantViolationError", "Moment", "World", "WorldOptions"]
+__all__ = ["Confirmed", "Host", "Invariant", "InvariantViolationError", "LocalState", "Moment", "World", "WorldOptions"]
 
 _WRITER = WriterOptions(PackerOptions(workers=0, connections=1), checkpoint_packs=1)
 _CHECK_CONNECTIONS = 1  # and so in the caller's thread
@@ -156,7 +156,7 @@ class World:
         self._judged = 0  # operations that the judge knows of
         self._folders = 0
         self._sessions = 0  # backups that are running
-        self.claims_end = False  # the provider's rollback tore a backup apart: whoever relies on its index relies on what is gone
+        self.claims_end = False  # a rollback tore a backup apart, running or with puts on their way: who relies on its index relies on what is gone
         self.taken_back: set[str] = set()  # keys of confirmed snapshots that a rollback has removed
         self.seen_by_owner: set[str] = set()  # keys of snapshots that the owner's state knows of
 
@@ -235,6 +235,10 @@ class World:
         self.outcomes[f"{what}: done"] += 1
         return True
 
+    def owner(self, store: Store) -> OwnerRepository:
+        """The repository as its owner opens it, through a connection or on what the store really holds."""
+        return access.open_owner_with_words(store, self._words)
+
     # -- jobs --------------------------------------------------------------------------------------------------------------------------------------
 
     def backup(self, actor: Actor, host: Host) -> BackupResult:
@@ -267,7 +271,7 @@ class World:
     def check(self, actor: Actor, *, read_data: bool) -> CheckResult:
         """Check the repository as its owner."""
         with self.process(actor, self.owner_state) as connection:
-            browser = open_browser(access.open_owner_with_words(connection, self._words), self.owner_state.opened)
+            browser = open_browser(self.owner(connection), self.owner_state.opened)
             options = CheckOptions(read_data=read_data, connections=_CHECK_CONNECTIONS, readers=_CHECK_CONNECTIONS)
             self.seen_by_owner.update(snapshot.key for snapshot in browser.snapshots)
             return check(browser, options, actor.clock, VoidMonitor())
@@ -277,7 +281,7 @@ class World:
         target = self.new_folder("restored")
         try:
             with self.process(actor, self.owner_state) as connection:
-                browser = open_browser(access.open_owner_with_words(connection, self._words), self.owner_state.opened)
+                browser = open_browser(self.owner(connection), self.owner_state.opened)
                 snapshot = browser.find(confirmed.snapshot.hex())
                 self.seen_by_owner.update(snapshot.key for snapshot in browser.snapshots)
                 source = os.fsencode(confirmed.host.source.folder)
@@ -295,7 +299,7 @@ class World:
         if self._judged != len(self.store.log) or self._judge is None:
             if self._judge is not None:
                 self._judge_state.lose()
-            self._judge = open_browser(access.open_owner_with_words(self.store.contents, self._words), self._judge_state.opened)
+            self._judge = open_browser(self.owner(self.store.contents), self._judge_state.opened)
             self._judged = len(self.store.log)
         return self._judge
 
@@ -311,7 +315,7 @@ class World:
         kept = {snapshot: confirmed for snapshot, confirmed in self.confirmed.items() if confirmed.key not in gone}
         self.taken_back |= {confirmed.key for confirmed in self.confirmed.values()} & gone
         self.confirmed = kept
-        self.claims_end = self.claims_end or self._sessions > 0
+        self.claims_end = self.claims_end or self._sessions > 0 or self.store.awaits_puts
 
 
 def _tree_in(folder: Path) -> Tree:
