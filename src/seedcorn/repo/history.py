@@ -126,8 +126,11 @@ def read_snapshots(repository: OwnerRepository, state: State, registry: HostRegi
     problems += _check_links(snapshots, names)
     problems += _check_witnesses(snapshots, names)
     heads = {host: Head(host, own[-1].number, own[-1].object_id) for host, own in names.items()}
-    problems += check_rollback(remembered_heads(state), heads)
-    remember_heads(state, heads)
+    remembered = remembered_heads(state)
+    problems += check_rollback(remembered, heads)
+    overtaken = _overtaken(remembered, names)
+    problems += overtaken.values()
+    remember_heads(state, {host: head for host, head in heads.items() if host not in overtaken})  # so that it goes on being said
     return sorted(snapshots, key=lambda snapshot: (snapshot.owner.start_ns, snapshot.id)), problems
 
 
@@ -179,6 +182,19 @@ def _check_witnesses(snapshots: Sequence[Snapshot], names: dict[HostId, list[Num
         if not any(name.number == seq and name.object_id == snapshot_id for name in names.get(host, [])):
             where = f"snapshots/{host.hex()}"
             problems.append(IntegrityError(f"lacks snapshot {seq} as another host has seen it: it has been deleted or replaced", object_name=where))
+    return problems
+
+
+def _overtaken(remembered: Heads, names: dict[HostId, list[NumberedKey]]) -> dict[HostId, IntegrityError]:
+    """Hosts that have gone on from before the snapshot that this machine has seen of them, as one does whose state was lost when the store was
+    rolled back: the newest number alone does not tell."""
+    problems = {}
+    for host, seen in remembered.items():
+        own = names.get(host, [])
+        later = any(name.number > seen.seq for name in own)
+        if later and not any(name.number == seen.seq and name.object_id == seen.snapshot for name in own):
+            message = f"lacks snapshot {seen.seq} as this machine has seen it: it has been deleted or replaced, or the store has been rolled back"
+            problems[host] = IntegrityError(message, object_name=f"snapshots/{host.hex()}")
     return problems
 
 
