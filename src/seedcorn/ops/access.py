@@ -18,7 +18,7 @@ from seedcorn.events import Clock
 from seedcorn.format.header import FLAG_TRUST_HOSTS
 from seedcorn.ids import RepositoryId, SlotId, match_prefix
 from seedcorn.repo import keyslots
-from seedcorn.repo.history import list_heads
+from seedcorn.repo.chains import list_heads
 from seedcorn.repo.hosts import EnrolledHost, HostFile, HostRegistry, enroll_host, load_registry, revoke_host
 from seedcorn.repo.keyslots import KeySlot
 from seedcorn.repo.repository import (

@@ -26,15 +26,9 @@ from seedcorn.fs.owners import group_names, user_names
 from seedcorn.ids import HostId, SessionId, SnapshotId
 from seedcorn.ops.commit import is_torn, read_base
 from seedcorn.ops.entries import Tally
+from seedcorn.repo.chains import check_rollback, list_heads, remember_heads, remembered_heads
 from seedcorn.repo.checkpoints import build_checkpoint
-from seedcorn.repo.history import (
-    build_snapshot,
-    check_rollback,
-    group_of,
-    list_heads,
-    remember_heads,
-    remembered_heads,
-)
+from seedcorn.repo.history import build_snapshot, group_of
 from seedcorn.repo.hosts import HostRegistry, load_registry
 from seedcorn.repo.index import sync_state
 from seedcorn.repo.needed import needed_frames

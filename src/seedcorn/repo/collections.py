@@ -6,21 +6,22 @@ Invariant: what is read here was signed by a maintainer of this repository, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
 from seedcorn.crypto.keys import PublicKeys
 from seedcorn.errors import IntegrityError, ObjectNotFoundError
 from seedcorn.format.codec import Magic
-from seedcorn.format.collection import CollectionRecord, Stage
-from seedcorn.format.names import CollectionName, parse_collection_key
+from seedcorn.format.collection import CheckpointRef, CollectionRecord, PackCopy, SnapshotRef, Stage
+from seedcorn.format.names import CollectionName, collection_key, parse_collection_key
+from seedcorn.format.snapshot import NeededFrames
 from seedcorn.ids import CollectionId, HostId, PackId, RepositoryId
-from seedcorn.repo.records import fetch_small, open_record
+from seedcorn.repo.records import build_record, fetch_small, open_record
 from seedcorn.repo.state import State
 from seedcorn.store.api import ObjectInfo, Store
 
-__all__ = ["CollectionLog", "list_collections", "named_packs"]
+__all__ = ["CollectionLog", "Collections", "Mark", "Pack", "build_collection", "list_collections", "named_packs"]
 
 Pack = tuple[HostId, PackId]
 
@@ -67,6 +68,79 @@ class CollectionLog:
                     raise error.named(info.key) from error
         return found
 
+    def read_all(self, store: Store, state: State, repository: RepositoryId, public: PublicKeys) -> Collections:
+        """Every record. A damaged one is a problem: nobody can say then what has been or will be deleted."""
+        marks: list[Mark] = []
+        sweeps: list[CollectionRecord] = []
+        kept: dict[bytes, frozenset[Pack]] = {}
+        problems: list[IntegrityError] = []
+        for name, info in sorted(self.records.items(), key=lambda item: item[0]):
+            try:
+                records = self.read(store, state, repository, public, [name])
+            except IntegrityError as error:
+                problems.append(error)
+                continue
+            for record in records:
+                if record.stage is Stage.MARK:
+                    marks.append(Mark(info.key, record, info.modified_ns))
+                elif record.stage is Stage.SWEEP:
+                    sweeps.append(record)
+                else:
+                    kept[record.collection] = frozenset(named_packs([record]))
+        return Collections(tuple(marks), tuple(sweeps), kept, self.next_number, tuple(problems))
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A mark and when the store says it was put."""
+
+    key: str
+    record: CollectionRecord
+    stored_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Collections:
+    """Everything that ``gc/`` says. ``kept`` are the packs that finished sweeps have kept, by collection id."""
+
+    marks: tuple[Mark, ...]
+    sweeps: tuple[CollectionRecord, ...]
+    kept: dict[bytes, frozenset[Pack]]
+    next_number: int
+    problems: tuple[IntegrityError, ...] = ()
+
+    @property
+    def unfinished_sweeps(self) -> tuple[CollectionRecord, ...]:
+        return tuple(record for record in self.sweeps if record.collection not in self.kept)
+
+    def swept(self, *, but: bytes = b"") -> frozenset[Pack]:
+        """What is deleted or may be: the packs of every sweep (other than ``but``) that it has not, when it was done, said to keep."""
+        return frozenset().union(
+            *(named_packs([record]) - self.kept.get(record.collection, frozenset()) for record in self.sweeps if record.collection != but)
+        )
+
+    @property
+    def copies(self) -> frozenset[PackCopy]:
+        """The packs that maintainers have made, as far as marks still tell."""
+        return frozenset(copy for mark in self.marks for copy in mark.record.copies)
+
+    @property
+    def expired(self) -> frozenset[SnapshotRef]:
+        return frozenset(ref for record in self.sweeps for ref in record.expired)
+
+    @property
+    def expired_checkpoints(self) -> frozenset[CheckpointRef]:
+        return frozenset(ref for record in self.sweeps for ref in record.expired_checkpoints)
+
+    @property
+    def removed(self) -> frozenset[SnapshotRef]:
+        return frozenset(ref for record in self.sweeps for ref in record.removed)
+
+    @property
+    def frames(self) -> tuple[NeededFrames, ...]:
+        """Every frame that a sweep has named, those of one session in several pieces."""
+        return tuple(frames for record in self.sweeps for frames in record.frames)
+
 
 def list_collections(store: Store) -> CollectionLog:
     """One LIST."""
@@ -77,6 +151,11 @@ def list_collections(store: Store) -> CollectionLog:
 def named_packs(records: Iterable[CollectionRecord]) -> set[Pack]:
     """Every pack that these records name."""
     return {(HostId(of_host.host), PackId(pack)) for record in records for of_host in record.packs for pack in of_host.packs}
+
+
+def build_collection(record: CollectionRecord, sign: Callable[[bytes], bytes]) -> tuple[str, bytes]:
+    """(store key, bytes) of a signed record."""
+    return collection_key(record.number, CollectionId(record.collection), record.stage), build_record(Magic.COLLECTION, record, sign)
 
 
 def _read_one(store: Store, state: State, info: ObjectInfo, name: CollectionName, repository: RepositoryId, public: PublicKeys) -> CollectionRecord:

@@ -1,7 +1,8 @@
 """Sets of frames: which ones are indexed, which ones a snapshot needs. Set operations here replace walking trees.
 
-A member of a ``FrameSet`` is a frame's ordinal in the local state. Invariant: a set never grows beyond what the index holds, however large a set a
-snapshot claims to need (a few bytes of bitmap can stand for billions of frames).
+A member of a ``FrameSet`` is a frame's ordinal in the local state; where all roots are looked at, sets are 32-bit bitmaps of sequence numbers by
+session number, which is quicker. Invariant: a set never grows beyond what the index holds, however large a set a snapshot claims to need (a few bytes
+of bitmap can stand for billions of frames).
 
 docs/format.md, section "Snapshot".
 """
@@ -9,7 +10,7 @@ docs/format.md, section "Snapshot".
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from pyroaring import BitMap
@@ -18,18 +19,28 @@ from seedcorn.errors import IntegrityError
 from seedcorn.format.snapshot import NeededFrames
 from seedcorn.ids import SessionId
 from seedcorn.repo.history import Snapshot
-from seedcorn.repo.state import FrameSet, State, frame_ordinal
+from seedcorn.repo.state import FrameSet, PackRecord, State, frame_ordinal
 
-__all__ = ["FrameSet", "IndexedFrames", "Missing", "Needed", "needed_frames", "open_bitmap"]
+__all__ = ["BySession", "FrameSet", "IndexedFrames", "Missing", "Needed", "NeededByAll", "needed_frames", "open_bitmap"]
+
+BySession = dict[int, BitMap]  # session number -> sequence numbers
 
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """How many frames of one session a snapshot needs and the index lacks; ``seq`` is the first of them."""
+    """The frames of one session that a snapshot needs and the index lacks."""
 
     session: SessionId
-    count: int
-    seq: int
+    seqs: BitMap
+
+    @property
+    def count(self) -> int:
+        return len(self.seqs)
+
+    @property
+    def seq(self) -> int:
+        """The first of them."""
+        return self.seqs.min()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +73,33 @@ def open_bitmap(needed: NeededFrames) -> BitMap:
 
 
 class IndexedFrames:
-    """The frames of a state as they were when this was made, by session."""
+    """The frames of a state as they were when this was made, by session; of some of its packs only, if they are given."""
 
-    def __init__(self, state: State) -> None:
-        self._numbers: dict[SessionId, list[int]] = defaultdict(list)
+    def __init__(self, state: State, packs: Iterable[PackRecord] | None = None) -> None:
+        self._numbers: dict[bytes, list[int]] = defaultdict(list)
         for number, record in state.sessions().items():
             self._numbers[record.session].append(number)
-        self._by_number: dict[int, BitMap] = defaultdict(BitMap)
-        for pack in state.packs():
+        self._by_number: BySession = defaultdict(BitMap)
+        for pack in state.packs() if packs is None else packs:
             for number, seqs in pack.frames().items():
                 self._by_number[number] |= seqs
 
     def __len__(self) -> int:
         return sum(map(len, self._by_number.values()))
+
+    def look_up(self, needed: NeededFrames) -> tuple[BySession, BitMap]:
+        """(the indexed frames, the missing ones) of one session.
+
+        More than one number has an id only if a host claims another one's session: nobody can tell here which of them is right, so each is meant.
+
+        Raises:
+            IntegrityError: the bitmap is malformed.
+        """
+        wanted = open_bitmap(needed)
+        found = {number: wanted & self._by_number[number] for number in self._numbers.get(needed.session, ()) if number in self._by_number}
+        for seqs in found.values():
+            wanted -= seqs
+        return found, wanted
 
     def needed_by(self, snapshot: Snapshot) -> Needed:
         """What a snapshot says that it needs.
@@ -86,14 +111,43 @@ class IndexedFrames:
         missing: list[Missing] = []
         for needed in snapshot.maintain.needed:
             try:
-                wanted = open_bitmap(needed)
+                found, absent = self.look_up(needed)
             except IntegrityError as error:
                 raise error.named(snapshot.key) from error
-            session = SessionId(needed.session)
-            for number in self._numbers.get(session, ()):  # more than one only if a host claims another one's session
-                found = wanted & self._by_number.get(number, BitMap())
-                frames.update([frame_ordinal(number, seq) for seq in found])
-                wanted -= found
-            if wanted:
-                missing.append(Missing(session, len(wanted), wanted.min()))
+            for number, seqs in found.items():
+                frames.update([frame_ordinal(number, seq) for seq in seqs])
+            if absent:
+                missing.append(Missing(SessionId(needed.session), absent))
         return Needed(frames, tuple(missing))
+
+
+class NeededByAll:
+    """What many snapshots need together. Most have most bitmaps in common, byte for byte, so each different one is looked at once."""
+
+    def __init__(self, indexed: IndexedFrames) -> None:
+        self._indexed = indexed
+        self._missing: dict[tuple[bytes, bytes], BitMap] = {}
+        self.frames: BySession = {}
+
+    def add(self, needed: Iterable[NeededFrames]) -> Iterator[Missing]:
+        """One more snapshot; the frames of it that are not indexed. To be taken to its end.
+
+        Raises:
+            IntegrityError: a bitmap is malformed.
+        """
+        for entry in needed:
+            name = entry.session, entry.bitmap
+            missing = self._missing.get(name)
+            if missing is None:
+                missing = self._missing[name] = self._look_up(entry)
+            if missing:
+                yield Missing(SessionId(entry.session), missing)
+
+    def _look_up(self, entry: NeededFrames) -> BitMap:
+        found, missing = self._indexed.look_up(entry)
+        for number, seqs in found.items():
+            if number in self.frames:
+                self.frames[number] |= seqs
+            else:
+                self.frames[number] = seqs
+        return missing
