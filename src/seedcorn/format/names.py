@@ -26,6 +26,7 @@ __all__ = [
     "parse_checkpoint_key",
     "parse_collection_key",
     "parse_numbered_key",
+    "parse_pack_key",
     "parse_receipt_key",
     "parse_record_key",
     "receipt_key",
@@ -117,6 +118,7 @@ def verified_key(number: int, record: bytes) -> str:
 
 
 _NUMBERED = re.compile(r"(?:index|snapshots)/([0-9a-f]{32})/([0-9]{10})-([0-9a-f]{64})")
+_PACK = re.compile(r"packs/([0-9a-f]{32})/([0-9a-f]{64})")
 _RECEIPT = re.compile(r"receipts/([0-9a-f]{32})/([0-9]{10})-([0-9a-f]{64})(\.void)?")
 _CHECKPOINT = re.compile(r"checkpoints/([0-9a-f]{32})/([0-9a-f]{32})-([0-9]{10})")
 _COLLECTION = re.compile(r"gc/([0-9]{10})-([0-9a-f]{16})\.(mark|sweep|done)")
@@ -129,6 +131,12 @@ def parse_numbered_key(key: str) -> NumberedKey | None:
     if match is None:
         return None
     return NumberedKey(HostId(bytes.fromhex(match[1])), int(match[2]), bytes.fromhex(match[3]))
+
+
+def parse_pack_key(key: str) -> tuple[HostId, PackId] | None:
+    """None for a key of another form (which readers ignore)."""
+    match = _PACK.fullmatch(key)
+    return (HostId(bytes.fromhex(match[1])), PackId(bytes.fromhex(match[2]))) if match else None
 
 
 def parse_receipt_key(key: str) -> ReceiptName | None:

@@ -24,7 +24,7 @@ from seedcorn.repo.repository import HostRepository
 from seedcorn.repo.state import State
 from seedcorn.store.api import ObjectInfo, Store
 
-__all__ = ["IndexKey", "OpenedSegment", "build_segment", "next_segment_number", "open_segment", "sync_state"]
+__all__ = ["IndexKey", "OpenedSegment", "build_segment", "next_segment_number", "open_segment", "seal_segment", "sync_state"]
 
 IndexKey = Callable[[int], bytes | None]  # of a domain; None if that domain is not one's own, and so its chunks are of no use
 
@@ -46,10 +46,15 @@ def build_segment(repository: HostRepository, session: SessionId, number: int, r
     """(store key, bytes) of a signed segment that lists ``packs``."""
     secrets = repository.key.secrets
     public = SegmentPublic(repository.repository, repository.host, session, number, secrets.domain, tuple(entry.pack for entry in packs), (row,))
+    return seal_segment(public, packs, secrets.index_key, repository.key.sign)
+
+
+def seal_segment(public: SegmentPublic, packs: Sequence[PackEntry], index_key: bytes, sign: Callable[[bytes], bytes]) -> tuple[str, bytes]:
+    """(store key, bytes) of a signed segment."""
     public_part = encode(public)
-    sealed = Sealer(secrets.index_key, "segment").seal(compression.compress(encode(list(packs))), segment_binding(public_part))
-    data = seal_envelope(Magic.SEGMENT, [public_part, sealed], repository.key.sign)
-    return segment_key(repository.host, number, SegmentId(primitives.object_hash(data))), data
+    sealed = Sealer(index_key, "segment").seal(compression.compress(encode(list(packs))), segment_binding(public_part))
+    data = seal_envelope(Magic.SEGMENT, [public_part, sealed], sign)
+    return segment_key(HostId(public.host), public.number, SegmentId(primitives.object_hash(data))), data
 
 
 def open_segment(data: bytes, name: NumberedKey, repository: RepositoryId, index_key: IndexKey, registry: HostRegistry) -> OpenedSegment:

@@ -7,7 +7,7 @@ file and maintain file".
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,6 @@ from seedcorn.crypto.primitives import KEY_BYTES
 from seedcorn.errors import CredentialError, IntegrityError
 from seedcorn.format.header import Header
 from seedcorn.ids import RepositoryId
-from seedcorn.repo.index import IndexKey
 from seedcorn.repo.repository import OwnerRepository, SignedHeader
 from seedcorn.store.api import Store
 
@@ -25,12 +24,12 @@ __all__ = ["MaintainFile", "MaintainRepository", "maintained_by_owner", "open_as
 
 @dataclass(frozen=True, slots=True)
 class MaintainRepository:
-    """A repository opened for forgetting and pruning. ``index_key`` opens the segments of each domain."""
+    """A repository opened for forgetting and pruning. ``index_key`` gives the key of the segments of a domain, or raises."""
 
     store: Store
     header: Header
     key: MaintainKey
-    index_key: IndexKey
+    index_key: Callable[[int], bytes]
 
     @property
     def repository(self) -> RepositoryId:
@@ -49,6 +48,17 @@ class MaintainFile:
     def of(owner: OwnerRepository, domains: tuple[int, ...] = (0,)) -> MaintainFile:
         """The file of the owner's maintainers; ``domains`` are those that hosts are in."""
         return MaintainFile(owner.key.maintain_key(), owner.store.url, {domain: owner.key.index_key(domain) for domain in domains})
+
+    def index_key(self, domain: int) -> bytes:
+        """The index key of one domain.
+
+        Raises:
+            CredentialError: it is not in this file. A maintainer who did not see a part of the index would take its packs for garbage.
+        """
+        try:
+            return self.index_keys[domain]
+        except KeyError:
+            raise CredentialError(f"this maintain file has no key for domain {domain}: get a new one with `seedcorn key export-maintain`") from None
 
     def serialize(self) -> bytes:
         public = self.key.public
@@ -103,4 +113,4 @@ def open_as_maintainer(store: Store, signed: SignedHeader, file: MaintainFile) -
             f"this maintain file belongs to repository {file.key.repository.hex()[:12]}, but {store.url} is {signed.header.repository[:12]}"
         )
     signed.verify(file.key.public)
-    return MaintainRepository(store, signed.header, file.key, file.index_keys.get)
+    return MaintainRepository(store, signed.header, file.key, file.index_key)

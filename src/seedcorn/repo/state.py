@@ -317,6 +317,10 @@ class State:
         """Every indexed pack."""
         return self._frames.packs()
 
+    def segment_packs(self) -> dict[str, list[tuple[HostId, PackId]]]:
+        """What every loaded segment lists, by its key."""
+        return self._frames.segment_packs()
+
     def frames(self) -> Iterator[tuple[int, int, int, int]]:
         """(ordinal, pack number, sealed bytes, raw bytes) of every place of a frame."""
         return self._frames.frames()
