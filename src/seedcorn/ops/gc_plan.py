@@ -21,7 +21,7 @@ from seedcorn.format.names import parse_numbered_key, receipt_key
 from seedcorn.format.snapshot import NeededFrames
 from seedcorn.ids import HostId, PackId, SnapshotId
 from seedcorn.ops.gc_survey import StoredPack, Survey
-from seedcorn.repo.collections import Pack, named_packs
+from seedcorn.repo.collections import Mark, Pack, named_packs
 from seedcorn.repo.needed import BySession, open_bitmap
 from seedcorn.repo.rewriting import SMALL_SEGMENT_BYTES
 from seedcorn.repo.roots import RootSnapshot, Standing
@@ -36,6 +36,7 @@ __all__ = [
     "PackUse",
     "check_brake",
     "frames_of",
+    "is_spent",
     "judge",
     "plan_collection",
     "segments_to_merge",
@@ -306,6 +307,17 @@ def frames_of(survey: Survey, packs: Iterable[Pack]) -> tuple[NeededFrames, ...]
     return tuple(NeededFrames(session, seqs.serialize()) for session, seqs in sorted(together.items()))
 
 
+def is_spent(mark: Mark, survey: Survey, plan: CollectionPlan, grace_ns: int) -> bool:
+    """Whether a mark has nothing more to say once ``plan.ripe`` has been swept: what else it names is needed again.
+
+    One that vouches for copies stays for a day as long as a pack that they replace is there: its segment may not have been put yet.
+    """
+    if not _is_old(mark.stored_ns, survey, grace_ns):
+        return False
+    left = {name for name in named_packs([mark.record]) - plan.ripe if name in survey.packs and survey.packs[name].present}
+    return not (mark.record.copies and left) or _is_old(mark.stored_ns, survey, _YOUNG_NS)
+
+
 # -- segments --------------------------------------------------------------------------------------------------------------------------------
 
 
@@ -364,9 +376,10 @@ def _snapshots_to_remove(survey: Survey, grace_ns: int, ripe: Collection[Pack]) 
 
 
 def stale_keys(survey: Survey) -> tuple[str, ...]:
-    """Objects that mean nothing any more: checkpoints of sessions that have ended, and receipts of snapshots that were removed."""
+    """Objects that mean nothing any more: checkpoints of sessions that have ended, receipts of snapshots that were removed, and forgotten probes."""
     roots = survey.roots
-    keys = [key for one in roots.checkpoints for key in (*one.older, *(() if one.is_root else (one.key,)))]
+    keys = list(roots.collections.probes)
+    keys += [key for one in roots.checkpoints for key in (*one.older, *(() if one.is_root else (one.key,)))]
     present = {root.ref for root in roots.snapshots}
     known = roots.forget_log.named | roots.collections.expired | roots.collections.removed
     for void, refs in ((False, roots.receipts.receipted), (True, roots.receipts.void)):

@@ -14,7 +14,7 @@ from seedcorn.crypto.keys import PublicKeys
 from seedcorn.errors import IntegrityError, ObjectNotFoundError
 from seedcorn.format.codec import Magic
 from seedcorn.format.collection import CheckpointRef, CollectionRecord, PackCopy, SnapshotRef, Stage
-from seedcorn.format.names import CollectionName, collection_key, parse_collection_key
+from seedcorn.format.names import CollectionName, collection_key, is_probe_key, parse_collection_key
 from seedcorn.format.snapshot import NeededFrames
 from seedcorn.ids import CollectionId, HostId, PackId, RepositoryId
 from seedcorn.repo.records import build_record, fetch_small, open_record
@@ -28,9 +28,10 @@ Pack = tuple[HostId, PackId]
 
 @dataclass(frozen=True, slots=True)
 class CollectionLog:
-    """What one LIST of ``gc/`` gave: every record by its name."""
+    """What one LIST of ``gc/`` gave: every record by its name, and the keys of probes that were left behind."""
 
     records: dict[CollectionName, ObjectInfo]
+    probes: tuple[str, ...] = ()
 
     @property
     def sweeps(self) -> frozenset[CollectionName]:
@@ -38,22 +39,13 @@ class CollectionLog:
         return frozenset(name for name in self.records if name.stage is Stage.SWEEP)
 
     @property
-    def unfinished(self) -> list[CollectionName]:
-        """Marks and sweeps of collections that are not done; whoever is not part of the collection relies on no pack that they name."""
-        return sorted(name for name in self.records if name.stage is not Stage.DONE and not self.is_done(name))
-
-    @property
     def next_number(self) -> int:
         return max((name.number for name in self.records), default=0) + 1
-
-    def is_done(self, name: CollectionName) -> bool:
-        """Whether the collection of which this is a record has ended."""
-        return CollectionName(name.number, name.collection, Stage.DONE) in self.records
 
     def read(
         self, store: Store, state: State, repository: RepositoryId, public: PublicKeys, names: Iterable[CollectionName]
     ) -> list[CollectionRecord]:
-        """The records of these names; a mark that has been removed since it was listed is left out, for its collection is done.
+        """The records of these names; a mark that has been deleted since it was listed is left out.
 
         Raises:
             IntegrityError: one is damaged: nobody can say then what is about to be deleted.
@@ -87,7 +79,7 @@ class CollectionLog:
                     sweeps.append(record)
                 else:
                     kept[record.collection] = frozenset(named_packs([record]))
-        return Collections(tuple(marks), tuple(sweeps), kept, self.next_number, tuple(problems))
+        return Collections(tuple(marks), tuple(sweeps), kept, self.next_number, self.probes, tuple(problems))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +99,7 @@ class Collections:
     sweeps: tuple[CollectionRecord, ...]
     kept: dict[bytes, frozenset[Pack]]
     next_number: int
+    probes: tuple[str, ...] = ()
     problems: tuple[IntegrityError, ...] = ()
 
     @property
@@ -144,8 +137,9 @@ class Collections:
 
 def list_collections(store: Store) -> CollectionLog:
     """One LIST."""
-    named = ((parse_collection_key(info.key), info) for info in store.list("gc/"))
-    return CollectionLog({name: info for name, info in named if name is not None})
+    infos = list(store.list("gc/"))
+    named = ((parse_collection_key(info.key), info) for info in infos)
+    return CollectionLog({name: info for name, info in named if name is not None}, tuple(info.key for info in infos if is_probe_key(info.key)))
 
 
 def named_packs(records: Iterable[CollectionRecord]) -> set[Pack]:
