@@ -1,8 +1,8 @@
 """Collecting garbage without locks: mark, and after the grace sweep, in steps that may be cut off anywhere.
 
 The argument is that of ``commit``, from the other side: the sweep is put, and *then* gc, roots and index are read again; a host that could not see
-the sweep has its receipt in that reading. Invariants: a pack is deleted only if this process named it in a sweep, and nothing read after that needs it; a
-sweep is carried out by the process that put it and by no other; only what is not listed any more is deleted.
+the sweep has its receipt in that reading. Invariants: a pack is deleted only if this process named it in a sweep, and nothing read after that needs
+it; a sweep is carried out by the process that put it and by no other.
 docs/format.md, "Order of writing and reading" (G1 to G8).
 """
 
