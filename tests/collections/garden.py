@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.acceptance.workshop import scratch
+
 from seedcorn.events import RecordingMonitor
 from seedcorn.ids import SnapshotId
 from seedcorn.ops.browse import Browser, open_browser
@@ -38,6 +40,10 @@ class Garden:
         self._numbers = itertools.count(1)
         self._states: list[State] = []
         self.expected: dict[SnapshotId, dict[bytes, bytes | None]] = {}
+
+    def use(self, store: MemoryStore) -> None:
+        """Go on with a copy of the store."""
+        self.store = self.repository.store = store
 
     # -- hosts -------------------------------------------------------------------------------------------------------------------------------
 
@@ -102,15 +108,15 @@ class Garden:
     def keys(self, room: str) -> list[str]:
         return sorted(key for key in self.store.objects if key.startswith(room + "/"))
 
-    def assert_clean(self) -> None:
+    def assert_clean(self, state: State | None = None) -> None:
         """No garbage is left: a collection from here finds nothing to do."""
-        assert self.plan().is_empty
+        assert self.collector(state=state).plan(dry_run=True).is_empty
         assert not [key for key in self.keys("gc") if key.endswith(".mark") or "probe" in key]
 
 
 @contextmanager
-def open_garden(folder: Path, store: MemoryStore | None = None, *, trust_hosts: bool = False) -> Iterator[Garden]:
+def open_garden(store: MemoryStore | None = None, *, trust_hosts: bool = False) -> Iterator[Garden]:
     """A new repository with one host."""
     store = store or MemoryStore()
-    with SmallRepository(store, folder / "states", trust_hosts=trust_hosts) as repository:
+    with scratch() as folder, SmallRepository(store, folder / "states", trust_hosts=trust_hosts) as repository:
         yield Garden(repository, store, folder)

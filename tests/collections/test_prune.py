@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from tests.collections.garden import NOW, Garden, open_garden
@@ -17,8 +16,8 @@ HOUR_NS = 3600 * 10**9
 
 
 @pytest.fixture
-def garden(tmp_path: Path) -> Iterator[Garden]:
-    with open_garden(tmp_path) as made:
+def garden() -> Iterator[Garden]:
+    with open_garden() as made:
         yield made
 
 
@@ -30,15 +29,14 @@ def test_what_nothing_needs_goes_and_what_is_needed_stays(garden: Garden) -> Non
     first = garden.back_up({"a": noise(1), "b": noise(2)})
     garden.back_up({"b": noise(2), "c": noise(3)})
     garden.back_up({"c": noise(3), "d": noise(4)})
-    before = garden.keys("packs")
     garden.prune()
-    assert garden.keys("packs") == before
     garden.assert_whole()
+    before = garden.keys("packs")
     garden.forget(first)
     garden.assert_whole()
     result = garden.prune()
     garden.assert_whole()
-    assert result.deleted_packs == len(before) - len(garden.keys("packs")) > 0
+    assert result.deleted_packs == len(set(before) - set(garden.keys("packs"))) > 0
     assert len(garden.keys("snapshots")) == len(garden.keys("receipts")) == 2
     garden.prune()
     garden.assert_clean()
@@ -75,7 +73,7 @@ def test_many_small_segments_become_one(garden: Garden) -> None:
     garden.assert_clean()
 
 
-def test_what_is_marked_waits_for_the_grace_by_the_stores_clock(tmp_path: Path) -> None:
+def test_what_is_marked_waits_for_the_grace_by_the_stores_clock() -> None:
     now = [10**18]
 
     def tick() -> int:
@@ -83,7 +81,7 @@ def test_what_is_marked_waits_for_the_grace_by_the_stores_clock(tmp_path: Path) 
         return now[0]
 
     usual = CollectionOptions(allow_large=True)
-    with open_garden(tmp_path, MemoryStore(tick)) as garden:
+    with open_garden(MemoryStore(tick)) as garden:
         first = garden.back_up({"a": noise(1)})
         garden.back_up({"b": noise(2)})
         garden.forget(first)
