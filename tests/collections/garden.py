@@ -15,8 +15,9 @@ from tests.acceptance.workshop import scratch
 from seedcorn.events import RecordingMonitor
 from seedcorn.ids import SnapshotId
 from seedcorn.ops.browse import Browser, open_browser
-from seedcorn.ops.forget import choose_snapshots, forget_snapshots, read_roots, undelete_snapshots
+from seedcorn.ops.forget import choose_snapshots, forget_snapshots, undelete_snapshots
 from seedcorn.ops.gc_plan import CollectionOptions, CollectionPlan
+from seedcorn.ops.gc_survey import Surveyor
 from seedcorn.ops.gc_sweep import CollectionResult, Collector
 from seedcorn.repo.maintenance import MaintainRepository, maintained_by_owner
 from seedcorn.repo.state import State
@@ -70,7 +71,7 @@ class Garden:
 
     def forget(self, *snapshots: SnapshotId) -> None:
         maintainer = self.maintainer()
-        roots = read_roots(maintainer, self.repository.owner_state())
+        roots = Surveyor(maintainer, self.repository.owner_state()).survey().roots
         forget_snapshots(maintainer, roots, choose_snapshots(roots, [snapshot.hex() for snapshot in snapshots]), self.repository.clock)
         for snapshot in snapshots:
             self.expected.pop(snapshot)

@@ -7,27 +7,94 @@ docs/format.md, sections "Forget record" and "Order of writing and reading".
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import tzinfo
 
 from seedcorn.errors import SeedcornError, UsageError
 from seedcorn.events import Clock
 from seedcorn.format.collection import CollectionRecord, ForgetRecord, SnapshotRef
-from seedcorn.ids import SnapshotId, match_prefix
-from seedcorn.ops.gc_survey import Survey, Surveyor
+from seedcorn.ids import HostId, SnapshotId, match_prefix
+from seedcorn.ops.freed import FrameSizes, Freed, freed_bytes
+from seedcorn.ops.gc_survey import Survey, Surveyor, refuse_unsound
+from seedcorn.ops.retention import Decision, GroupBy, RetentionGroup, RetentionPlan, plan_retention, retention_time
+from seedcorn.ops.retention_policy import Candidate, Policy
 from seedcorn.repo.forgetting import build_forget
-from seedcorn.repo.hosts import load_registry
 from seedcorn.repo.maintenance import MaintainRepository
-from seedcorn.repo.needed import IndexedFrames
-from seedcorn.repo.roots import Roots, RootSnapshot, RootsReader, Standing
-from seedcorn.repo.state import State
+from seedcorn.repo.needed import IndexedFrames, NeededByAll
+from seedcorn.repo.roots import Roots, RootSnapshot, Standing
+from seedcorn.repo.state import PackRecord, State
 
-__all__ = ["choose_snapshots", "forget_snapshots", "read_roots", "undelete_snapshots"]
+__all__ = ["ForgetPlan", "choose_snapshots", "forget_snapshots", "plan_forget_by_id", "plan_forget_by_policy", "undelete_snapshots"]
 
 
-def read_roots(repository: MaintainRepository, state: State) -> Roots:
-    """Every snapshot with its standing, and what is wrong with the history."""
-    registry = load_registry(repository.store, repository.repository, repository.key.public, state=state)
-    return RootsReader(repository, state).read(registry)
+@dataclass(frozen=True, slots=True)
+class ForgetPlan:
+    """Which snapshots are to be forgotten, why, and what that would free in bytes once they are collected."""
+
+    retention: RetentionPlan
+    chosen: tuple[SnapshotRef, ...]
+    freed: Freed
+    roots: Roots
+
+
+def plan_forget_by_policy(
+    survey: Survey, state: State, policy: Policy, *, zone: tzinfo, grouping: Collection[GroupBy], accepts: Callable[[RootSnapshot], bool]
+) -> ForgetPlan:
+    """Apply a policy to the snapshots that ``accepts`` accepts.
+
+    Raises:
+        IntegrityError: something is damaged or missing: a policy could mistake what it still sees for all that there was.
+    """
+    refuse_unsound(survey, "nothing is forgotten by a policy")
+    counted = (Standing.CONFIRMED, Standing.TORN, Standing.UNCONFIRMED)
+    candidates = [_candidate(root) for root in survey.roots.snapshots if root.standing in counted and accepts(root)]
+    return _plan(survey, state, plan_retention(candidates, policy, zone=zone, grouping=grouping), [])
+
+
+def plan_forget_by_id(survey: Survey, state: State, references: Sequence[str]) -> ForgetPlan:
+    """Forget these, whatever else is wrong: it may be the way to say that what is lost is lost.
+
+    Raises:
+        UsageError: no or several snapshots have such an id.
+    """
+    chosen = choose_snapshots(survey.roots, references)
+    named = tuple(Decision(_candidate(root), False, ("named",)) for root in survey.roots.snapshots if root.ref in chosen)
+    return _plan(survey, state, RetentionPlan((RetentionGroup(None, None, None, named),)), chosen)
+
+
+def _plan(survey: Survey, state: State, retention: RetentionPlan, chosen: Sequence[SnapshotRef]) -> ForgetPlan:
+    removed = retention.removed
+    refs = [root.ref for root in survey.roots.snapshots if root.id in removed]
+    return ForgetPlan(retention, tuple(dict.fromkeys((*refs, *chosen))), _freed(survey, state, removed), survey.roots)
+
+
+def _candidate(root: RootSnapshot) -> Candidate:
+    time_ns, flagged = retention_time(root.maintain.time_ns, root.stored_ns)
+    confirmed = root.standing is Standing.CONFIRMED
+    return Candidate(root.id, HostId(root.ref.host), root.maintain.group, root.maintain.tags, time_ns, flagged, confirmed, root.maintain.complete)
+
+
+def _freed(survey: Survey, state: State, removed: Collection[SnapshotId]) -> Freed:
+    records = [record for pack in survey.packs.values() if pack.present for record in pack.records]
+    snapshots, others = NeededByAll(IndexedFrames(state, records)), NeededByAll(IndexedFrames(state, records))
+    needed = {}
+    for root, frames in survey.roots.needs():
+        if isinstance(root, RootSnapshot):
+            snapshots.add(frames)
+            needed[root.id] = snapshots.found(frames)
+        else:
+            others.add(frames)
+    return freed_bytes(needed, removed, _frame_sizes(records), others=others.frames)
+
+
+def _frame_sizes(records: Iterable[PackRecord]) -> FrameSizes:
+    sizes: dict[int, dict[int, int]] = {}
+    for record in records:
+        sealed = iter(record.sealed_bytes)
+        for number, seqs in record.frames().items():
+            sizes.setdefault(number, {}).update(zip(seqs, sealed, strict=False))
+    return sizes
 
 
 def choose_snapshots(roots: Roots, references: Sequence[str]) -> list[SnapshotRef]:

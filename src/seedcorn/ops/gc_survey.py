@@ -23,7 +23,7 @@ from seedcorn.repo.needs import Needs, assess_needs, with_torn
 from seedcorn.repo.roots import Roots, RootsReader
 from seedcorn.repo.state import PackRecord, SessionRecord, State
 
-__all__ = ["StoredPack", "StoredSegment", "Survey", "Surveyor"]
+__all__ = ["StoredPack", "StoredSegment", "Survey", "Surveyor", "refuse_unsound"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,16 @@ class Survey:
     def total_bytes(self) -> int:
         """The size of all packs in the store."""
         return sum(pack.size_bytes for pack in self.packs.values())
+
+
+def refuse_unsound(survey: Survey, consequence: str) -> None:
+    """Raises:
+    IntegrityError: something is damaged or missing; ``consequence`` is what is not done as long as it is.
+    """
+    if survey.problems:
+        first = survey.problems[0]
+        count = f" ({len(survey.problems)} problems in all)" if len(survey.problems) > 1 else ""
+        raise IntegrityError(f"{first.message}; {consequence} as long as this is so{count}", object_name=first.object_name)
 
 
 class Surveyor:

@@ -16,7 +16,7 @@ from typing import Any
 from pyroaring import BitMap
 
 from seedcorn.crypto.primitives import random_bytes
-from seedcorn.errors import IntegrityError, ObjectNotFoundError, SeedcornError
+from seedcorn.errors import ObjectNotFoundError, SeedcornError
 from seedcorn.events import Monitor
 from seedcorn.format.collection import CollectionRecord, HostPacks, PackCopy, Stage
 from seedcorn.format.names import pack_key, parse_numbered_key, probe_key, receipt_key
@@ -33,7 +33,7 @@ from seedcorn.ops.gc_plan import (
     segments_to_merge,
     stale_keys,
 )
-from seedcorn.ops.gc_survey import Survey, Surveyor
+from seedcorn.ops.gc_survey import Survey, Surveyor, refuse_unsound
 from seedcorn.repo.collections import Pack, build_collection, named_packs
 from seedcorn.repo.maintenance import MaintainRepository
 from seedcorn.repo.packs import entries_digest
@@ -101,10 +101,7 @@ class Collector:
         survey = self._surveyor.survey()
         for problem in survey.problems:
             self._monitor.error(problem)
-        if survey.problems:
-            first = survey.problems[0]
-            count = f" ({len(survey.problems)} problems in all)" if len(survey.problems) > 1 else ""
-            raise IntegrityError(f"{first.message}; nothing is collected as long as this is so{count}", object_name=first.object_name)
+        refuse_unsound(survey, "nothing is collected")
         for oddity in survey.roots.oddities:
             self._monitor.note(str(oddity))
         return replace(survey, now_ns=max(survey.now_ns, self._now_ns))

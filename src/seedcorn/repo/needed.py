@@ -10,7 +10,7 @@ docs/format.md, section "Snapshot".
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from pyroaring import BitMap
@@ -126,28 +126,30 @@ class NeededByAll:
 
     def __init__(self, indexed: IndexedFrames) -> None:
         self._indexed = indexed
-        self._missing: dict[tuple[bytes, bytes], BitMap] = {}
+        self._seen: dict[tuple[bytes, bytes], tuple[BySession, BitMap]] = {}
         self.frames: BySession = {}
 
-    def add(self, needed: Iterable[NeededFrames]) -> Iterator[Missing]:
-        """One more snapshot; the frames of it that are not indexed. To be taken to its end.
+    def add(self, needed: Iterable[NeededFrames]) -> list[Missing]:
+        """One more snapshot; the frames of it that are not indexed.
 
         Raises:
             IntegrityError: a bitmap is malformed.
         """
+        missing = []
         for entry in needed:
-            name = entry.session, entry.bitmap
-            missing = self._missing.get(name)
-            if missing is None:
-                missing = self._missing[name] = self._look_up(entry)
-            if missing:
-                yield Missing(SessionId(entry.session), missing)
-
-    def _look_up(self, entry: NeededFrames) -> BitMap:
-        found, missing = self._indexed.look_up(entry)
-        for number, seqs in found.items():
-            if number in self.frames:
-                self.frames[number] |= seqs
-            else:
-                self.frames[number] = seqs
+            found = self._seen.get((entry.session, entry.bitmap))
+            if found is None:
+                found = self._add(entry)
+            if found[1]:
+                missing.append(Missing(SessionId(entry.session), found[1]))
         return missing
+
+    def found(self, needed: Iterable[NeededFrames]) -> list[tuple[int, BitMap]]:
+        """The indexed frames of a snapshot that has been added; equal bitmaps are one object."""
+        return [pair for entry in needed for pair in self._seen[entry.session, entry.bitmap][0].items()]
+
+    def _add(self, entry: NeededFrames) -> tuple[BySession, BitMap]:
+        result = self._seen[entry.session, entry.bitmap] = self._indexed.look_up(entry)
+        for number, seqs in result[0].items():
+            self.frames[number] = self.frames[number] | seqs if number in self.frames else seqs
+        return result

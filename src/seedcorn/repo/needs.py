@@ -37,7 +37,7 @@ def assess_needs(roots: Roots, indexed: IndexedFrames) -> Needs:
     problems: list[IntegrityError] = []
     for root, needed in roots.needs():
         try:
-            missing = list(together.add(needed))
+            missing = together.add(needed)
         except IntegrityError as error:
             problems.append(error.named(root.key))
             continue
