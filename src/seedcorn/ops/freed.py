@@ -11,13 +11,12 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pyroaring import BitMap
-
 from seedcorn.ids import SnapshotId
+from seedcorn.repo.needed import SeqSet
 
 __all__ = ["FrameSizes", "Frames", "Freed", "freed_bytes", "sealed_bytes"]
 
-Frames = Sequence[tuple[int, BitMap]]  # session number of the state, sequence numbers; equal bitmaps should be one object, which saves time
+Frames = Sequence[tuple[int, SeqSet]]  # session number of the state, sequence numbers; equal bitmaps should be one object, which saves time
 FrameSizes = Mapping[int, Mapping[int, int] | Sequence[int]]  # session number -> sealed bytes of its frames by seq
 
 
@@ -33,12 +32,12 @@ class Freed:
 class _Shared:
     """One bitmap, and who has it."""
 
-    seqs: BitMap
+    seqs: SeqSet
     snapshots: list[SnapshotId] = field(default_factory=list)
 
 
 def freed_bytes(
-    needed: Mapping[SnapshotId, Frames], removed: Collection[SnapshotId], sizes: FrameSizes, *, others: Mapping[int, BitMap] | None = None
+    needed: Mapping[SnapshotId, Frames], removed: Collection[SnapshotId], sizes: FrameSizes, *, others: Mapping[int, SeqSet] | None = None
 ) -> Freed:
     """What every snapshot in ``needed`` holds for itself, and what removing ``removed`` would free.
 
@@ -55,17 +54,17 @@ def freed_bytes(
     alone = dict.fromkeys(needed, 0)
     together = 0
     for number, of_session in by_session.items():
-        kept = others[number] if others and number in others else BitMap()
+        kept = others[number] if others and number in others else SeqSet()
         together += _free(of_session.values(), kept, removed, sizes[number], alone)
     return Freed(alone, together)
 
 
 def _free(
-    sets: Collection[_Shared], kept: BitMap, removed: Collection[SnapshotId], sizes: Mapping[int, int] | Sequence[int], alone: dict[SnapshotId, int]
+    sets: Collection[_Shared], kept: SeqSet, removed: Collection[SnapshotId], sizes: Mapping[int, int] | Sequence[int], alone: dict[SnapshotId, int]
 ) -> int:
     """Add to ``alone`` what single snapshots hold of one session; what all that are removed hold of it."""
-    once, several = BitMap(), kept.copy()  # needed by anything so far, and by more than one
-    staying, going = kept.copy(), BitMap()
+    once, several = SeqSet(), kept.copy()  # needed by anything so far, and by more than one
+    staying, going = kept.copy(), SeqSet()
     for shared in sets:
         several |= shared.seqs & once if len(shared.snapshots) == 1 else shared.seqs
         once |= shared.seqs

@@ -13,8 +13,6 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
-from pyroaring import BitMap
-
 from seedcorn.errors import SeedcornError, UsageError
 from seedcorn.format.collection import CheckpointRef, PackCopy, SnapshotRef
 from seedcorn.format.names import parse_numbered_key, receipt_key
@@ -22,7 +20,7 @@ from seedcorn.format.snapshot import NeededFrames
 from seedcorn.ids import HostId, PackId, SnapshotId
 from seedcorn.ops.gc_survey import StoredPack, Survey
 from seedcorn.repo.collections import Mark, Pack, named_packs
-from seedcorn.repo.needed import BySession, open_bitmap
+from seedcorn.repo.needed import BySession, SeqSet, open_bitmap
 from seedcorn.repo.rewriting import SMALL_SEGMENT_BYTES
 from seedcorn.repo.roots import RootSnapshot, Standing
 from seedcorn.repo.state import PackRecord
@@ -223,7 +221,7 @@ def judge(survey: Survey, *, sweep: bytes = b"") -> Judgement:
             uses[name] = _use(pack, live)
         if not live:
             unneeded.add(name)
-        elif covered and name not in keepers and all(seqs <= covered.get(number, BitMap()) for number, seqs in live.items()):
+        elif covered and name not in keepers and all(seqs <= covered.get(number, SeqSet()) for number, seqs in live.items()):
             copied.add(name)
     return Judgement(frozenset(unneeded), frozenset(copied), copies, uses)
 
@@ -238,10 +236,10 @@ def _cover(survey: Survey, swept: frozenset[Pack]) -> tuple[BySession, frozenset
         if pack is None or not pack.present or name in swept:
             continue
         live = _live([record for record in pack.records if record.digest == copy.digest], survey.needs.frames)
-        if any(not seqs <= covered.get(number, BitMap()) for number, seqs in live.items()):
+        if any(not seqs <= covered.get(number, SeqSet()) for number, seqs in live.items()):
             kept.add(copy)
             for number, seqs in live.items():
-                covered[number] = covered.get(number, BitMap()) | seqs
+                covered[number] = covered.get(number, SeqSet()) | seqs
     return covered, frozenset(kept), frozenset(map(_pack_of, kept))
 
 
@@ -257,7 +255,7 @@ def _live(records: Iterable[PackRecord], needed: BySession) -> BySession:
             wanted = needed.get(number)
             if wanted is None:
                 continue
-            seqs = BitMap.deserialize(packed) & wanted
+            seqs = SeqSet.deserialize(packed) & wanted
             if seqs:
                 live[number] = live[number] | seqs if number in live else seqs
     return live
@@ -271,8 +269,8 @@ def _use(pack: StoredPack, live: BySession) -> PackUse:
         return PackUse(0, total)
     used = at = 0
     for number, packed in record.runs:
-        seqs = BitMap.deserialize(packed)
-        kept = live.get(number, BitMap())
+        seqs = SeqSet.deserialize(packed)
+        kept = live.get(number, SeqSet())
         if seqs <= kept:
             used += sum(sizes[at : at + len(seqs)])
         elif kept:
@@ -298,12 +296,12 @@ def _choose_repacks(survey: Survey, judgement: Judgement, eligible: Collection[P
 
 def frames_of(survey: Survey, packs: Iterable[Pack]) -> tuple[NeededFrames, ...]:
     """Every frame that segments say is in these packs, by session."""
-    together: dict[bytes, BitMap] = {}
+    together: dict[bytes, SeqSet] = {}
     for name in packs:
         for record in survey.packs[name].records:
             for number, packed in record.runs:
                 session = survey.sessions[number].session
-                together[session] = together.get(session, BitMap()) | BitMap.deserialize(packed)
+                together[session] = together.get(session, SeqSet()) | SeqSet.deserialize(packed)
     return tuple(NeededFrames(session, seqs.serialize()) for session, seqs in sorted(together.items()))
 
 

@@ -13,8 +13,6 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pyroaring import BitMap
-
 from seedcorn.crypto.primitives import random_bytes
 from seedcorn.errors import ObjectNotFoundError, SeedcornError
 from seedcorn.events import Monitor
@@ -36,6 +34,7 @@ from seedcorn.ops.gc_plan import (
 from seedcorn.ops.gc_survey import Survey, Surveyor, refuse_unsound
 from seedcorn.repo.collections import Pack, build_collection, named_packs
 from seedcorn.repo.maintenance import MaintainRepository
+from seedcorn.repo.needed import SeqSet
 from seedcorn.repo.packs import entries_digest
 from seedcorn.repo.repacking import LiveFrames, NewPack, repack
 from seedcorn.repo.rewriting import fetch_segment, rewrite_segments, write_segment
@@ -289,7 +288,7 @@ def _size(survey: Survey, packs: Iterable[Pack]) -> int:
 def _needed_frames(survey: Survey, name: Pack, entry: PackEntry) -> tuple[FrameEntry, ...]:
     """The frames of a pack that something needs, by offset."""
     (record,) = survey.packs[name].records
-    needed = {survey.sessions[number].session: survey.needs.frames.get(number, BitMap()) for number, _ in record.runs}
+    needed = {survey.sessions[number].session: survey.needs.frames.get(number, SeqSet()) for number, _ in record.runs}
     return tuple(sorted((frame for frame in entry.frames if frame.seq in needed[SessionId(frame.session)]), key=lambda frame: frame.offset))
 
 

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from pyroaring import BitMap
+from pyroaring import BitMap as SeqSet  # a set of the sequence numbers of frames of one session
 
 from seedcorn.errors import IntegrityError
 from seedcorn.format.snapshot import NeededFrames
@@ -21,9 +21,9 @@ from seedcorn.ids import SessionId
 from seedcorn.repo.history import Snapshot
 from seedcorn.repo.state import FrameSet, PackRecord, State, frame_ordinal
 
-__all__ = ["BySession", "FrameSet", "IndexedFrames", "Missing", "Needed", "NeededByAll", "needed_frames", "open_bitmap"]
+__all__ = ["BySession", "FrameSet", "IndexedFrames", "Missing", "Needed", "NeededByAll", "SeqSet", "needed_frames", "open_bitmap"]
 
-BySession = dict[int, BitMap]  # session number -> sequence numbers
+BySession = dict[int, SeqSet]  # session number -> sequence numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Missing:
     """The frames of one session that a snapshot needs and the index lacks."""
 
     session: SessionId
-    seqs: BitMap
+    seqs: SeqSet
 
     @property
     def count(self) -> int:
@@ -56,18 +56,18 @@ def needed_frames(frames: FrameSet, session_of: Callable[[int], SessionId]) -> t
     seqs: dict[int, list[int]] = defaultdict(list)
     for ordinal in frames:
         seqs[ordinal >> 32].append(ordinal & 0xFFFFFFFF)
-    needed = [NeededFrames(session_of(number), BitMap(of_session).serialize()) for number, of_session in seqs.items()]
+    needed = [NeededFrames(session_of(number), SeqSet(of_session).serialize()) for number, of_session in seqs.items()]
     return tuple(sorted(needed, key=lambda entry: entry.session))
 
 
-def open_bitmap(needed: NeededFrames) -> BitMap:
+def open_bitmap(needed: NeededFrames) -> SeqSet:
     """The sequence numbers of the frames that a snapshot needs of one session.
 
     Raises:
         IntegrityError: not a roaring bitmap.
     """
     try:
-        return BitMap.deserialize(needed.bitmap)
+        return SeqSet.deserialize(needed.bitmap)
     except (ValueError, IndexError) as error:  # the latter for no bytes at all
         raise IntegrityError(f"its set of frames is malformed: {error}") from error
 
@@ -79,7 +79,7 @@ class IndexedFrames:
         self._numbers: dict[bytes, list[int]] = defaultdict(list)
         for number, record in state.sessions().items():
             self._numbers[record.session].append(number)
-        self._by_number: BySession = defaultdict(BitMap)
+        self._by_number: BySession = defaultdict(SeqSet)
         for pack in state.packs() if packs is None else packs:
             for number, seqs in pack.frames().items():
                 self._by_number[number] |= seqs
@@ -87,7 +87,7 @@ class IndexedFrames:
     def __len__(self) -> int:
         return sum(map(len, self._by_number.values()))
 
-    def look_up(self, needed: NeededFrames) -> tuple[BySession, BitMap]:
+    def look_up(self, needed: NeededFrames) -> tuple[BySession, SeqSet]:
         """(the indexed frames, the missing ones) of one session.
 
         More than one number has an id only if a host claims another one's session: nobody can tell here which of them is right, so each is meant.
@@ -126,7 +126,7 @@ class NeededByAll:
 
     def __init__(self, indexed: IndexedFrames) -> None:
         self._indexed = indexed
-        self._seen: dict[tuple[bytes, bytes], tuple[BySession, BitMap]] = {}
+        self._seen: dict[tuple[bytes, bytes], tuple[BySession, SeqSet]] = {}
         self.frames: BySession = {}
 
     def add(self, needed: Iterable[NeededFrames]) -> list[Missing]:
@@ -144,11 +144,11 @@ class NeededByAll:
                 missing.append(Missing(SessionId(entry.session), found[1]))
         return missing
 
-    def found(self, needed: Iterable[NeededFrames]) -> list[tuple[int, BitMap]]:
+    def found(self, needed: Iterable[NeededFrames]) -> list[tuple[int, SeqSet]]:
         """The indexed frames of a snapshot that has been added; equal bitmaps are one object."""
         return [pair for entry in needed for pair in self._seen[entry.session, entry.bitmap][0].items()]
 
-    def _add(self, entry: NeededFrames) -> tuple[BySession, BitMap]:
+    def _add(self, entry: NeededFrames) -> tuple[BySession, SeqSet]:
         result = self._seen[entry.session, entry.bitmap] = self._indexed.look_up(entry)
         for number, seqs in result[0].items():
             self.frames[number] = self.frames[number] | seqs if number in self.frames else seqs

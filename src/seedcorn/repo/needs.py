@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from pyroaring import BitMap
-
 from seedcorn.errors import IntegrityError
 from seedcorn.format.collection import SnapshotRef
 from seedcorn.format.snapshot import NeededFrames
-from seedcorn.repo.needed import BySession, IndexedFrames, Missing, NeededByAll, open_bitmap
+from seedcorn.repo.needed import BySession, IndexedFrames, Missing, NeededByAll, SeqSet, open_bitmap
 from seedcorn.repo.roots import Roots, RootSnapshot, Standing
 
 __all__ = ["Needs", "assess_needs", "union_by_session", "with_torn"]
@@ -32,7 +30,7 @@ class Needs:
 def assess_needs(roots: Roots, indexed: IndexedFrames) -> Needs:
     """Look at every root. What an unconfirmed one or a checkpoint lacks is no problem: its session may be about to put it, or has ended."""
     together = NeededByAll(indexed)
-    swept: Mapping[bytes, BitMap] | None = None
+    swept: Mapping[bytes, SeqSet] | None = None
     torn: set[SnapshotRef] = set()
     problems: list[IntegrityError] = []
     for root, needed in roots.needs():
@@ -44,7 +42,7 @@ def assess_needs(roots: Roots, indexed: IndexedFrames) -> Needs:
         if not missing or not isinstance(root, RootSnapshot) or root.standing is Standing.UNCONFIRMED:
             continue
         swept = union_by_session(roots.collections.frames) if swept is None else swept
-        if all(absent.seqs <= swept.get(absent.session, BitMap()) for absent in missing):
+        if all(absent.seqs <= swept.get(absent.session, SeqSet()) for absent in missing):
             torn.add(root.ref)
         else:
             problems.append(_lacks(root, missing))
@@ -57,15 +55,15 @@ def with_torn(roots: Roots, torn: frozenset[SnapshotRef]) -> Roots:
     return replace(roots, snapshots=tuple(snapshots)) if torn else roots
 
 
-def union_by_session(frames: Iterable[NeededFrames]) -> dict[bytes, BitMap]:
+def union_by_session(frames: Iterable[NeededFrames]) -> dict[bytes, SeqSet]:
     """All sequence numbers by session id.
 
     Raises:
         IntegrityError: a bitmap is malformed.
     """
-    together: dict[bytes, BitMap] = {}
+    together: dict[bytes, SeqSet] = {}
     for entry in frames:
-        together[entry.session] = together.get(entry.session, BitMap()) | open_bitmap(entry)
+        together[entry.session] = together.get(entry.session, SeqSet()) | open_bitmap(entry)
     return together
 
 
