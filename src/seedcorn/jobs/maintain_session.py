@@ -63,12 +63,11 @@ class Maintaining(Session):
         """
         survey = Surveyor(self.maintained, self.state).survey()
         if not isinstance(policy, Policy):
-            return plan_forget_by_id(survey, self.state, policy)
+            return plan_forget_by_id(survey, policy)
         hosts = access.match_hosts(arguments.get("hosts", ()), survey.registry, self.host_names())
         tags = set(arguments.get("tags", ()))
         return plan_forget_by_policy(
             survey,
-            self.state,
             policy,
             zone=arguments.get("zone") or LocalZone(),
             grouping=arguments.get("grouping", DEFAULT_GROUPING),

@@ -141,7 +141,7 @@ def open_browser(repository: OwnerRepository, state: State) -> Browser:
     problems = [*roots.problems, *roots.oddities]
     problems += sync_state(repository.store, state, repository.repository, repository.key.index_key, hosts, only=None)
     if roots.collections.sweeps:
-        roots = with_torn(roots, assess_needs(roots, IndexedFrames(state)).torn)
+        roots = with_torn(roots, assess_needs(roots, IndexedFrames.of(state)).torn)
     snapshots, unopened = open_snapshots(repository, roots)
     return Browser(repository, state, snapshots, problems + unopened)
 

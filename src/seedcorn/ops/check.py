@@ -78,7 +78,7 @@ def check(browser: Browser, options: CheckOptions, clock: Clock, monitor: Monito
     packs.presence()
     if options.read_data:
         packs.read_all(options.readers, monitor)
-    frames = IndexedFrames(browser.state)
+    frames = IndexedFrames.of(browser.state)
     _check_trees(browser, findings, frames, packs.lost)
     unreferenced = [size for key, size in packs.sizes.items() if key not in index.packs]
     return CheckResult(

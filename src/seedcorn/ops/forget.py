@@ -39,7 +39,7 @@ class ForgetPlan:
 
 
 def plan_forget_by_policy(
-    survey: Survey, state: State, policy: Policy, *, zone: tzinfo, grouping: Collection[GroupBy], accepts: Callable[[RootSnapshot], bool]
+    survey: Survey, policy: Policy, *, zone: tzinfo, grouping: Collection[GroupBy], accepts: Callable[[RootSnapshot], bool]
 ) -> ForgetPlan:
     """Apply a policy to the snapshots that ``accepts`` accepts.
 
@@ -49,10 +49,10 @@ def plan_forget_by_policy(
     refuse_unsound(survey, "nothing is forgotten by a policy")
     counted = (Standing.CONFIRMED, Standing.TORN, Standing.UNCONFIRMED)
     candidates = [_candidate(root) for root in survey.roots.snapshots if root.standing in counted and accepts(root)]
-    return _plan(survey, state, plan_retention(candidates, policy, zone=zone, grouping=grouping), [])
+    return _plan(survey, plan_retention(candidates, policy, zone=zone, grouping=grouping), [])
 
 
-def plan_forget_by_id(survey: Survey, state: State, references: Sequence[str]) -> ForgetPlan:
+def plan_forget_by_id(survey: Survey, references: Sequence[str]) -> ForgetPlan:
     """Forget these, whatever else is wrong: it may be the way to say that what is lost is lost.
 
     Raises:
@@ -60,13 +60,13 @@ def plan_forget_by_id(survey: Survey, state: State, references: Sequence[str]) -
     """
     chosen = choose_snapshots(survey.roots, references)
     named = tuple(Decision(_candidate(root), False, ("named",)) for root in survey.roots.snapshots if root.ref in chosen)
-    return _plan(survey, state, RetentionPlan((RetentionGroup(None, None, None, named),)), chosen)
+    return _plan(survey, RetentionPlan((RetentionGroup(None, None, None, named),)), chosen)
 
 
-def _plan(survey: Survey, state: State, retention: RetentionPlan, chosen: Sequence[SnapshotRef]) -> ForgetPlan:
+def _plan(survey: Survey, retention: RetentionPlan, chosen: Sequence[SnapshotRef]) -> ForgetPlan:
     removed = retention.removed
     refs = [root.ref for root in survey.roots.snapshots if root.id in removed]
-    return ForgetPlan(retention, tuple(dict.fromkeys((*refs, *chosen))), _freed(survey, state, removed), survey.roots)
+    return ForgetPlan(retention, tuple(dict.fromkeys((*refs, *chosen))), _freed(survey, removed), survey.roots)
 
 
 def _candidate(root: RootSnapshot) -> Candidate:
@@ -75,9 +75,10 @@ def _candidate(root: RootSnapshot) -> Candidate:
     return Candidate(root.id, HostId(root.ref.host), root.maintain.group, root.maintain.tags, time_ns, flagged, confirmed, root.maintain.complete)
 
 
-def _freed(survey: Survey, state: State, removed: Collection[SnapshotId]) -> Freed:
+def _freed(survey: Survey, removed: Collection[SnapshotId]) -> Freed:
     records = [record for pack in survey.packs.values() if pack.present for record in pack.records]
-    snapshots, others = NeededByAll(IndexedFrames(state, records)), NeededByAll(IndexedFrames(state, records))
+    indexed = IndexedFrames(survey.sessions, records)
+    snapshots, others = NeededByAll(indexed), NeededByAll(indexed)
     needed = {}
     for root, frames in survey.roots.needs():
         if isinstance(root, RootSnapshot):
@@ -130,12 +131,12 @@ def undelete_snapshots(repository: MaintainRepository, state: State, references:
     for ref in chosen:
         if ref in standing and standing[ref] is not Standing.FORGOTTEN:
             raise UsageError(f"snapshot {_short(ref)} is not forgotten: it is {standing[ref].value}")
-    _refuse_lost(before, state, chosen, before.roots.collections.unfinished_sweeps)
+    _refuse_lost(before, chosen, before.roots.collections.unfinished_sweeps)
     _put(repository, before.roots, taken_back=chosen, clock=clock)
     seen = {sweep.collection for sweep in before.collections.sweeps}
     after = _sound(surveyor.survey())
     try:
-        _refuse_lost(after, state, chosen, [sweep for sweep in after.collections.sweeps if sweep.collection not in seen])
+        _refuse_lost(after, chosen, [sweep for sweep in after.collections.sweeps if sweep.collection not in seen])
     except SeedcornError:
         _put(repository, after.roots, forgotten=chosen, clock=clock)
         raise
@@ -149,14 +150,14 @@ def _sound(survey: Survey) -> Survey:
     return survey
 
 
-def _refuse_lost(survey: Survey, state: State, chosen: Iterable[SnapshotRef], sweeps: Iterable[CollectionRecord]) -> None:
+def _refuse_lost(survey: Survey, chosen: Iterable[SnapshotRef], sweeps: Iterable[CollectionRecord]) -> None:
     """Raises:
     SeedcornError: one of these sweeps names a snapshot, its object is gone, or a frame that it needs lies in no pack that stays.
     """
     taken = {ref for sweep in sweeps for ref in sweep.removed}
     swept = survey.collections.swept()
     staying = (record for name, pack in survey.packs.items() if pack.present and name not in swept for record in pack.records)
-    indexed = IndexedFrames(state, staying)
+    indexed = IndexedFrames(survey.sessions, staying)
     roots = {root.ref: root for root in survey.roots.snapshots}
     for ref in chosen:
         if ref in taken or ref not in roots or not _is_whole(roots[ref], indexed):

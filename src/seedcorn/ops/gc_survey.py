@@ -105,11 +105,12 @@ class Surveyor:
         ]
         packs = self._packs()
         present = (record for pack in packs.values() if pack.present for record in pack.records)
-        needs = assess_needs(roots, IndexedFrames(state, present))
+        sessions = state.sessions()
+        needs = assess_needs(roots, IndexedFrames(sessions, present))
         times = (pack.stored_ns for pack in packs.values())
         now_ns = max([*times, *(root.stored_ns for root in roots.snapshots), *(mark.stored_ns for mark in roots.collections.marks)], default=0)
         roots = with_torn(roots, needs.torn)
-        return Survey(registry, roots, needs, packs, segments, state.sessions(), now_ns, (*problems, *needs.problems))
+        return Survey(registry, roots, needs, packs, segments, sessions, now_ns, (*problems, *needs.problems))
 
     def _segments(self) -> dict[str, StoredSegment]:
         listed = self._state.segment_packs()

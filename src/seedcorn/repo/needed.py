@@ -10,7 +10,7 @@ docs/format.md, section "Snapshot".
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from pyroaring import BitMap as SeqSet  # a set of the sequence numbers of frames of one session
@@ -19,7 +19,7 @@ from seedcorn.errors import IntegrityError
 from seedcorn.format.snapshot import NeededFrames
 from seedcorn.ids import SessionId
 from seedcorn.repo.history import Snapshot
-from seedcorn.repo.state import FrameSet, PackRecord, State, frame_ordinal
+from seedcorn.repo.state import FrameSet, PackRecord, SessionRecord, State, frame_ordinal
 
 __all__ = ["BySession", "FrameSet", "IndexedFrames", "Missing", "Needed", "NeededByAll", "SeqSet", "needed_frames", "open_bitmap"]
 
@@ -73,16 +73,21 @@ def open_bitmap(needed: NeededFrames) -> SeqSet:
 
 
 class IndexedFrames:
-    """The frames of a state as they were when this was made, by session; of some of its packs only, if they are given."""
+    """The frames in some packs, by session."""
 
-    def __init__(self, state: State, packs: Iterable[PackRecord] | None = None) -> None:
+    def __init__(self, sessions: Mapping[int, SessionRecord], packs: Iterable[PackRecord]) -> None:
         self._numbers: dict[bytes, list[int]] = defaultdict(list)
-        for number, record in state.sessions().items():
+        for number, record in sessions.items():
             self._numbers[record.session].append(number)
         self._by_number: BySession = defaultdict(SeqSet)
-        for pack in state.packs() if packs is None else packs:
+        for pack in packs:
             for number, seqs in pack.frames().items():
                 self._by_number[number] |= seqs
+
+    @classmethod
+    def of(cls, state: State) -> IndexedFrames:
+        """Those of all packs that a state knows now."""
+        return cls(state.sessions(), state.packs())
 
     def __len__(self) -> int:
         return sum(map(len, self._by_number.values()))
