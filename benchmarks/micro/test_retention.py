@@ -33,7 +33,7 @@ def sizes(rng: random.Random, scale: int) -> FrameSizes:
 def aging(rng: random.Random, scale: int) -> Needed:
     """Each session adds frames, and those of older ones come out of use: hard for bitmaps, because they are many, small and seldom equal."""
     alive: dict[int, BitMap] = {}
-    needed = {}
+    needed: Needed = {}
     for session in range(scale):
         alive[session] = BitMap(range(scale))
         for _ in range(scale // 3):

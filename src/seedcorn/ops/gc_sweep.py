@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -71,6 +72,7 @@ class Collector:
         self._monitor = monitor
         self._surveyor = Surveyor(repository, state)
         self._now_ns = 0
+        self._surveyed: Survey | None = None
 
     def plan(self, *, dry_run: bool = False) -> CollectionPlan:
         """What is to be done now (G1). A dry run puts nothing, not even the probe, and takes for the time that of the newest object.
@@ -80,15 +82,17 @@ class Collector:
         """
         if self._options.grace_ns and not dry_run:
             self._now_ns = self._ask_time_ns()
-        return plan_collection(self._survey(), self._options)
+        self._surveyed = self._survey()
+        return plan_collection(self._surveyed, self._options)
 
     def carry_out(self, plan: CollectionPlan) -> CollectionResult:
-        """Mark what is new, sweep what has waited.
+        """Mark what is new, sweep what has waited. ``plan`` is the last that ``plan`` returned.
 
         Raises:
             SeedcornError: it would delete more than the brake allows; or as ``plan`` does, at any later look at the roots.
         """
-        survey = self._survey()
+        survey = self._surveyed
+        assert survey is not None, "plan comes first"
         check_brake(survey, plan.new | plan.ripe, plan.judgement, self._options)
         result = self._mark(survey, plan)
         if plan.needs_sweep or (self._options.grace_ns == 0 and result.marked_packs):
@@ -127,10 +131,11 @@ class Collector:
         """
         moved: list[NewPack] = []
         moved_bytes = 0
-        for pack in repack(self._repository, self._live_frames(survey, set(plan.repack))):
-            self._store.put(pack.key, pack.data)
-            moved.append(replace(pack, data=b""))
-            moved_bytes += len(pack.data)
+        with suppress(ObjectNotFoundError):  # another maintainer is doing the same: what has been moved so far is
+            for pack in repack(self._repository, self._live_frames(survey, set(plan.repack))):
+                self._store.put(pack.key, pack.data)
+                moved.append(replace(pack, data=b""))
+                moved_bytes += len(pack.data)
         marked = plan.new.union((pack.host, source) for pack in moved for source in pack.sources)
         if marked:
             copies = {PackCopy(pack.host, pack.entry.pack, entries_digest(pack.entry.frames)) for pack in moved}
@@ -186,7 +191,7 @@ class Collector:
         self._delete(stale_keys(survey))
         self._delete(root.key for root in removed)
         self._delete(_receipt_keys(survey, removed))
-        kept = plan.ripe - doomed
+        kept = (plan.ripe - doomed) & survey.packs.keys()
         self._put_record(survey, Stage.DONE, kept, of=sweep)  # G8
         self._delete_marks(before, plan)
         return replace(
