@@ -347,7 +347,12 @@ def _is_old(stored_ns: int, survey: Survey, age_ns: int) -> bool:
 
 
 def _snapshots_to_expire(survey: Survey, grace_ns: int) -> tuple[SnapshotRef, ...]:
-    """Unconfirmed ones that nobody will confirm any more, and what is no root already and takes up room."""
+    """Unconfirmed ones that nobody will confirm any more, and what is no root already and takes up room.
+
+    None if there is no receipt at all: a listing that comes back empty must not make every snapshot look abandoned.
+    """
+    if not survey.roots.receipts.receipted:
+        return ()
     gone = (Standing.SUPERSEDED, Standing.VOID, Standing.EXPIRED)
     return tuple(
         root.ref

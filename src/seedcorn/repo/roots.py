@@ -20,7 +20,7 @@ from seedcorn.crypto.keys import PublicKeys
 from seedcorn.errors import IntegrityError, ObjectNotFoundError
 from seedcorn.format.codec import Envelope, Magic, decode
 from seedcorn.format.collection import CheckpointMaintain, CheckpointPublic, CheckpointRef, SnapshotRef
-from seedcorn.format.names import CheckpointName, NumberedKey, parse_checkpoint_key, parse_numbered_key, snapshot_key
+from seedcorn.format.names import CheckpointName, NumberedKey, parse_checkpoint_key, parse_numbered_key, receipt_key, snapshot_key
 from seedcorn.format.snapshot import Head, NeededFrames, SnapshotMaintain, SnapshotPublic
 from seedcorn.ids import HostId, RepositoryId, SnapshotId
 from seedcorn.repo.bindings import checkpoint_maintain_binding, snapshot_maintain_binding
@@ -180,6 +180,7 @@ class RootsReader:
         heads = {host: Head(host, own[-1].number, own[-1].object_id) for host, own in names.items()}
         roots = Roots(tuple(snapshots), (), collections, receipts, forget_log, heads, (), ())
         problems += _what_is_missing(roots, names, remembered_heads(state))
+        problems += self._vanished_receipts(roots)
         oddities += check_twins(names) + check_links([Link(snapshot.key, snapshot.public) for snapshot in snapshots], names)
         judged = _judged(roots)
         checkpoints = _judged_checkpoints(listed_checkpoints, judged, collections)
@@ -225,6 +226,16 @@ class RootsReader:
         maintain = self._open(snapshot_maintain_binding, envelope, SnapshotMaintain)
         ref = SnapshotRef(name.host, name.number, name.object_id)
         return RootSnapshot(ref, info.key, public, maintain, envelope.parts, info.modified_ns)
+
+    def _vanished_receipts(self, roots: Roots) -> list[IntegrityError]:
+        """One problem for each receipt that this machine has fetched once and that is not listed with its snapshot."""
+        unlisted = [root for root in roots.snapshots if root.ref not in roots.receipts.receipted]
+        keys = [receipt_key(HostId(root.ref.host), root.ref.seq, root.id) for root in unlisted]
+        return [
+            IntegrityError("has been seen, and is gone although its snapshot is not", object_name=key)
+            for key in keys
+            if self._state.cached_object(key) is not None
+        ]
 
     def _read_checkpoints(self, registry: HostRegistry, problems: list[IntegrityError]) -> list[RootCheckpoint]:
         by_session: dict[CheckpointRef, list[ObjectInfo]] = defaultdict(list)  # by number, as listed
