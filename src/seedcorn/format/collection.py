@@ -112,8 +112,11 @@ class PackCopy(msgspec.Struct, array_like=True, frozen=True, order=True):
 
 
 class CollectionRecord(msgspec.Struct, array_like=True, frozen=True):
-    """One stage of a collection. ``packs`` are those of a mark or sweep, or those that a finished sweep has kept; ``frames`` all that the packs of a
-    sweep hold; ``copies`` the packs that make packs of a mark superfluous."""
+    """One stage of a collection.
+
+    ``packs`` are those of a mark or sweep, or those that a finished sweep has kept; ``frames`` those that only the packs of a sweep hold, or those in
+    what it has kept; ``copies`` are the packs that make packs of a mark superfluous.
+    """
 
     repository: bytes
     number: int

@@ -34,8 +34,10 @@ __all__ = [
     "PackUse",
     "check_brake",
     "frames_of",
+    "frames_only_in",
     "is_spent",
     "judge",
+    "named_frames",
     "plan_collection",
     "segments_to_merge",
     "stale_keys",
@@ -294,15 +296,35 @@ def _choose_repacks(survey: Survey, judgement: Judgement, eligible: Collection[P
         yield name
 
 
-def frames_of(survey: Survey, packs: Iterable[Pack]) -> tuple[NeededFrames, ...]:
-    """Every frame that segments say is in these packs, by session."""
-    together: dict[bytes, SeqSet] = {}
+def frames_of(survey: Survey, packs: Iterable[Pack]) -> BySession:
+    """Every frame that segments say is in these packs."""
+    together: BySession = {}
     for name in packs:
         for record in survey.packs[name].records:
-            for number, packed in record.runs:
-                session = survey.sessions[number].session
-                together[session] = together.get(session, SeqSet()) | SeqSet.deserialize(packed)
-    return tuple(NeededFrames(session, seqs.serialize()) for session, seqs in sorted(together.items()))
+            for number, seqs in record.frames().items():
+                together[number] = together[number] | seqs if number in together else seqs
+    return together
+
+
+def frames_only_in(survey: Survey, packs: Collection[Pack]) -> BySession:
+    """Every frame that is in these packs and in no other of the store."""
+    alone = frames_of(survey, packs)
+    for name, pack in survey.packs.items():
+        if alone and pack.present and name not in packs:
+            for record in pack.records:
+                for number, packed in record.runs:
+                    if number in alone:
+                        alone[number] = alone[number] - SeqSet.deserialize(packed)
+    return alone
+
+
+def named_frames(survey: Survey, frames: BySession) -> tuple[NeededFrames, ...]:
+    """Frames as records name them: by the ids of sessions."""
+    together: dict[bytes, SeqSet] = {}
+    for number, seqs in frames.items():
+        session = survey.sessions[number].session
+        together[session] = together.get(session, SeqSet()) | seqs
+    return tuple(NeededFrames(session, seqs.serialize()) for session, seqs in sorted(together.items()) if seqs)
 
 
 def is_spent(mark: Mark, survey: Survey, plan: CollectionPlan, grace_ns: int) -> bool:
@@ -365,7 +387,7 @@ def _snapshots_to_expire(survey: Survey, grace_ns: int) -> tuple[SnapshotRef, ..
 def _snapshots_to_remove(survey: Survey, grace_ns: int, ripe: Collection[Pack]) -> tuple[SnapshotRef, ...]:
     """Forgotten ones that can not be taken back any more: for longer than the grace, or because packs that they need are going."""
     forgotten = [root for root in survey.roots.snapshots if root.standing is Standing.FORGOTTEN]
-    going = {entry.session: open_bitmap(entry) for entry in frames_of(survey, ripe)} if forgotten else {}
+    going = {entry.session: open_bitmap(entry) for entry in named_frames(survey, frames_only_in(survey, ripe))} if forgotten else {}
     removed, already = [], survey.collections.removed
 
     def loses(root: RootSnapshot) -> bool:

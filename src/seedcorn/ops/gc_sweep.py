@@ -26,8 +26,10 @@ from seedcorn.ops.gc_plan import (
     CollectionPlan,
     check_brake,
     frames_of,
+    frames_only_in,
     is_spent,
     judge,
+    named_frames,
     plan_collection,
     segments_to_merge,
     stale_keys,
@@ -180,7 +182,7 @@ class Collector:
             before,
             Stage.SWEEP,
             plan.ripe,
-            frames=frames_of(before, plan.ripe),
+            frames=named_frames(before, frames_only_in(before, plan.ripe)),
             expired=plan.expired,
             expired_checkpoints=plan.expired_checkpoints,
             removed=plan.removed,
@@ -192,7 +194,7 @@ class Collector:
         self._delete(root.key for root in removed)
         self._delete(_receipt_keys(survey, removed))
         kept = (plan.ripe - doomed) & survey.packs.keys()
-        self._put_record(survey, Stage.DONE, kept, of=sweep)  # G8
+        self._put_record(survey, Stage.DONE, kept, of=sweep, frames=named_frames(survey, frames_of(survey, kept)))  # G8
         self._delete_marks(before, plan)
         return replace(
             result,

@@ -6,7 +6,7 @@ Invariant: what is read here was signed by a maintainer of this repository, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -64,7 +64,7 @@ class CollectionLog:
         """Every record. A damaged one is a problem: nobody can say then what has been or will be deleted."""
         marks: list[Mark] = []
         sweeps: list[CollectionRecord] = []
-        kept: dict[bytes, frozenset[Pack]] = {}
+        done: dict[bytes, CollectionRecord] = {}
         problems: list[IntegrityError] = []
         for name, info in sorted(self.records.items(), key=lambda item: item[0]):
             try:
@@ -78,8 +78,8 @@ class CollectionLog:
                 elif record.stage is Stage.SWEEP:
                     sweeps.append(record)
                 else:
-                    kept[record.collection] = frozenset(named_packs([record]))
-        return Collections(tuple(marks), tuple(sweeps), kept, self.next_number, self.probes, tuple(problems))
+                    done[record.collection] = record
+        return Collections(tuple(marks), tuple(sweeps), done, self.next_number, self.probes, tuple(problems))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,24 +93,27 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Collections:
-    """Everything that ``gc/`` says. ``kept`` are the packs that finished sweeps have kept, by collection id."""
+    """Everything that ``gc/`` says. ``done`` are the records that say what finished sweeps have kept, by collection id."""
 
     marks: tuple[Mark, ...]
     sweeps: tuple[CollectionRecord, ...]
-    kept: dict[bytes, frozenset[Pack]]
+    done: dict[bytes, CollectionRecord]
     next_number: int
     probes: tuple[str, ...] = ()
     problems: tuple[IntegrityError, ...] = ()
 
     @property
     def unfinished_sweeps(self) -> tuple[CollectionRecord, ...]:
-        return tuple(record for record in self.sweeps if record.collection not in self.kept)
+        return tuple(record for record in self.sweeps if record.collection not in self.done)
 
     def swept(self, *, but: bytes = b"") -> frozenset[Pack]:
         """What is deleted or may be: the packs of every sweep (other than ``but``) that it has not, when it was done, said to keep."""
-        return frozenset().union(
-            *(named_packs([record]) - self.kept.get(record.collection, frozenset()) for record in self.sweeps if record.collection != but)
-        )
+        taken: set[Pack] = set()
+        for record in self.sweeps:
+            if record.collection != but:
+                done = self.done.get(record.collection)
+                taken |= named_packs([record]) - (named_packs([done]) if done else set())
+        return frozenset(taken)
 
     @property
     def copies(self) -> frozenset[PackCopy]:
@@ -130,9 +133,11 @@ class Collections:
         return frozenset(ref for record in self.sweeps for ref in record.removed)
 
     @property
-    def frames(self) -> tuple[NeededFrames, ...]:
-        """Every frame that a sweep has named, those of one session in several pieces."""
-        return tuple(frames for record in self.sweeps for frames in record.frames)
+    def taken_frames(self) -> Iterator[tuple[tuple[NeededFrames, ...], tuple[NeededFrames, ...]]]:
+        """Of each sweep the frames that it has named, and those of them that it has kept."""
+        for record in self.sweeps:
+            done = self.done.get(record.collection)
+            yield record.frames, done.frames if done else ()
 
 
 def list_collections(store: Store) -> CollectionLog:

@@ -6,16 +6,16 @@ reading".
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from seedcorn.errors import IntegrityError
 from seedcorn.format.collection import SnapshotRef
-from seedcorn.format.snapshot import NeededFrames
+from seedcorn.repo.collections import Collections
 from seedcorn.repo.needed import BySession, IndexedFrames, Missing, NeededByAll, SeqSet, open_bitmap
 from seedcorn.repo.roots import Roots, RootSnapshot, Standing
 
-__all__ = ["Needs", "assess_needs", "union_by_session", "with_torn"]
+__all__ = ["Needs", "assess_needs", "with_torn"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def assess_needs(roots: Roots, indexed: IndexedFrames) -> Needs:
             continue
         if not missing or not isinstance(root, RootSnapshot) or root.standing is Standing.UNCONFIRMED:
             continue
-        swept = union_by_session(roots.collections.frames) if swept is None else swept
+        swept = _taken_frames(roots.collections) if swept is None else swept
         if all(absent.seqs <= swept.get(absent.session, SeqSet()) for absent in missing):
             torn.add(root.ref)
         else:
@@ -55,15 +55,14 @@ def with_torn(roots: Roots, torn: frozenset[SnapshotRef]) -> Roots:
     return replace(roots, snapshots=tuple(snapshots)) if torn else roots
 
 
-def union_by_session(frames: Iterable[NeededFrames]) -> dict[bytes, SeqSet]:
-    """All sequence numbers by session id.
-
-    Raises:
-        IntegrityError: a bitmap is malformed.
-    """
+def _taken_frames(collections: Collections) -> dict[bytes, SeqSet]:
+    """Every frame that a sweep has deleted or may be deleting, by session id."""
     together: dict[bytes, SeqSet] = {}
-    for entry in frames:
-        together[entry.session] = together.get(entry.session, SeqSet()) | open_bitmap(entry)
+    for named, kept in collections.taken_frames:
+        spared = {entry.session: open_bitmap(entry) for entry in kept}
+        for entry in named:
+            taken = open_bitmap(entry) - spared.get(entry.session, SeqSet())
+            together[entry.session] = together.get(entry.session, SeqSet()) | taken
     return together
 
 
