@@ -111,7 +111,7 @@ def examine(browser: Browser, options: CheckOptions, clock: Clock, monitor: Moni
     packs = PackCheck(browser, findings, index.packs)
     packs.presence()
     published = _read_packs(browser, packs, records, options, clock, monitor) if options.read_data else 0
-    frames = IndexedFrames(browser.state)
+    frames = IndexedFrames.of(browser.state)
     _check_trees(browser, findings, frames, packs, records)
     unreferenced = [size for key, size in packs.sizes.items() if key not in index.packs]
     result = CheckResult(

@@ -222,6 +222,15 @@ class FrameIndex:
         with self._env.begin() as txn, txn.cursor(self._packs) as cursor:
             yield from map(_decode_pack, cursor.iternext(keys=False, values=True))
 
+    def segment_packs(self) -> dict[str, list[tuple[HostId, PackId]]]:
+        """What every loaded segment lists, by its key."""
+        with self._env.begin() as txn:
+            with txn.cursor(self._packs) as cursor:
+                packs = {_NUMBER.unpack(key)[0]: ((record := _decode_pack(value)).host, record.pack) for key, value in cursor}
+            with txn.cursor(self._segments) as cursor:
+                listed = {key.decode("ascii"): msgspec.msgpack.decode(value, type=list[int]) for key, value in cursor}
+        return {key: [packs[number] for number in numbers if number in packs] for key, numbers in listed.items()}
+
     # -- frames ------------------------------------------------------------------------------------------------------------------------------
 
     def count(self, txn: Any) -> int:

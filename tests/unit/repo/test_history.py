@@ -16,7 +16,7 @@ from seedcorn.ids import HostId
 from seedcorn.ops import access
 from seedcorn.ops.browse import Browser
 from seedcorn.repo.bindings import snapshot_maintain_binding
-from seedcorn.repo.history import check_rollback, list_heads, remember_heads, remembered_heads
+from seedcorn.repo.chains import check_rollback, list_heads, remember_heads, remembered_heads
 from seedcorn.testing.memory_store import MemoryStore
 from seedcorn.testing.repositories import Machine, SmallRepository, make_tree
 

@@ -77,7 +77,7 @@ class Written:
             assert stored.size == len(data)
             assert read_file(browser, node_of(stored)) == data
         assert self.frames <= {ordinal for ordinal, _, _, _ in self.repository.first.state.frames()}
-        assert len(IndexedFrames(browser.state)) == len(list(self.repository.first.state.frames()))
+        assert len(IndexedFrames.of(browser.state)) == len(list(self.repository.first.state.frames()))
 
 
 @pytest.mark.parametrize("make", [noise, text])

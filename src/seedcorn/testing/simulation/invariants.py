@@ -49,7 +49,7 @@ def _snapshots_are_put_last(world: World) -> None:
     if world.claims_end:
         return
     browser = world.judge()
-    indexed = IndexedFrames(browser.state)
+    indexed = IndexedFrames.of(browser.state)
     for snapshot in browser.snapshots:
         needed = indexed.needed_by(snapshot)
         packs = {pack_key(place.host, place.pack) for place in browser.state.frame_places(needed.frames).values()}
