@@ -7,16 +7,15 @@ from array import array
 from datetime import UTC
 
 import pytest
+from pyroaring import BitMap
 
 from benchmarks.micro.conftest import Measure
 from seedcorn.ids import HostId, SnapshotId
-from seedcorn.ops.freed import FrameSizes, freed_bytes
+from seedcorn.ops.freed import Frames, FrameSizes, freed_bytes
 from seedcorn.ops.retention import plan_retention
 from seedcorn.ops.retention_policy import Candidate, Duration, Newest, Period, Policy, Within
-from seedcorn.repo.needed import FrameSet
-from seedcorn.repo.state import frame_ordinal
 
-Needed = dict[SnapshotId, FrameSet]
+Needed = dict[SnapshotId, Frames]
 HOUR_NS = 3600 * 10**9
 
 
@@ -32,29 +31,30 @@ def sizes(rng: random.Random, scale: int) -> FrameSizes:
 
 @pytest.fixture
 def aging(rng: random.Random, scale: int) -> Needed:
-    """Each session adds frames, and those of older ones come out of use: hard for bitmaps, because containers are many and small."""
-    alive, needed = FrameSet(), {}
+    """Each session adds frames, and those of older ones come out of use: hard for bitmaps, because they are many, small and seldom equal."""
+    alive: dict[int, BitMap] = {}
+    needed: Needed = {}
     for session in range(scale):
-        alive |= FrameSet([frame_ordinal(session, seq) for seq in range(scale)])
-        alive -= FrameSet([frame_ordinal(rng.randrange(session + 1), rng.randrange(scale)) for _ in range(scale // 3)])
-        needed[snapshot_id(session)] = alive.copy()
+        alive[session] = BitMap(range(scale))
+        for _ in range(scale // 3):
+            old = rng.randrange(session + 1)
+            alive[old] = alive[old] - BitMap([rng.randrange(scale)])
+        needed[snapshot_id(session)] = list(alive.items())
     return needed
 
 
 @pytest.fixture
 def common(rng: random.Random, scale: int) -> Needed:
     """Every snapshot needs nine tenths of the same frames, a tenth at random of the others, and none alone."""
-    total = scale * scale
-    every = [frame_ordinal(at // scale, at % scale) for at in range(total)]
-    base = FrameSet(every[: total * 9 // 10])
-    variants = [base | FrameSet(rng.sample(every[total * 9 // 10 :], total // 100)) for _ in range(10)]
-    return {snapshot_id(number): variants[number % 10].copy() for number in range(scale)}
+    base = {session: BitMap(range(scale * 9 // 10)) for session in range(scale)}
+    variants = [{session: seqs | BitMap(rng.sample(range(scale), scale // 100)) for session, seqs in base.items()} for _ in range(10)]
+    return {snapshot_id(number): list(variants[number % 10].items()) for number in range(scale)}
 
 
 @pytest.fixture
 def disjoint(scale: int) -> Needed:
     """No snapshot shares a frame with another: each size is looked up twice."""
-    return {snapshot_id(session): FrameSet([frame_ordinal(session, seq) for seq in range(scale)]) for session in range(scale)}
+    return {snapshot_id(session): [(session, BitMap(range(scale)))] for session in range(scale)}
 
 
 @pytest.mark.parametrize("history", ["aging", "common", "disjoint"])

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from seedcorn.ids import RepositoryId
     from seedcorn.jobs.environment import Environment
     from seedcorn.jobs.host_session import HostSession
+    from seedcorn.jobs.maintain_session import Maintaining
     from seedcorn.jobs.owner_session import OwnerSession
     from seedcorn.jobs.passphrase import PassphraseSources, Prompt
     from seedcorn.ops.access import HostFile, Store
@@ -97,6 +98,19 @@ class Invocation:
             self.output.warn(f"{error}; going on with a temporary one, so nothing that was seen before can be compared")
             state = access.open_state(self._temporary_folder(), repository.repository)
         return self._resources.enter_context(OwnerSession(repository, state))
+
+    def maintainer(self) -> Maintaining:
+        """Open for forgetting and pruning: with a maintain file if there is one, else as the owner."""
+        from seedcorn.jobs.maintain_files import load_maintain_file
+        from seedcorn.jobs.maintain_session import MaintainSession
+        from seedcorn.ops import access
+
+        path = self.environment.maintain_file(self.options.maintain_file)
+        if path is None:
+            return self.owner()
+        repository = access.open_maintainer(self.store, load_maintain_file(path))
+        state = access.open_state(self.environment.state_dir, repository.repository)
+        return self._resources.enter_context(MaintainSession(repository, state))
 
     def _temporary_folder(self) -> Path:
         from pathlib import Path

@@ -112,6 +112,21 @@ def _added(invocation: Invocation, slot: bytes) -> int:
     return EXIT_DONE
 
 
+def _declare_export(parser: Parser) -> None:
+    parser.required_option("--out", metavar="FILE", help="Write it here, then bring it to the machine that prunes.")
+
+
+def export_maintain(invocation: Invocation) -> int:
+    """Write a maintain file: with it a machine can forget and prune without the passphrase, and can read no name and no content."""
+    from seedcorn.jobs.maintain_files import export_maintain_file
+
+    path = invocation.path(invocation.options.out)
+    export_maintain_file(invocation.owner().repository, path)
+    invocation.output.emit("summary", maintain_file=str(path))
+    invocation.output.report(f"Wrote {shown(str(path))}. Who has it can delete backups: keep it as you keep a key")
+    return EXIT_DONE
+
+
 def _words(invocation: Invocation) -> str:
     from seedcorn.jobs.passphrase import read_words
 
@@ -131,6 +146,11 @@ COMMAND = Group.of(
         "remove": Command(remove, _declare_remove, "seedcorn key list\nseedcorn key remove 5f3a9c"),
         "recover": Command(
             recover, _declare_recover, "seedcorn key recover\nseedcorn key recover --recovery-file words.txt --new-passphrase-file FILE"
+        ),
+        "export-maintain": Command(
+            export_maintain,
+            _declare_export,
+            "seedcorn key export-maintain --out maintain.json\nseedcorn prune --maintain-file maintain.json",
         ),
     },
 )

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from seedcorn.cli.parser import Parser
+from seedcorn.errors import UsageError
 
-__all__ = ["declare_common", "declare_dry_run", "declare_filter", "declare_subset"]
+if TYPE_CHECKING:
+    from seedcorn.cli.parser import Namespace, Parser
+    from seedcorn.jobs.maintain_session import PruneArguments
+
+__all__ = ["declare_common", "declare_dry_run", "declare_filter", "declare_maintain", "declare_prune", "prune_arguments", "seconds"]
+
+
+_SPAN = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?[dhms])+|0")
+_UNIT_SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 
 
 def declare_common(parser: Parser) -> None:
@@ -39,3 +47,35 @@ def declare_filter(parser: Parser) -> None:
     parser.option("-H", "--host", metavar="NAME", help="Only snapshots of this host.")
     parser.option("--tag", metavar="TAG", action="append", help="Only snapshots with this tag (repeatable).")
     parser.option("--path", metavar="PATH", action="append", help="Only snapshots of this path (repeatable).")
+
+
+def declare_maintain(parser: Parser) -> None:
+    """What the commands take that a maintainer can run."""
+    parser.option("--maintain-file", metavar="FILE", help="Use this maintain file, no passphrase. [SEEDCORN_MAINTAIN_FILE]")
+
+
+def declare_prune(parser: Parser) -> None:
+    """How a collection goes; see ``prune_arguments``."""
+    parser.option("--grace", metavar="SPAN", default="72h", help="How long garbage waits before it is deleted: 72h, 7d, 0. [72h]")
+    parser.option("--max-unused", metavar="SIZE", default="5%", help="How much of what stays may be unused: 5%, 200M, unlimited. [5%]")
+    parser.flag("--allow-large", help="Even if more than 30 % of all bytes would go.")
+
+
+def prune_arguments(options: Namespace) -> PruneArguments:
+    """What ``declare_prune`` was given.
+
+    Raises:
+        UsageError: a span or size is malformed.
+    """
+    return {"grace_seconds": seconds("--grace", options.grace), "max_unused": options.max_unused, "allow_large": options.allow_large}
+
+
+def seconds(flag: str, text: str) -> float:
+    """A span by the clock: days, hours, minutes and seconds, as in 1d12h.
+
+    Raises:
+        UsageError: anything else.
+    """
+    if not _SPAN.fullmatch(text):
+        raise UsageError(f"{flag}: {text!r} is not a span of time: write days, hours, minutes and seconds as in 72h or 1d12h, or 0")
+    return sum(float(amount) * _UNIT_SECONDS[unit] for amount, unit in re.findall(r"([0-9.]+)([dhms])", text))

@@ -83,6 +83,7 @@ def snapshot_fields(snapshot: Snapshot) -> dict[str, Any]:
         "tags": list(owner.tags),
         "source": owner.source,
         "complete": snapshot.maintain.complete,
+        "standing": snapshot.standing.value,
         "error_count": owner.error_count,
         "excludes": list(owner.excludes),
         "program": owner.program,

@@ -10,7 +10,7 @@ from seedcorn.cli.output import shown
 from seedcorn.cli.parser import Command, Parser
 from seedcorn.cli.render_json import SHORT_ID_DIGITS, snapshot_fields
 from seedcorn.cli.render_text import count_text, local_time, size_text, table
-from seedcorn.errors import printable
+from seedcorn.errors import UsageError, printable
 
 if TYPE_CHECKING:
     from seedcorn.ops.browse import Snapshot
@@ -24,23 +24,30 @@ EXAMPLES = """
 
 def declare(parser: Parser) -> None:
     parser.word("snapshots", "SNAP", "latest, latest~N or the beginning of an id. [all]", required=False, many=True)
+    parser.flag("--all", help="Also those that are forgotten, void or expired, with their standing.")
     declare_filter(parser)
 
 
 def snapshots(invocation: Invocation) -> int:
     """List snapshots, oldest first."""
     session, output, references = invocation.owner(), invocation.output, invocation.options.snapshots
-    chosen = invocation.snapshot_filter
-    found = [session.browser.find(reference, chosen) for reference in references] if references else session.snapshots(chosen)
+    chosen, everything = invocation.snapshot_filter, invocation.options.all
+    if everything and references:
+        raise UsageError("either --all or some snapshots")
+    if everything:
+        found = [snapshot for snapshot in session.browser.all_snapshots if chosen.accepts(snapshot)]
+    else:
+        found = [session.browser.find(reference, chosen) for reference in references] if references else session.snapshots(chosen)
     for snapshot in found:
         output.emit("snapshot", **snapshot_fields(snapshot))
-    for line in table(["ID", "Time", "Host", "Tags", " Files", " Size", "Paths"], [_row(snapshot) for snapshot in found]):
+    header = ["ID", "Time", "Host", "Tags", " Files", " Size", *(["Standing"] if everything else []), "Paths"]
+    for line in table(header, [_row(snapshot, everything) for snapshot in found]):
         output.line(line)
     output.report(count_text(len(found), "snapshot"))
     return invocation.finish(session.browser.problems)
 
 
-def _row(snapshot: Snapshot) -> list[str]:
+def _row(snapshot: Snapshot, with_standing: bool) -> list[str]:
     owner = snapshot.owner
     statistics = owner.statistics
     return [
@@ -50,8 +57,16 @@ def _row(snapshot: Snapshot) -> list[str]:
         ",".join(map(shown, owner.tags)),
         str(statistics.source_files),
         size_text(statistics.source_file_size),
-        " ".join(map(printable, owner.paths)) + ("" if snapshot.maintain.complete else f"  ({count_text(owner.error_count, 'error')})"),
+        *([snapshot.standing.value] if with_standing else []),
+        " ".join(map(printable, owner.paths)) + _remarks(snapshot, with_standing),
     ]
+
+
+def _remarks(snapshot: Snapshot, with_standing: bool) -> str:
+    remarks = [] if snapshot.maintain.complete else [count_text(snapshot.owner.error_count, "error")]
+    if snapshot.standing.value == "unconfirmed" and not with_standing:
+        remarks.append("unconfirmed")
+    return f"  ({', '.join(remarks)})" if remarks else ""
 
 
 COMMAND = Command(snapshots, declare, EXAMPLES)

@@ -18,6 +18,7 @@ __all__ = [
     "CollectionRecord",
     "ForgetRecord",
     "HostPacks",
+    "PackCopy",
     "Receipt",
     "ReceiptState",
     "SnapshotRef",
@@ -102,8 +103,20 @@ class HostPacks(msgspec.Struct, array_like=True, frozen=True):
     packs: tuple[bytes, ...]
 
 
+class PackCopy(msgspec.Struct, array_like=True, frozen=True, order=True):
+    """A pack into which a maintainer has moved frames; ``digest`` is that of its frame entries."""
+
+    host: bytes
+    pack: bytes
+    digest: bytes
+
+
 class CollectionRecord(msgspec.Struct, array_like=True, frozen=True):
-    """One stage of a collection. ``frames`` are all that the packs of a sweep hold; a done record names nothing."""
+    """One stage of a collection.
+
+    ``packs`` are those of a mark or sweep, or those that a finished sweep has kept; ``frames`` those that only the packs of a sweep hold, or those in
+    what it has kept; ``copies`` are the packs that make packs of a mark superfluous.
+    """
 
     repository: bytes
     number: int
@@ -114,6 +127,7 @@ class CollectionRecord(msgspec.Struct, array_like=True, frozen=True):
     expired: tuple[SnapshotRef, ...] = ()
     expired_checkpoints: tuple[CheckpointRef, ...] = ()
     removed: tuple[SnapshotRef, ...] = ()
+    copies: tuple[PackCopy, ...] = ()
 
 
 class VerifiedPack(msgspec.Struct, array_like=True, frozen=True):

@@ -22,6 +22,7 @@ __all__ = [
     "collection_key",
     "forget_key",
     "host_key",
+    "is_probe_key",
     "pack_key",
     "parse_checkpoint_key",
     "parse_collection_key",
@@ -29,6 +30,7 @@ __all__ = [
     "parse_pack_key",
     "parse_receipt_key",
     "parse_record_key",
+    "probe_key",
     "receipt_key",
     "segment_key",
     "slot_key",
@@ -107,6 +109,15 @@ def checkpoint_key(host: HostId, session: SessionId, number: int) -> str:
 
 def collection_key(number: int, collection: CollectionId, stage: Stage) -> str:
     return f"gc/{number:010d}-{collection.hex()}.{stage.name.lower()}"
+
+
+def probe_key(name: bytes) -> str:
+    """An empty object that is put to learn the store's time, and deleted again."""
+    return f"gc/probe-{name.hex()}"
+
+
+def is_probe_key(key: str) -> bool:
+    return key.startswith("gc/probe-")
 
 
 def forget_key(number: int, record: bytes) -> str:

@@ -87,6 +87,11 @@ class Environment:
         chosen = given or self.variables.get("SEEDCORN_HOST_FILE")
         return self.cwd / chosen if chosen else None
 
+    def maintain_file(self, given: str | None) -> Path | None:
+        """``given``, else ``SEEDCORN_MAINTAIN_FILE``; None if the owner's passphrase is to be used."""
+        chosen = given or self.variables.get("SEEDCORN_MAINTAIN_FILE")
+        return self.cwd / chosen if chosen else None
+
     def store_options(self, *, connections: int | None = None, ca_certificate: str | None = None) -> StoreOptions:
         """How to talk to the store, by flags and ``SEEDCORN_CONNECTIONS``, ``SEEDCORN_CA_CERTIFICATE``, ``SEEDCORN_UNSIGNED_PAYLOAD``.
 

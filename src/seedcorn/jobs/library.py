@@ -16,10 +16,12 @@ from seedcorn.jobs.environment import Environment
 from seedcorn.jobs.founding import FoundingOptions, NewRepository, found_repository
 from seedcorn.jobs.host_files import load_host_file
 from seedcorn.jobs.host_session import HostSession
+from seedcorn.jobs.maintain_files import load_maintain_file
+from seedcorn.jobs.maintain_session import MaintainSession
 from seedcorn.jobs.owner_session import OwnerSession
 from seedcorn.ops import access
 
-__all__ = ["HostSession", "NewRepository", "OwnerSession", "init", "open", "open_owner"]
+__all__ = ["HostSession", "MaintainSession", "NewRepository", "OwnerSession", "init", "open", "open_maintainer", "open_owner"]
 
 AnyPath = str | os.PathLike[str]
 
@@ -60,6 +62,21 @@ def open(  # noqa: A001  # it is called as seedcorn.open
     store = _open_store(environment, url, credentials)
     repository = access.open_host_with(store, lambda found: load_host_file(environment.host_file(_text(host_file), found), store.url))
     return HostSession(repository, access.open_state(_state_dir(environment, state_dir), repository.repository))
+
+
+def open_maintainer(
+    url: AnyPath, *, maintain_file: AnyPath, state_dir: AnyPath | None = None, credentials: Mapping[str, str] | None = None
+) -> MaintainSession:
+    """Open for forgetting and pruning, with a maintain file.
+
+    Raises:
+        RepositoryNotFoundError: there is none at ``url``.
+        CredentialError: the file is none, others can read it, or it is another repository's.
+    """
+    environment = Environment.of_process()
+    store = _open_store(environment, url, credentials)
+    repository = access.open_maintainer(store, load_maintain_file(environment.cwd / Path(maintain_file)))
+    return MaintainSession(repository, access.open_state(_state_dir(environment, state_dir), repository.repository))
 
 
 def open_owner(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, TypedDict, Unpack
 
 from seedcorn.events import Clock, Monitor, SystemClock, VoidMonitor
-from seedcorn.jobs.sessions import Session
+from seedcorn.jobs.maintain_session import Maintaining
 from seedcorn.ops import access
 from seedcorn.ops.browse import Browser, Entry, Snapshot, SnapshotFilter, open_browser, split_reference
 from seedcorn.ops.restore import Overwrite, RestoreOptions, RestoreResult, restore
@@ -31,16 +31,25 @@ class RestoreArguments(TypedDict, total=False):
     monitor: Monitor
 
 
-class OwnerSession(Session):
-    """The owner: can read everything."""
+class OwnerSession(Maintaining):
+    """The owner: can read everything, and do what a maintainer may."""
 
     def __init__(self, repository: access.OwnerRepository, state: access.State, clock: Clock | None = None) -> None:
         super().__init__(repository.store, state, clock or SystemClock())
         self.repository = repository
 
     @cached_property
+    def maintained(self) -> access.MaintainRepository:
+        """The repository as a maintainer sees it."""
+        return access.maintained_by_owner(self.repository)
+
+    def host_names(self) -> dict[bytes, str]:
+        """As the owner has enrolled them."""
+        return {host: enrolled.name for host, enrolled in access.registry(self.repository, self.state).hosts.items()}
+
+    @cached_property
     def browser(self) -> Browser:
-        """All snapshots and the index as they are now; ``problems`` are what is wrong with them. Read once for each session."""
+        """All snapshots and the index as they were when this was first asked for; ``problems`` are what is wrong with them."""
         return open_browser(self.repository, self.state)
 
     def snapshots(self, chosen: SnapshotFilter = SnapshotFilter()) -> list[Snapshot]:  # noqa: B008  # frozen

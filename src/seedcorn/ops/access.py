@@ -5,7 +5,7 @@ Nothing here reads a file, the environment or a terminal: callers bring passphra
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +18,10 @@ from seedcorn.events import Clock
 from seedcorn.format.header import FLAG_TRUST_HOSTS
 from seedcorn.ids import RepositoryId, SlotId, match_prefix
 from seedcorn.repo import keyslots
-from seedcorn.repo.history import list_heads
+from seedcorn.repo.chains import list_heads
 from seedcorn.repo.hosts import EnrolledHost, HostFile, HostRegistry, enroll_host, load_registry, revoke_host
 from seedcorn.repo.keyslots import KeySlot
+from seedcorn.repo.maintenance import MaintainFile, MaintainRepository, maintained_by_owner, open_as_maintainer
 from seedcorn.repo.repository import (
     HostRepository,
     OwnerRepository,
@@ -47,6 +48,8 @@ __all__ = [
     "InitResult",
     "KdfParameters",
     "KeySlot",
+    "MaintainFile",
+    "MaintainRepository",
     "OwnerRepository",
     "State",
     "Store",
@@ -58,9 +61,12 @@ __all__ = [
     "initialize",
     "keys",
     "list_hosts",
+    "maintained_by_owner",
+    "match_hosts",
     "open_at",
     "open_host",
     "open_host_with",
+    "open_maintainer",
     "open_owner",
     "open_owner_with",
     "open_owner_with_words",
@@ -184,6 +190,15 @@ def open_owner_with_words(store: Store, words: str) -> OwnerRepository:
     return open_as_owner(store, read_header(store), words_to_seed(words))
 
 
+def open_maintainer(store: Store, maintain_file: MaintainFile) -> MaintainRepository:
+    """Open for forgetting and pruning.
+
+    Raises:
+        CredentialError: the maintain file is another repository's.
+    """
+    return open_as_maintainer(store, read_header(store), maintain_file)
+
+
 # -- key slots -------------------------------------------------------------------------------------------------------------------------------
 
 
@@ -254,6 +269,19 @@ def find_host(owner: OwnerRepository, name_or_id: str) -> EnrolledHost:
         raise UsageError(f"no host is named {name_or_id!r}, and {error}") from error
 
 
+def match_hosts(references: Iterable[str], registry: HostRegistry, names: Mapping[bytes, str]) -> set[bytes]:
+    """The hosts that are meant by names, as far as those are known, or by the beginnings of their ids. A name may be that of several.
+
+    Raises:
+        UsageError: no host is.
+    """
+    found: set[bytes] = set()
+    for reference in references:
+        named = {host for host, name in names.items() if name == reference}
+        found |= named or {match_prefix(reference, registry.hosts, noun="host")}
+    return found
+
+
 def revoke(owner: OwnerRepository, name_or_id: str, clock: Clock) -> EnrolledHost:
     """From now on nothing new of this host counts; what it has backed up stays."""
     host = find_host(owner, name_or_id)
@@ -271,8 +299,9 @@ def host_policy(host: EnrolledHost, bucket: str, prefix: str) -> dict[str, objec
     own = host.host.hex()
     bucket_arn = f"arn:aws:s3:::{bucket}"
     written = [f"{bucket_arn}/{base}{room}/{own}/*" for room in ("packs", "index", "snapshots", "receipts", "checkpoints")]
-    read = [f"{bucket_arn}/{base}{name}" for name in ("seedcorn.json", "hosts/*", "index/*", "verified/*", "gc/*")]
-    listed = [f"{base}{room}/*" for room in ("hosts", "index", "snapshots", "verified", "gc")]
+    written.append(f"{bucket_arn}/{base}doctor/*")
+    read = [f"{bucket_arn}/{base}{name}" for name in ("seedcorn.json", "hosts/*", "index/*", "verified/*", "gc/*", "doctor/*")]
+    listed = [f"{base}{room}/*" for room in ("hosts", "index", "snapshots", "verified", "gc", "doctor")]
     return {
         "Version": "2012-10-17",
         "Statement": [

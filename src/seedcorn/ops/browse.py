@@ -13,13 +13,16 @@ from seedcorn.events import Monitor
 from seedcorn.format.tree import Kind, Node
 from seedcorn.ids import match_prefix
 from seedcorn.ops.access import HostRegistry, registry
-from seedcorn.repo.history import Snapshot, read_snapshots
+from seedcorn.repo.history import Snapshot, open_snapshots
 from seedcorn.repo.index import sync_state
+from seedcorn.repo.needed import IndexedFrames
+from seedcorn.repo.needs import assess_needs, with_torn
 from seedcorn.repo.reader import Reader
 from seedcorn.repo.repository import OwnerRepository
+from seedcorn.repo.roots import RootsReader, Standing
 from seedcorn.repo.state import State
 
-__all__ = ["Browser", "Entry", "Snapshot", "SnapshotFilter", "open_browser", "split_reference"]
+__all__ = ["Browser", "Entry", "Snapshot", "SnapshotFilter", "Standing", "open_browser", "split_reference"]
 
 _LATEST = re.compile(r"latest(?:~([0-9]+))?")
 
@@ -49,7 +52,10 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 
 
 class Browser:
-    """An opened repository with its hosts, its snapshots (oldest first) and the problems that were found in its history and index."""
+    """An opened repository with its hosts, its snapshots (oldest first) and the problems that were found in its history and index.
+
+    ``snapshots`` are those that can be relied on, and those that may yet be confirmed; ``all_snapshots`` also those that a collection may take.
+    """
 
     def __init__(
         self, repository: OwnerRepository, state: State, hosts: HostRegistry, snapshots: Sequence[Snapshot], problems: Sequence[IntegrityError]
@@ -57,7 +63,8 @@ class Browser:
         self.repository = repository
         self.state = state
         self.hosts = hosts
-        self.snapshots = tuple(snapshots)
+        self.all_snapshots = tuple(snapshots)
+        self.snapshots = tuple(snapshot for snapshot in snapshots if snapshot.standing.is_root and snapshot.standing is not Standing.TORN)
         self.problems = tuple(problems)
         self.reader = Reader(repository, state)
 
@@ -133,10 +140,13 @@ class Browser:
 def open_browser(repository: OwnerRepository, state: State) -> Browser:
     """Read the snapshots first, then bring the index up to date (in this order, so that what a snapshot needs is there)."""
     hosts = registry(repository, state)
-    snapshots, problems = read_snapshots(repository, state, hosts)
-    problems = [*hosts.problems, *problems]
+    roots = RootsReader(repository, state).read(hosts)
+    problems = [*roots.problems, *roots.oddities]
     problems += sync_state(repository.store, state, repository.repository, repository.key.index_key, hosts, only=None)
-    return Browser(repository, state, hosts, snapshots, problems)
+    if roots.collections.sweeps:
+        roots = with_torn(roots, assess_needs(roots, IndexedFrames.of(state)).torn)
+    snapshots, unopened = open_snapshots(repository, roots)
+    return Browser(repository, state, hosts, snapshots, problems + unopened)
 
 
 def split_reference(text: str) -> tuple[str, bytes]:

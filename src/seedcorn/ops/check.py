@@ -112,7 +112,7 @@ def examine(browser: Browser, options: CheckOptions, clock: Clock, monitor: Moni
     packs = PackCheck(browser, findings, index.packs, {pack_key(host, pack) for host, pack in records.swept})
     packs.presence()
     published = _read_packs(browser, packs, records, options, clock, monitor) if options.read_data else 0
-    frames = IndexedFrames(browser.state)
+    frames = IndexedFrames.of(browser.state)
     _check_trees(browser, findings, frames, packs, records)
     unreferenced = [size for key, size in packs.sizes.items() if key not in index.packs]
     result = CheckResult(
@@ -144,7 +144,7 @@ def _read_packs(browser: Browser, packs: PackCheck, records: Records, options: C
     verified = packs.remember(now_ns)
     if not options.publish:
         return 0
-    new = [pack for pack in verified if not records.verified.believes_digest(pack.host, pack.pack, pack.digest)]
+    new = [pack for pack in verified if not records.verified.holds(pack)]
     publish_verified(browser.repository, new, now_ns)
     return len(new)
 

@@ -20,7 +20,8 @@ __all__ = ["Base", "is_torn", "read_base"]
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """What a session knew of collections before it loaded the index: all sweeps by name, and the packs of unfinished collections."""
+    """What a session knew of collections before it loaded the index: all sweeps by name, and the packs that were marked, and those that any sweep has
+    named and not kept (a maintainer who rewrote a segment at the same time may list a deleted one again)."""
 
     sweeps: frozenset[CollectionName]
     packs: frozenset[tuple[HostId, PackId]]
@@ -30,11 +31,13 @@ def read_base(repository: HostRepository, state: State) -> Base:
     """H0. The index is to be loaded after this, and ``Base.packs`` are to be avoided.
 
     Raises:
-        IntegrityError: a record of an unfinished collection is damaged.
+        IntegrityError: a record of a collection is damaged.
     """
     log = list_collections(repository.store)
-    records = log.read(repository.store, state, repository.repository, repository.key.public, log.unfinished)
-    return Base(log.sweeps, frozenset(named_packs(records)))
+    collections = log.read_all(repository.store, state, repository.repository, repository.key.public)
+    if collections.problems:
+        raise collections.problems[0]
+    return Base(log.sweeps, collections.swept() | named_packs(mark.record for mark in collections.marks))
 
 
 def is_torn(repository: HostRepository, state: State, base: Base, snapshot: SnapshotRef, needed: FrameSet) -> bool:

@@ -79,7 +79,7 @@ def usage(browser: Browser, snapshots: Sequence[Snapshot]) -> Usage:
     Raises:
         IntegrityError: a snapshot's set of frames is malformed; named.
     """
-    indexed = IndexedFrames(browser.state)
+    indexed = IndexedFrames.of(browser.state)
     needed = FrameSet()
     for snapshot in snapshots:
         needed |= indexed.needed_by(snapshot).frames

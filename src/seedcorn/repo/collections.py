@@ -6,30 +6,32 @@ Invariant: what is read here was signed by a maintainer of this repository, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
 from seedcorn.crypto.keys import PublicKeys
 from seedcorn.errors import IntegrityError, ObjectNotFoundError
 from seedcorn.format.codec import Magic
-from seedcorn.format.collection import CollectionRecord, Stage
-from seedcorn.format.names import CollectionName, parse_collection_key
+from seedcorn.format.collection import CheckpointRef, CollectionRecord, PackCopy, SnapshotRef, Stage
+from seedcorn.format.names import CollectionName, collection_key, is_probe_key, parse_collection_key
+from seedcorn.format.snapshot import NeededFrames
 from seedcorn.ids import CollectionId, HostId, PackId, RepositoryId
-from seedcorn.repo.records import fetch_small, open_record
+from seedcorn.repo.records import build_record, fetch_small, open_record
 from seedcorn.repo.state import State
 from seedcorn.store.api import ObjectInfo, Store
 
-__all__ = ["CollectionLog", "list_collections", "named_packs"]
+__all__ = ["CollectionLog", "Collections", "Mark", "Pack", "build_collection", "list_collections", "named_packs"]
 
 Pack = tuple[HostId, PackId]
 
 
 @dataclass(frozen=True, slots=True)
 class CollectionLog:
-    """What one LIST of ``gc/`` gave: every record by its name."""
+    """What one LIST of ``gc/`` gave: every record by its name, and the keys of probes that were left behind."""
 
     records: dict[CollectionName, ObjectInfo]
+    probes: tuple[str, ...] = ()
 
     @property
     def sweeps(self) -> frozenset[CollectionName]:
@@ -37,22 +39,13 @@ class CollectionLog:
         return frozenset(name for name in self.records if name.stage is Stage.SWEEP)
 
     @property
-    def unfinished(self) -> list[CollectionName]:
-        """Marks and sweeps of collections that are not done; whoever is not part of the collection relies on no pack that they name."""
-        return sorted(name for name in self.records if name.stage is not Stage.DONE and not self.is_done(name))
-
-    @property
     def next_number(self) -> int:
         return max((name.number for name in self.records), default=0) + 1
-
-    def is_done(self, name: CollectionName) -> bool:
-        """Whether the collection of which this is a record has ended."""
-        return CollectionName(name.number, name.collection, Stage.DONE) in self.records
 
     def read(
         self, store: Store, state: State, repository: RepositoryId, public: PublicKeys, names: Iterable[CollectionName]
     ) -> list[CollectionRecord]:
-        """The records of these names; a mark that has been removed since it was listed is left out, for its collection is done.
+        """The records of these names; a mark that has been deleted since it was listed is left out.
 
         Raises:
             IntegrityError: one is damaged: nobody can say then what is about to be deleted.
@@ -67,16 +60,101 @@ class CollectionLog:
                     raise error.named(info.key) from error
         return found
 
+    def read_all(self, store: Store, state: State, repository: RepositoryId, public: PublicKeys) -> Collections:
+        """Every record. A damaged one is a problem: nobody can say then what has been or will be deleted."""
+        marks: list[Mark] = []
+        sweeps: list[CollectionRecord] = []
+        done: dict[bytes, CollectionRecord] = {}
+        problems: list[IntegrityError] = []
+        for name, info in sorted(self.records.items(), key=lambda item: item[0]):
+            try:
+                records = self.read(store, state, repository, public, [name])
+            except IntegrityError as error:
+                problems.append(error)
+                continue
+            for record in records:
+                if record.stage is Stage.MARK:
+                    marks.append(Mark(info.key, record, info.modified_ns))
+                elif record.stage is Stage.SWEEP:
+                    sweeps.append(record)
+                else:
+                    done[record.collection] = record
+        return Collections(tuple(marks), tuple(sweeps), done, self.next_number, self.probes, tuple(problems))
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A mark and when the store says it was put."""
+
+    key: str
+    record: CollectionRecord
+    stored_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Collections:
+    """Everything that ``gc/`` says. ``done`` are the records that say what finished sweeps have kept, by collection id."""
+
+    marks: tuple[Mark, ...]
+    sweeps: tuple[CollectionRecord, ...]
+    done: dict[bytes, CollectionRecord]
+    next_number: int
+    probes: tuple[str, ...] = ()
+    problems: tuple[IntegrityError, ...] = ()
+
+    @property
+    def unfinished_sweeps(self) -> tuple[CollectionRecord, ...]:
+        return tuple(record for record in self.sweeps if record.collection not in self.done)
+
+    def swept(self, *, but: bytes = b"") -> frozenset[Pack]:
+        """What is deleted or may be: the packs of every sweep (other than ``but``) that it has not, when it was done, said to keep."""
+        taken: set[Pack] = set()
+        for record in self.sweeps:
+            if record.collection != but:
+                done = self.done.get(record.collection)
+                taken |= named_packs([record]) - (named_packs([done]) if done else set())
+        return frozenset(taken)
+
+    @property
+    def copies(self) -> frozenset[PackCopy]:
+        """The packs that maintainers have made, as far as marks still tell."""
+        return frozenset(copy for mark in self.marks for copy in mark.record.copies)
+
+    @property
+    def expired(self) -> frozenset[SnapshotRef]:
+        return frozenset(ref for record in self.sweeps for ref in record.expired)
+
+    @property
+    def expired_checkpoints(self) -> frozenset[CheckpointRef]:
+        return frozenset(ref for record in self.sweeps for ref in record.expired_checkpoints)
+
+    @property
+    def removed(self) -> frozenset[SnapshotRef]:
+        return frozenset(ref for record in self.sweeps for ref in record.removed)
+
+    @property
+    def taken_frames(self) -> Iterator[tuple[tuple[NeededFrames, ...], tuple[NeededFrames, ...]]]:
+        """Of each sweep the frames that it has named, and those of them that it has kept."""
+        for record in self.sweeps:
+            done = self.done.get(record.collection)
+            yield record.frames, done.frames if done else ()
+
 
 def list_collections(store: Store) -> CollectionLog:
     """One LIST."""
-    named = ((parse_collection_key(info.key), info) for info in store.list("gc/"))
-    return CollectionLog({name: info for name, info in named if name is not None})
+    infos = list(store.list("gc/"))
+    named = ((parse_collection_key(info.key), info) for info in infos)
+    return CollectionLog({name: info for name, info in named if name is not None}, tuple(info.key for info in infos if is_probe_key(info.key)))
 
 
 def named_packs(records: Iterable[CollectionRecord]) -> set[Pack]:
     """Every pack that these records name."""
     return {(HostId(of_host.host), PackId(pack)) for record in records for of_host in record.packs for pack in of_host.packs}
+
+
+def build_collection(record: CollectionRecord, sign: Callable[[bytes], bytes]) -> tuple[str, bytes]:
+    """(store key, bytes) of a signed record."""
+    return collection_key(record.number, CollectionId(record.collection), record.stage), build_record(Magic.COLLECTION, record, sign)
 
 
 def _read_one(store: Store, state: State, info: ObjectInfo, name: CollectionName, repository: RepositoryId, public: PublicKeys) -> CollectionRecord:

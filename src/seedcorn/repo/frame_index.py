@@ -222,6 +222,15 @@ class FrameIndex:
         with self._env.begin() as txn, txn.cursor(self._packs) as cursor:
             yield from map(_decode_pack, cursor.iternext(keys=False, values=True))
 
+    def segment_packs(self) -> dict[str, list[tuple[HostId, PackId]]]:
+        """What every loaded segment lists, by its key."""
+        with self._env.begin() as txn:
+            with txn.cursor(self._packs) as cursor:
+                packs = {_NUMBER.unpack(key)[0]: ((record := _decode_pack(value)).host, record.pack) for key, value in cursor}
+            with txn.cursor(self._segments) as cursor:
+                listed = {key.decode("ascii"): msgspec.msgpack.decode(value, type=list[int]) for key, value in cursor}
+        return {key: [packs[number] for number in numbers if number in packs] for key, numbers in listed.items()}
+
     # -- frames ------------------------------------------------------------------------------------------------------------------------------
 
     def count(self, txn: Any) -> int:
@@ -235,6 +244,18 @@ class FrameIndex:
             for ordinal in ordinals:
                 value = txn.get(_frame_key(ordinal), db=self._frames)
                 if value is not None:
+                    found[ordinal] = self._place(txn, value)
+        return found
+
+    def places_between(self, first: int, end: int) -> dict[int, FramePlace]:
+        """A place for each indexed frame from the ordinal ``first`` up to, and without, ``end``."""
+        found: dict[int, FramePlace] = {}
+        with self._env.begin() as txn, txn.cursor(self._frames) as cursor:
+            if cursor.set_range(_frame_key(first)):
+                for key, value in cursor.iternext_nodup(values=True):
+                    ordinal = frame_ordinal(*_FRAME_KEY.unpack(key))
+                    if ordinal >= end:
+                        break
                     found[ordinal] = self._place(txn, value)
         return found
 

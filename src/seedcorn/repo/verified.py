@@ -9,7 +9,7 @@ docs/format.md, section "Verified set"; docs/threat-model.md, "malicious host".
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from seedcorn.crypto import primitives
@@ -18,9 +18,7 @@ from seedcorn.errors import IntegrityError
 from seedcorn.format.codec import Magic
 from seedcorn.format.collection import VerifiedPack, VerifiedRecord
 from seedcorn.format.names import RecordName, parse_record_key, verified_key
-from seedcorn.format.pack import FrameEntry
 from seedcorn.ids import HostId, PackId, RepositoryId
-from seedcorn.repo.packs import entries_digest
 from seedcorn.repo.records import build_record, fetch_small, open_record
 from seedcorn.repo.repository import OwnerRepository
 from seedcorn.repo.state import State
@@ -38,13 +36,13 @@ class VerifiedSet:
     digests: Mapping[tuple[bytes, bytes], Collection[bytes]]
     problems: tuple[IntegrityError, ...] = ()
 
-    def believes(self, host: HostId, pack: PackId, frames: Iterable[FrameEntry]) -> bool:
-        """Whether the owner has verified this pack as these frame entries describe it, in whatever order."""
-        return self.believes_digest(host, pack, entries_digest(frames))
-
-    def believes_digest(self, host: bytes, pack: bytes, digest: bytes) -> bool:
-        """The same, for who has kept of the entries only their digest."""
+    def believes(self, host: HostId, pack: PackId, digest: bytes) -> bool:
+        """Whether the owner has verified this pack with frame entries of this digest (``packs.entries_digest``)."""
         return digest in self.digests.get((host, pack), ())
+
+    def holds(self, pack: VerifiedPack) -> bool:
+        """Whether the set says this already."""
+        return pack.digest in self.digests.get((pack.host, pack.pack), ())
 
 
 def read_verified(store: Store, state: State, repository: RepositoryId, public: PublicKeys) -> VerifiedSet:

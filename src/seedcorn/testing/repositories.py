@@ -100,6 +100,10 @@ class SmallRepository:
         """Enrol one more host."""
         return self._machine(access.add_host(self.owner(), name, self.clock))
 
+    def machine_again(self, store: Store | None = None) -> Machine:
+        """The first host, newly installed: it has seen nothing yet. To be closed."""
+        return Machine(store or self.store, self.made.host_file, self._new_folder(), self.clock)
+
     def owner(self, store: Store | None = None) -> OwnerRepository:
         """Opened by the recovery words; reads the header. ``store`` may be a damaged copy."""
         return access.open_owner_with_words(store or self.store, self.words)

@@ -16,7 +16,7 @@ from seedcorn.ids import HostId
 from seedcorn.ops import access
 from seedcorn.ops.browse import Browser
 from seedcorn.repo.bindings import snapshot_maintain_binding
-from seedcorn.repo.history import check_rollback, list_heads, remember_heads, remembered_heads
+from seedcorn.repo.chains import check_rollback, list_heads, remember_heads, remembered_heads
 from seedcorn.testing.memory_store import MemoryStore
 from seedcorn.testing.repositories import Machine, SmallRepository, make_tree
 
@@ -79,6 +79,22 @@ def test_the_host_itself_notices_a_rollback_and_goes_on_from_its_own_number(repo
     assert result.exit_code == 13
     assert result.seq == 4
     assert any("rolled back" in str(problem) for problem in result.problems)
+
+
+def test_a_rollback_that_new_snapshots_have_overtaken_is_seen_too(repository: SmallRepository, store: MemoryStore, tree: Path) -> None:
+    back_up(repository, tree, 2)
+    before = dict(store.objects)
+    back_up(repository, tree, 1)
+    assert repository.browser().problems == ()
+    store.objects.clear()
+    store.objects.update(before)
+    repository.first.forget_state()  # else the host would go on from its own number
+    back_up(repository, tree, 3)
+    assert repository.browser(fresh=True).problems == ()
+    for _ in range(2):  # and it goes on being said
+        ((where, message),) = problems(repository.browser())
+        assert where == f"snapshots/{repository.first.host_file.key.host.hex()}"
+        assert "lacks snapshot 3 as this machine has seen it" in message
 
 
 def test_another_host_is_a_witness(repository: SmallRepository, store: MemoryStore, tree: Path) -> None:

@@ -33,20 +33,20 @@ def verified(*packs: VerifiedPack) -> VerifiedSet:
 
 def test_only_the_very_entries_that_were_verified_are_believed() -> None:
     known = verified(VerifiedPack(HOST, PACK, entries_digest(FRAMES)))
-    assert known.believes(HOST, PACK, FRAMES)
-    assert known.believes(HOST, PACK, FRAMES[::-1])  # in whatever order a segment lists them
-    assert not known.believes(OTHER, PACK, FRAMES)
-    assert not known.believes(HOST, PackId(b"q" * 32), FRAMES)
-    assert not known.believes(HOST, PACK, FRAMES[:1])
-    assert not known.believes(HOST, PACK, (FRAMES[0], FrameEntry(b"s" * 16, 1, 150, 60, 50, b"u" * 28)))
-    assert not VerifiedSet({}).believes(HOST, PACK, ())
+    assert known.believes(HOST, PACK, entries_digest(FRAMES))
+    assert known.believes(HOST, PACK, entries_digest(FRAMES[::-1]))  # in whatever order a segment lists them
+    assert not known.believes(OTHER, PACK, entries_digest(FRAMES))
+    assert not known.believes(HOST, PackId(b"q" * 32), entries_digest(FRAMES))
+    assert not known.believes(HOST, PACK, entries_digest(FRAMES[:1]))
+    assert not known.believes(HOST, PACK, entries_digest((FRAMES[0], FrameEntry(b"s" * 16, 1, 150, 60, 50, b"u" * 28))))
+    assert not VerifiedSet({}).believes(HOST, PACK, entries_digest(()))
 
 
 def test_entries_of_two_records_are_both_believed() -> None:
     known = verified(VerifiedPack(HOST, PACK, entries_digest(FRAMES)), VerifiedPack(HOST, PACK, entries_digest(FRAMES[:1])))
-    assert known.believes(HOST, PACK, FRAMES) and known.believes(HOST, PACK, FRAMES[:1])
-    assert known.believes_digest(HOST, PACK, entries_digest(FRAMES))
-    assert not known.believes_digest(HOST, PACK, bytes(32))
+    assert known.believes(HOST, PACK, entries_digest(FRAMES)) and known.believes(HOST, PACK, entries_digest(FRAMES[:1]))
+    assert known.holds(VerifiedPack(HOST, PACK, entries_digest(FRAMES)))
+    assert not known.holds(VerifiedPack(HOST, PACK, bytes(32)))
 
 
 def read(repository: SmallRepository) -> VerifiedSet:
@@ -63,7 +63,7 @@ def test_what_is_published_is_read_by_everybody(repository: SmallRepository, sto
     machine = repository.first
     as_host = read_verified(store, machine.state, machine.host_file.key.repository, machine.host_file.key.public)
     for found in (as_host, read(repository)):
-        assert all(found.believes_digest(pack.host, pack.pack, pack.digest) for pack in packs)
+        assert all(found.holds(pack) for pack in packs)
         assert found.problems == ()
     gets = store.requests.get
     read_verified(store, machine.state, machine.host_file.key.repository, machine.host_file.key.public)
@@ -78,7 +78,7 @@ def test_a_damaged_record_is_named_and_not_believed(repository: SmallRepository,
     store.objects[key] = flip_byte(store.objects[key], 40)
     found = read(repository)
     assert [problem.object_name for problem in found.problems] == [key]
-    assert not found.believes_digest(pack.host, pack.pack, pack.digest) and found.believes_digest(OTHER, PACK, bytes(32))
+    assert not found.holds(pack) and found.holds(VerifiedPack(OTHER, PACK, bytes(32)))
     assert good in store.objects
 
 
@@ -107,4 +107,4 @@ def test_who_is_not_the_owner_is_not_believed(forger: str, repository: SmallRepo
         key = put(store, owner, record, 2)
     found = read(repository)
     assert [problem.object_name for problem in found.problems] == [key]
-    assert not found.believes_digest(pack.host, pack.pack, pack.digest)
+    assert not found.holds(pack)

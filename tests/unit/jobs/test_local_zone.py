@@ -1,4 +1,4 @@
-"""cli/local_zone.py: the machine's zone, all year round, beside the same zone of the standard library."""
+"""jobs/local_zone.py: the machine's zone, all year round, beside the same zone of the standard library."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from seedcorn.cli.local_zone import LocalZone
+from seedcorn.jobs.local_zone import LocalZone
 
 HOUR_SECONDS = 3600
 YEAR_SECONDS = range(1_767_225_600, 1_798_761_600, HOUR_SECONDS // 2)  # 2026, every half hour

@@ -1,0 +1,93 @@
+"""``seedcorn forget``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from seedcorn.cli.invocation import Invocation
+from seedcorn.cli.options import declare_dry_run, declare_maintain, declare_prune, prune_arguments
+from seedcorn.cli.output import Output, shown
+from seedcorn.cli.parser import Command, Parser
+from seedcorn.cli.prune import run_prune
+from seedcorn.cli.render_json import SHORT_ID_DIGITS
+from seedcorn.cli.render_retention import decision_fields, group_text, retention_lines
+from seedcorn.cli.render_text import count_text, size_text
+from seedcorn.cli.retention_options import chosen_grouping, chosen_policy, declare_retention
+from seedcorn.errors import EXIT_DONE, UsageError
+
+if TYPE_CHECKING:
+    from seedcorn.jobs.maintain_session import Maintaining
+    from seedcorn.ops.forget import ForgetPlan
+    from seedcorn.ops.retention import RetentionGroup
+
+EXAMPLES = """
+    seedcorn forget --keep-daily 7 --keep-weekly 5 --keep-monthly 12 -n
+    seedcorn forget --keep-within 1m --host web --prune
+    seedcorn forget 5f3a9c 41d07b
+"""
+
+
+def declare(parser: Parser) -> None:
+    parser.word("snapshots", "SNAP", "Forget these, by the beginnings of their ids. [what a policy says]", required=False, many=True)
+    declare_retention(parser)
+    parser.option("-H", "--host", metavar="NAME", action="append", default=[], help="Only snapshots of this host (repeatable).")
+    parser.option("--tag", metavar="TAG", action="append", default=[], help="Only snapshots with this tag (repeatable).")
+    declare_dry_run(parser)
+    parser.flag("--prune", help="Then prune.")
+    declare_prune(parser)
+    declare_maintain(parser)
+
+
+def forget(invocation: Invocation) -> int:
+    """Remove snapshots, by a policy or one by one.
+
+    Shows which ones go, why, and how many bytes that would free, and writes that down. Nothing is deleted before `prune`; until then `undelete` takes
+    it back.
+    """
+    options, output = invocation.options, invocation.output
+    if options.snapshots:
+        if options.host or options.tag or any(value for name, value in vars(options).items() if name.startswith("keep_")):
+            raise UsageError("either snapshots or a policy (--keep-…, --host, --tag)")
+        session = invocation.maintainer()
+        plan = session.plan_forget(options.snapshots)
+    else:
+        policy, grouping = chosen_policy(options), chosen_grouping(options)
+        session = invocation.maintainer()
+        plan = session.plan_forget(policy, grouping=grouping, hosts=options.host, tags=options.tag)
+    _show(output, session, plan, options.dry_run)
+    if not options.dry_run:
+        session.forget(plan)
+    if options.prune:
+        return run_prune(invocation, session, **prune_arguments(options))
+    return EXIT_DONE
+
+
+def _show(output: Output, session: Maintaining, plan: ForgetPlan, dry_run: bool) -> None:
+    names = session.host_names()
+
+    def describe(group: RetentionGroup) -> str:
+        if group.host is None or group.host not in names:
+            return group_text(group)
+        return f"{shown(names[group.host])}, {group_text(group)}"
+
+    for group in plan.retention.groups:
+        for decision in group.decisions:
+            output.emit("decision", **decision_fields(decision, plan.freed.alone))
+    for line in retention_lines(plan.retention, plan.freed.alone, describe):
+        output.line(line)
+    count = len(plan.chosen)
+    output.emit(
+        "summary",
+        forgotten=[ref.snapshot.hex() for ref in plan.chosen],
+        kept=len(plan.retention.kept),
+        frees_bytes=plan.freed.together,
+        dry_run=dry_run,
+    )
+    would = "Would forget" if dry_run else "Forgot"
+    output.report(f"{would} {count_text(count, 'snapshot')}; `prune` will free about {size_text(plan.freed.together)} for it")
+    missing = {ref.snapshot for ref in plan.chosen} - plan.retention.removed
+    for snapshot in sorted(missing):
+        output.report(f"{snapshot.hex()[:SHORT_ID_DIGITS]} is gone from the store already")
+
+
+COMMAND = Command(forget, declare, EXAMPLES)

@@ -1,0 +1,412 @@
+"""What a collection would do, as a value that can be shown before anything is done. Pure: set operations over bitmaps; nothing is fetched here.
+
+Owns which packs are garbage, which are worth repacking, which segments become one, which snapshots and checkpoints expire, and the brake. Invariants:
+a pack that holds a needed frame is collected only if a maintainer's copy of that frame stays; a host's word about copies counts for nothing; time is
+the store's, and safety does not depend on it. docs/format.md, "Order of writing and reading".
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+
+from seedcorn.errors import SeedcornError, UsageError
+from seedcorn.format.collection import CheckpointRef, PackCopy, SnapshotRef
+from seedcorn.format.names import parse_numbered_key, receipt_key
+from seedcorn.format.snapshot import NeededFrames
+from seedcorn.ids import HostId, PackId, SnapshotId
+from seedcorn.ops.gc_survey import StoredPack, Survey
+from seedcorn.repo.collections import Mark, Pack, named_packs
+from seedcorn.repo.needed import BySession, SeqSet, open_bitmap
+from seedcorn.repo.rewriting import SMALL_SEGMENT_BYTES
+from seedcorn.repo.roots import RootSnapshot, Standing
+from seedcorn.repo.state import PackRecord
+
+__all__ = [
+    "GRACE_NS",
+    "CollectionOptions",
+    "CollectionPlan",
+    "Judgement",
+    "MaxUnused",
+    "PackUse",
+    "check_brake",
+    "frames_of",
+    "frames_only_in",
+    "is_spent",
+    "judge",
+    "named_frames",
+    "plan_collection",
+    "segments_to_merge",
+    "stale_keys",
+]
+
+_HOUR_NS = 3600 * 10**9
+GRACE_NS = 72 * _HOUR_NS
+_YOUNG_NS = 24 * _HOUR_NS
+_BRAKE_SHARE = 0.3
+_MERGE_FROM = 8  # small segments of one host before they are worth rewriting
+_UNUSED = re.compile(r"(\d+(?:\.\d+)?)([%kKmMgGtT]?)")
+_UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
+
+
+@dataclass(frozen=True, slots=True)
+class MaxUnused:
+    """How much of what stays may be unused: a share of it in percent, or bytes; neither: any amount."""
+
+    percent: float | None = 5.0
+    size_bytes: int | None = None
+
+    @staticmethod
+    def parse(text: str) -> MaxUnused:
+        """From ``5%``, ``200M`` or ``unlimited``.
+
+        Raises:
+            UsageError: anything else.
+        """
+        if text == "unlimited":
+            return MaxUnused(None)
+        match = _UNUSED.fullmatch(text)
+        if match is None or (match[2] == "%" and not float(match[1]) < 100):
+            raise UsageError(f"{text!r} of unused space: give a percentage below 100 (5%), a size (200M), or unlimited")
+        if match[2] == "%":
+            return MaxUnused(float(match[1]))
+        return MaxUnused(None, int(float(match[1]) * (1 << _UNITS[match[2].lower()])))
+
+    def limit_bytes(self, used_bytes: int) -> float:
+        """How many unused bytes may lie beside ``used_bytes``."""
+        if self.percent is not None:
+            return used_bytes * self.percent / (100 - self.percent)
+        return float("inf") if self.size_bytes is None else self.size_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionOptions:
+    """``grace_ns``: how long what is marked waits, by the store's clock. ``allow_large``: without the brake."""
+
+    grace_ns: int = GRACE_NS
+    max_unused: MaxUnused = MaxUnused()
+    allow_large: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PackUse:
+    """How much of a pack's frames is needed, in bytes as stored."""
+
+    used_bytes: int
+    frame_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """``unneeded`` packs hold nothing that a root needs; all that ``copied`` ones hold of it is in ``copies`` too, which stay. ``uses`` are of all
+    packs that a segment lists and the store has."""
+
+    unneeded: frozenset[Pack]
+    copied: frozenset[Pack]
+    copies: frozenset[PackCopy]
+    uses: dict[Pack, PackUse]
+
+    @property
+    def collectable(self) -> frozenset[Pack]:
+        return self.unneeded | self.copied
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionPlan:
+    """Packs to be marked now and to be deleted now, those that wait; packs whose needed frames move; what stops counting; what is removed, by key.
+
+    Sizes in bytes, of packs as stored. ``unused_bytes`` lie in packs that stay.
+    """
+
+    new: frozenset[Pack]
+    ripe: frozenset[Pack]
+    waiting: frozenset[Pack]
+    repack: tuple[Pack, ...]
+    merge: tuple[str, ...]
+    expired: tuple[SnapshotRef, ...]
+    expired_checkpoints: tuple[CheckpointRef, ...]
+    removed: tuple[SnapshotRef, ...]
+    stale: tuple[str, ...]
+    judgement: Judgement
+    new_bytes: int
+    ripe_bytes: int
+    waiting_bytes: int
+    repack_bytes: int
+    repack_used_bytes: int
+    used_bytes: int
+    unused_bytes: int
+    total_bytes: int
+
+    @property
+    def needs_sweep(self) -> bool:
+        return bool(self.ripe or self.expired or self.expired_checkpoints or self.removed)
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.new or self.repack or self.merge or self.stale or self.needs_sweep)
+
+
+def plan_collection(survey: Survey, options: CollectionOptions) -> CollectionPlan:
+    """Decide about every pack, segment, snapshot and checkpoint."""
+    judgement = judge(survey)
+    collections, packs = survey.collections, survey.packs
+    marked = {mark: named_packs([mark.record]) for mark in collections.marks}
+    left = named_packs(collections.unfinished_sweeps)  # by collectors that did not end: they have had their grace
+    old = left.union(*(named for mark, named in marked.items() if _is_old(mark.stored_ns, survey, options.grace_ns)))
+    named = left.union(*marked.values())
+    young_ns = min(_YOUNG_NS, options.grace_ns)
+    aged = {name for name, pack in packs.items() if not pack.present or _is_old(pack.stored_ns, survey, young_ns)}
+    new = (judgement.collectable - named) & aged
+    repack = tuple(_choose_repacks(survey, judgement, aged - named - collections.swept(), options.max_unused))
+    ripe = judgement.collectable & old
+    if options.grace_ns == 0:
+        ripe |= new
+    waiting = (judgement.collectable & named) - old
+    expired, removed = _snapshots_to_expire(survey, options.grace_ns), _snapshots_to_remove(survey, options.grace_ns, ripe)
+    checkpoints = tuple(one.ref for one in survey.roots.checkpoints if one.is_root and _is_old(one.stored_ns, survey, options.grace_ns))
+    staying = [use for name, use in judgement.uses.items() if name not in judgement.collectable]
+
+    def size(some: Iterable[Pack]) -> int:
+        return sum(packs[name].size_bytes for name in some)
+
+    return CollectionPlan(
+        new=new,
+        ripe=ripe,
+        waiting=waiting,
+        repack=repack,
+        merge=segments_to_merge(survey),
+        expired=expired,
+        expired_checkpoints=checkpoints,
+        removed=removed,
+        stale=stale_keys(survey),
+        judgement=judgement,
+        new_bytes=size(new),
+        ripe_bytes=size(ripe),
+        waiting_bytes=size(waiting),
+        repack_bytes=size(repack),
+        repack_used_bytes=sum(judgement.uses[name].used_bytes for name in repack),
+        used_bytes=sum(use.used_bytes for use in staying),
+        unused_bytes=sum(use.frame_bytes - use.used_bytes for use in staying),
+        total_bytes=survey.total_bytes,
+    )
+
+
+def check_brake(survey: Survey, packs: Collection[Pack], judgement: Judgement, options: CollectionOptions) -> None:
+    """Raises:
+    SeedcornError: without these packs, those apart of which copies stay, more than 30 % of all bytes would be gone.
+    """
+    size_bytes = sum(survey.packs[name].size_bytes for name in packs if name not in judgement.copied)
+    if size_bytes > _BRAKE_SHARE * survey.total_bytes and not options.allow_large:
+        share = 100 * size_bytes / survey.total_bytes
+        raise SeedcornError(
+            f"this collection would delete {size_bytes:,} of {survey.total_bytes:,} bytes ({share:.0f} %), and {100 * _BRAKE_SHARE:.0f} % is where "
+            "it stops to ask: look at what `--dry-run` shows, and if that is what you want, add --allow-large"
+        )
+
+
+# -- packs -----------------------------------------------------------------------------------------------------------------------------------
+
+
+def judge(survey: Survey, *, sweep: bytes = b"") -> Judgement:
+    """What is needed of every pack. ``sweep`` is the collector's own, if it has put one: what others are about to delete is no copy to rely on."""
+    needed = survey.needs.frames
+    covered, copies, keepers = _cover(survey, survey.collections.swept(but=sweep))
+    unneeded: set[Pack] = set()
+    copied: set[Pack] = set()
+    uses: dict[Pack, PackUse] = {}
+    for name, pack in survey.packs.items():
+        live = _live(pack.records, needed)
+        if pack.present and pack.records:
+            uses[name] = _use(pack, live)
+        if not live:
+            unneeded.add(name)
+        elif covered and name not in keepers and all(seqs <= covered.get(number, SeqSet()) for number, seqs in live.items()):
+            copied.add(name)
+    return Judgement(frozenset(unneeded), frozenset(copied), copies, uses)
+
+
+def _cover(survey: Survey, swept: frozenset[Pack]) -> tuple[BySession, frozenset[PackCopy], frozenset[Pack]]:
+    """What the copies that stay hold of what is needed; those copies. Of two with the same frames the first by name stays."""
+    covered: BySession = {}
+    kept: set[PackCopy] = set()
+    for copy in sorted(survey.collections.copies):
+        name = _pack_of(copy)
+        pack = survey.packs.get(name)
+        if pack is None or not pack.present or name in swept:
+            continue
+        live = _live([record for record in pack.records if record.digest == copy.digest], survey.needs.frames)
+        if any(not seqs <= covered.get(number, SeqSet()) for number, seqs in live.items()):
+            kept.add(copy)
+            for number, seqs in live.items():
+                covered[number] = covered.get(number, SeqSet()) | seqs
+    return covered, frozenset(kept), frozenset(map(_pack_of, kept))
+
+
+def _pack_of(copy: PackCopy) -> Pack:
+    return HostId(copy.host), PackId(copy.pack)
+
+
+def _live(records: Iterable[PackRecord], needed: BySession) -> BySession:
+    """The frames in these lists that something needs."""
+    live: BySession = {}
+    for record in records:
+        for number, packed in record.runs:
+            wanted = needed.get(number)
+            if wanted is None:
+                continue
+            seqs = SeqSet.deserialize(packed) & wanted
+            if seqs:
+                live[number] = live[number] | seqs if number in live else seqs
+    return live
+
+
+def _use(pack: StoredPack, live: BySession) -> PackUse:
+    record = pack.records[0]
+    sizes = record.sealed_bytes
+    total = sum(sizes)
+    if not live:
+        return PackUse(0, total)
+    used = at = 0
+    for number, packed in record.runs:
+        seqs = SeqSet.deserialize(packed)
+        kept = live.get(number, SeqSet())
+        if seqs <= kept:
+            used += sum(sizes[at : at + len(seqs)])
+        elif kept:
+            used += sum(size for seq, size in zip(seqs, sizes[at : at + len(seqs)], strict=True) if seq in kept)
+        at += len(seqs)
+    return PackUse(used, total)
+
+
+def _choose_repacks(survey: Survey, judgement: Judgement, eligible: Collection[Pack], max_unused: MaxUnused) -> Iterator[Pack]:
+    """Packs with the smallest share of needed bytes first, until what stays unused is within its limit."""
+    uses = {name: use for name, use in judgement.uses.items() if name not in judgement.collectable}
+    limit_bytes = max_unused.limit_bytes(sum(use.used_bytes for use in uses.values()))
+    unused_bytes = sum(use.frame_bytes - use.used_bytes for use in uses.values())
+    partly = [(use.used_bytes / use.frame_bytes, name) for name, use in uses.items() if use.used_bytes < use.frame_bytes and name in eligible]
+    for _, name in sorted(partly):
+        if unused_bytes <= limit_bytes:
+            return
+        if len(survey.packs[name].records) > 1:  # two lists that differ: nobody can tell here which of them is right
+            continue
+        unused_bytes -= uses[name].frame_bytes - uses[name].used_bytes
+        yield name
+
+
+def frames_of(survey: Survey, packs: Iterable[Pack]) -> BySession:
+    """Every frame that segments say is in these packs."""
+    together: BySession = {}
+    for name in packs:
+        for record in survey.packs[name].records:
+            for number, seqs in record.frames().items():
+                together[number] = together[number] | seqs if number in together else seqs
+    return together
+
+
+def frames_only_in(survey: Survey, packs: Collection[Pack]) -> BySession:
+    """Every frame that is in these packs and in no other of the store."""
+    alone = frames_of(survey, packs)
+    for name, pack in survey.packs.items():
+        if alone and pack.present and name not in packs:
+            for record in pack.records:
+                for number, packed in record.runs:
+                    if number in alone:
+                        alone[number] = alone[number] - SeqSet.deserialize(packed)
+    return alone
+
+
+def named_frames(survey: Survey, frames: BySession) -> tuple[NeededFrames, ...]:
+    """Frames as records name them: by the ids of sessions."""
+    together: dict[bytes, SeqSet] = {}
+    for number, seqs in frames.items():
+        session = survey.sessions[number].session
+        together[session] = together.get(session, SeqSet()) | seqs
+    return tuple(NeededFrames(session, seqs.serialize()) for session, seqs in sorted(together.items()) if seqs)
+
+
+def is_spent(mark: Mark, survey: Survey, plan: CollectionPlan, grace_ns: int) -> bool:
+    """Whether a mark has nothing more to say once ``plan.ripe`` has been swept: what else it names is needed again.
+
+    One that vouches for copies stays for a day as long as a pack that they replace is there: its segment may not have been put yet.
+    """
+    if not _is_old(mark.stored_ns, survey, grace_ns):
+        return False
+    left = {name for name in named_packs([mark.record]) - plan.ripe if name in survey.packs and survey.packs[name].present}
+    return not (mark.record.copies and left) or _is_old(mark.stored_ns, survey, _YOUNG_NS)
+
+
+# -- segments --------------------------------------------------------------------------------------------------------------------------------
+
+
+def segments_to_merge(survey: Survey) -> tuple[str, ...]:
+    """Segments that should become fewer: many small ones of one host, and those that list packs which others list too (a rewrite was interrupted)."""
+    small: dict[str, list[str]] = defaultdict(list)
+    listed: dict[Pack, list[str]] = defaultdict(list)
+    for key, segment in survey.segments.items():
+        if segment.size_bytes < SMALL_SEGMENT_BYTES:
+            small[_room(key)].append(key)
+        for pack in segment.packs:
+            listed[pack].append(key)
+    many = chain.from_iterable(keys for keys in small.values() if len(keys) >= _MERGE_FROM)
+    twice = chain.from_iterable(keys for pack, keys in listed.items() if len(keys) > len(survey.packs[pack].records))
+    return tuple(sorted({*many, *twice}))
+
+
+def _room(key: str) -> str:
+    name = parse_numbered_key(key)
+    assert name is not None
+    return name.host.hex()
+
+
+# -- snapshots and checkpoints ---------------------------------------------------------------------------------------------------------------
+
+
+def _is_old(stored_ns: int, survey: Survey, age_ns: int) -> bool:
+    return age_ns == 0 or survey.now_ns - stored_ns >= age_ns
+
+
+def _snapshots_to_expire(survey: Survey, grace_ns: int) -> tuple[SnapshotRef, ...]:
+    """Unconfirmed ones that nobody will confirm any more, and what is no root already and takes up room.
+
+    None if there is no receipt at all: a listing that comes back empty must not make every snapshot look abandoned.
+    """
+    if not survey.roots.receipts.receipted:
+        return ()
+    gone = (Standing.SUPERSEDED, Standing.VOID, Standing.EXPIRED)
+    return tuple(
+        root.ref
+        for root in survey.roots.snapshots
+        if (root.standing is Standing.UNCONFIRMED or (root.standing in gone and not survey.roots.is_newest(root.ref)))
+        and _is_old(root.stored_ns, survey, grace_ns)
+    )
+
+
+def _snapshots_to_remove(survey: Survey, grace_ns: int, ripe: Collection[Pack]) -> tuple[SnapshotRef, ...]:
+    """Forgotten ones that can not be taken back any more: for longer than the grace, or because packs that they need are going."""
+    forgotten = [root for root in survey.roots.snapshots if root.standing is Standing.FORGOTTEN]
+    going = {entry.session: open_bitmap(entry) for entry in named_frames(survey, frames_only_in(survey, ripe))} if forgotten else {}
+    removed, already = [], survey.collections.removed
+
+    def loses(root: RootSnapshot) -> bool:
+        return any(entry.session in going and open_bitmap(entry) & going[entry.session] for entry in root.maintain.needed)
+
+    for root in forgotten:
+        old = _is_old(survey.roots.forget_log.forgotten[root.ref], survey, grace_ns)
+        if (old or loses(root)) and not (survey.roots.is_newest(root.ref) and root.ref in already):
+            removed.append(root.ref)
+    return tuple(removed)
+
+
+def stale_keys(survey: Survey) -> tuple[str, ...]:
+    """Objects that mean nothing any more: checkpoints of sessions that have ended, receipts of snapshots that were removed, and forgotten probes."""
+    roots = survey.roots
+    keys = list(roots.collections.probes)
+    keys += [key for one in roots.checkpoints for key in (*one.older, *(() if one.is_root else (one.key,)))]
+    present = {root.ref for root in roots.snapshots}
+    known = roots.forget_log.named | roots.collections.expired | roots.collections.removed
+    for void, refs in ((False, roots.receipts.receipted), (True, roots.receipts.void)):
+        keys += [receipt_key(HostId(ref.host), ref.seq, SnapshotId(ref.snapshot), void=void) for ref in sorted((refs & known) - present)]
+    return tuple(keys)

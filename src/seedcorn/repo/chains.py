@@ -1,0 +1,147 @@
+"""The chain that each host's snapshots form, by names and public parts alone: gaps, twins, wrong links, and heads that have moved back.
+
+Owns what this machine remembers of the newest snapshots. docs/format.md, section "Snapshot"; docs/threat-model.md, "Rollback".
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import msgspec
+
+from seedcorn.errors import IntegrityError
+from seedcorn.format.codec import encode
+from seedcorn.format.collection import SnapshotRef
+from seedcorn.format.names import NumberedKey, parse_numbered_key
+from seedcorn.format.snapshot import Head, SnapshotPublic
+from seedcorn.ids import HostId
+from seedcorn.repo.state import State
+from seedcorn.store.api import Store
+
+__all__ = [
+    "Heads",
+    "HistoryNames",
+    "Link",
+    "check_gaps",
+    "check_links",
+    "check_overtaken",
+    "check_rollback",
+    "check_twins",
+    "check_witnesses",
+    "list_heads",
+    "remember_heads",
+    "remembered_heads",
+]
+
+Heads = dict[HostId, Head]
+HistoryNames = Mapping[HostId, Sequence[NumberedKey]]  # of the snapshots that are listed, by number
+_HEADS = "heads"
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One snapshot of a chain."""
+
+    key: str
+    public: SnapshotPublic
+
+
+def list_heads(store: Store) -> Heads:
+    """The newest snapshot of every host by the names in the store, nothing verified."""
+    heads: Heads = {}
+    for info in store.list("snapshots/"):
+        name = parse_numbered_key(info.key)
+        if name and (name.host not in heads or heads[name.host].seq <= name.number):
+            heads[name.host] = Head(name.host, name.number, name.object_id)
+    return heads
+
+
+def remembered_heads(state: State) -> Heads:
+    """The newest heads that this machine has ever seen."""
+    packed = state.fact(_HEADS)
+    return {HostId(head.host): head for head in msgspec.msgpack.decode(packed, type=list[Head])} if packed else {}
+
+
+def remember_heads(state: State, heads: Heads) -> None:
+    """Keep the newer of what is remembered and ``heads``."""
+    newest = remembered_heads(state)
+    changed = {host: head for host, head in heads.items() if host not in newest or newest[host].seq < head.seq}
+    if changed:
+        state.remember(_HEADS, encode(list((newest | changed).values())))
+
+
+def check_rollback(remembered: Heads, heads: Heads) -> list[IntegrityError]:
+    """One problem for each host whose newest snapshot is older than, or other than, one that has been seen."""
+    problems = []
+    for host, seen in remembered.items():
+        now = heads.get(host)
+        where = f"snapshots/{host.hex()}"
+        if now is None or now.seq < seen.seq:
+            found = f"now ends at {now.seq}" if now else "has none now"
+            problems.append(IntegrityError(f"was seen with snapshot {seen.seq}, and {found}: the store has been rolled back", object_name=where))
+        elif now.seq == seen.seq and now.snapshot != seen.snapshot:
+            problems.append(IntegrityError(f"snapshot {seen.seq} is another one than was seen before", object_name=where))
+    return problems
+
+
+def check_overtaken(remembered: Heads, names: HistoryNames, known: Collection[SnapshotRef]) -> dict[HostId, IntegrityError]:
+    """Hosts that have gone on from before the snapshot that this machine has seen of them, as one does whose state was lost when the store was
+    rolled back: the newest number alone does not tell. ``known`` are the snapshots that are listed, or known to be gone."""
+    problems = {}
+    for host, seen in remembered.items():
+        later = any(name.number > seen.seq for name in names.get(host, []))
+        if later and SnapshotRef(host, seen.seq, seen.snapshot) not in known:
+            message = f"lacks snapshot {seen.seq} as this machine has seen it: it has been deleted or replaced, or the store has been rolled back"
+            problems[host] = IntegrityError(message, object_name=f"snapshots/{host.hex()}")
+    return problems
+
+
+def check_twins(names: HistoryNames) -> list[IntegrityError]:
+    """One problem for each number that a host has used more than once."""
+    return [
+        IntegrityError(f"has {count} snapshots numbered {number}: the host has been cloned or forked", object_name=f"snapshots/{host.hex()}")
+        for host, own in names.items()
+        for number, count in sorted(Counter(name.number for name in own).items())
+        if count > 1
+    ]
+
+
+def check_gaps(names: HistoryNames, explained: Collection[tuple[bytes, int]]) -> list[IntegrityError]:
+    """One problem for each host that lacks snapshots before its newest one, but for those (host, number) that are known to be gone."""
+    problems = []
+    for host, own in names.items():
+        present = {name.number for name in own} | {number for of_host, number in explained if of_host == host}
+        gaps = [(before + 1, after - 1) for before, after in pairwise([0, *sorted(present)]) if after > before + 1]
+        if gaps:
+            shown = ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in gaps[:10]) + (" …" if len(gaps) > 10 else "")
+            message = f"lacks the snapshots numbered {shown}: they have been deleted or are not listed"
+            problems.append(IntegrityError(message, object_name=f"snapshots/{host.hex()}"))
+    return problems
+
+
+def check_witnesses(seen: Iterable[Head], known: Collection[SnapshotRef]) -> list[IntegrityError]:
+    """One problem for each snapshot that another host has seen, and that is neither listed nor known to be gone."""
+    return [
+        IntegrityError(
+            f"lacks snapshot {ref.seq} as another host has seen it: it has been deleted or replaced", object_name=f"snapshots/{ref.host.hex()}"
+        )
+        for ref in sorted({SnapshotRef(head.host, head.seq, head.snapshot) for head in seen} - set(known))
+    ]
+
+
+def check_links(links: Sequence[Link], names: HistoryNames) -> list[IntegrityError]:
+    """One problem for each snapshot that names another one before it than is there."""
+    ids: dict[tuple[HostId, int], set[bytes]] = {}
+    for host, own in names.items():
+        for name in own:
+            ids.setdefault((host, name.number), set()).add(name.object_id)
+    problems = []
+    for link in links:
+        public = link.public
+        before = ids.get((HostId(public.host), public.seq - 1), set())
+        if (before and public.previous not in before) or (public.seq == 1 and public.previous):
+            problems.append(IntegrityError("does not follow the snapshot before it: one of the two has been replaced", object_name=link.key))
+    return problems

@@ -1,0 +1,75 @@
+"""What all roots need together, and what of it is not there: by a collection (torn) or for no known reason (damage).
+
+Invariant: what a root needs and what is indexed is in ``Needs.frames``, whatever else is wrong with that root. docs/format.md, "Order of writing and
+reading".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from seedcorn.errors import IntegrityError
+from seedcorn.format.collection import SnapshotRef
+from seedcorn.repo.collections import Collections
+from seedcorn.repo.needed import BySession, IndexedFrames, Missing, NeededByAll, SeqSet, open_bitmap
+from seedcorn.repo.roots import Roots, RootSnapshot, Standing
+
+__all__ = ["Needs", "assess_needs", "with_torn"]
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """``frames`` by session number of the state. ``problems`` name the confirmed snapshots that lack frames and what to do about it."""
+
+    frames: BySession
+    torn: frozenset[SnapshotRef]
+    problems: tuple[IntegrityError, ...]
+
+
+def assess_needs(roots: Roots, indexed: IndexedFrames) -> Needs:
+    """Look at every root. What an unconfirmed one or a checkpoint lacks is no problem: its session may be about to put it, or has ended."""
+    together = NeededByAll(indexed)
+    swept: Mapping[bytes, SeqSet] | None = None
+    torn: set[SnapshotRef] = set()
+    problems: list[IntegrityError] = []
+    for root, needed in roots.needs():
+        try:
+            missing = together.add(needed)
+        except IntegrityError as error:
+            problems.append(error.named(root.key))
+            continue
+        if not missing or not isinstance(root, RootSnapshot) or root.standing is Standing.UNCONFIRMED:
+            continue
+        swept = _taken_frames(roots.collections) if swept is None else swept
+        if all(absent.seqs <= swept.get(absent.session, SeqSet()) for absent in missing):
+            torn.add(root.ref)
+        else:
+            problems.append(_lacks(root, missing))
+    return Needs(together.frames, frozenset(torn), tuple(problems))
+
+
+def with_torn(roots: Roots, torn: frozenset[SnapshotRef]) -> Roots:
+    """The same, with the standing of torn snapshots."""
+    snapshots = (replace(root, standing=Standing.TORN) if root.ref in torn else root for root in roots.snapshots)
+    return replace(roots, snapshots=tuple(snapshots)) if torn else roots
+
+
+def _taken_frames(collections: Collections) -> dict[bytes, SeqSet]:
+    """Every frame that a sweep has deleted or may be deleting, by session id."""
+    together: dict[bytes, SeqSet] = {}
+    for named, kept in collections.taken_frames:
+        spared = {entry.session: open_bitmap(entry) for entry in kept}
+        for entry in named:
+            taken = open_bitmap(entry) - spared.get(entry.session, SeqSet())
+            together[entry.session] = together.get(entry.session, SeqSet()) | taken
+    return together
+
+
+def _lacks(root: RootSnapshot, missing: list[Missing]) -> IntegrityError:
+    count = sum(absent.count for absent in missing)
+    return IntegrityError(
+        f"needs {count} frames that are in no pack of the store: run `seedcorn check`; if they can not be brought back, "
+        f"`seedcorn forget {root.id.hex()[:12]}` gives this snapshot up",
+        object_name=root.key,
+    )

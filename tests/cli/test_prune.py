@@ -1,0 +1,90 @@
+"""forget, prune, undelete and the maintain file, as an operator types them."""
+
+from __future__ import annotations
+
+import stat
+
+import pytest
+
+from seedcorn.testing.machine import Machine
+
+NOW = ("--grace", "0", "--allow-large")
+
+
+@pytest.fixture
+def snapshots(machine: Machine) -> list[str]:
+    """Ids, oldest first."""
+    return [line["id"] for line in machine.owner("snapshots", "--json").of_type("snapshot")]
+
+
+def listed(machine: Machine, *arguments: str) -> dict[str, str]:
+    """Ids and standing."""
+    return {line["id"]: line["standing"] for line in machine.owner("snapshots", "--json", *arguments).of_type("snapshot")}
+
+
+def test_a_policy_is_shown_and_then_carried_out(machine: Machine, snapshots: list[str]) -> None:
+    shown = machine.owner("forget", "--keep-last", "1", "-n")
+    assert shown.code == 0 and "Would forget 1 snapshot" in shown.out and "last 1" in shown.out
+    assert listed(machine) == dict.fromkeys(snapshots, "confirmed")
+    done = machine.owner("forget", "--keep-last", "1", "--json")
+    assert [line["action"] for line in done.of_type("decision")] == ["remove", "keep"]
+    assert done.of_type("summary")[0]["forgotten"] == snapshots[:1]
+    assert listed(machine) == {snapshots[1]: "confirmed"}
+    assert listed(machine, "--all") == {snapshots[0]: "forgotten", snapshots[1]: "confirmed"}
+    assert "forgotten" in machine.owner("snapshots", "--all").out
+
+
+def test_by_id_and_back_again(machine: Machine, snapshots: list[str]) -> None:
+    assert machine.owner("forget", snapshots[1][:10]).code == 0
+    assert listed(machine) == {snapshots[0]: "confirmed"}
+    assert machine.owner("prune").code == 0  # the grace is not over
+    assert "is back" in machine.owner("undelete", snapshots[1][:10]).out
+    assert listed(machine) == dict.fromkeys(snapshots, "confirmed")
+    assert machine.owner("check", "--read-data").code == 0
+
+
+def test_forget_and_prune_at_once(machine: Machine, snapshots: list[str]) -> None:
+    before = sum(path.stat().st_size for path in (machine.repository / "packs").rglob("*") if path.is_file())
+    plan = machine.owner("prune", "-n", "--json", *NOW).of_type("plan")[0]
+    assert plan["dry_run"] and plan["new_packs"] == 0 and plan["total_bytes"] == before
+    done = machine.owner("forget", "--keep-last", "1", "--prune", *NOW)
+    assert done.code == 0 and "Deleted" in done.out
+    assert machine.owner("undelete", snapshots[0]).code in (1, 2)
+    assert machine.owner("check", "--read-data").code == 0
+    assert machine.owner("restore", "latest", "--target", "back").code == 0
+    assert machine.back_up("source").code == 0
+
+
+def test_with_a_maintain_file_and_no_passphrase(machine: Machine, snapshots: list[str]) -> None:
+    assert machine.owner("key", "export-maintain", "--out", "maintain.json").code == 0
+    path = machine.folder / "maintain.json"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert machine.owner("key", "export-maintain", "--out", "maintain.json").code == 2
+    place = ("-r", machine.repository, "--maintain-file", "maintain.json")
+    assert machine.run("forget", "--keep-last", "1", *place).code == 0
+    assert machine.run("undelete", snapshots[0], *place).code == 0
+    assert machine.run("forget", snapshots[0], *place).code == 0
+    assert machine.run("prune", "-r", machine.repository, *NOW, SEEDCORN_MAINTAIN_FILE="maintain.json").code == 0
+    assert listed(machine, "--all") == {snapshots[1]: "confirmed"}
+    path.chmod(0o644)
+    assert machine.run("prune", *place).code == 12
+    path.unlink()
+    assert machine.run("prune", *place).code == 12
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("forget",),
+        ("forget", "00", "--keep-last", "1"),
+        ("forget", "zz"),
+        ("forget", "--keep-last", "1", "--host", "nobody"),
+        ("undelete",),
+        ("prune", "--grace", "soon"),
+        ("prune", "--max-unused", "100%"),
+        ("prune", "--max-unused", "much"),
+        ("snapshots", "latest", "--all"),
+    ],
+)
+def test_what_makes_no_sense(arguments: tuple[str, ...], machine: Machine) -> None:
+    assert machine.owner(*arguments).code == 2

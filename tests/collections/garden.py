@@ -1,0 +1,123 @@
+"""Hosts that back up small trees, an operator who forgets, maintainers who collect: and what must hold after any of it.
+
+Owns what is expected of every snapshot. A store is in memory, and every machine has a state of its own.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.acceptance.workshop import scratch
+
+from seedcorn.events import RecordingMonitor
+from seedcorn.ids import SnapshotId
+from seedcorn.ops.browse import Browser, open_browser
+from seedcorn.ops.forget import choose_snapshots, forget_snapshots, undelete_snapshots
+from seedcorn.ops.gc_plan import CollectionOptions, CollectionPlan
+from seedcorn.ops.gc_survey import Surveyor
+from seedcorn.ops.gc_sweep import CollectionResult, Collector
+from seedcorn.repo.maintenance import MaintainRepository, maintained_by_owner
+from seedcorn.repo.state import State
+from seedcorn.store.api import Store
+from seedcorn.testing.memory_store import MemoryStore
+from seedcorn.testing.repositories import Machine, SmallRepository, make_tree, read_tree
+
+__all__ = ["NOW", "Garden", "open_garden"]
+
+NOW = CollectionOptions(grace_ns=0, allow_large=True)
+Files = Mapping[str, bytes]
+
+
+class Garden:
+    """One repository and its people."""
+
+    def __init__(self, repository: SmallRepository, store: MemoryStore, folder: Path) -> None:
+        self.repository = repository
+        self.store = store
+        self._folder = folder
+        self._numbers = itertools.count(1)
+        self._states: list[State] = []
+        self.expected: dict[SnapshotId, dict[bytes, bytes | None]] = {}
+
+    def use(self, store: MemoryStore) -> None:
+        """Go on with a copy of the store."""
+        self.store = self.repository.store = store
+
+    # -- hosts -------------------------------------------------------------------------------------------------------------------------------
+
+    def back_up(self, files: Files, *, machine: Machine | None = None, tree: str = "tree") -> SnapshotId:
+        """Back up exactly these files from the folder ``tree``; what has to come back is remembered."""
+        folder = self._folder / tree
+        for old in sorted(folder.rglob("*"), reverse=True):
+            if old.is_file():
+                old.unlink()
+        make_tree(folder, files)
+        result = (machine or self.repository.first).backup(folder)
+        assert result.snapshot is not None and not result.problems
+        self.expected[result.snapshot] = {bytes(folder / name): content for name, content in files.items()}
+        return result.snapshot
+
+    # -- maintainers -------------------------------------------------------------------------------------------------------------------------
+
+    def state(self) -> State:
+        """That of a machine that has seen nothing yet."""
+        return self.repository.new_state()
+
+    def maintainer(self, store: Store | None = None) -> MaintainRepository:
+        return maintained_by_owner(self.repository.owner(store))
+
+    def forget(self, *snapshots: SnapshotId) -> None:
+        maintainer = self.maintainer()
+        roots = Surveyor(maintainer, self.repository.owner_state()).survey().roots
+        forget_snapshots(maintainer, roots, choose_snapshots(roots, [snapshot.hex() for snapshot in snapshots]), self.repository.clock)
+        for snapshot in snapshots:
+            self.expected.pop(snapshot)
+
+    def undelete(self, snapshot: SnapshotId, files: dict[bytes, bytes | None]) -> None:
+        undelete_snapshots(self.maintainer(), self.repository.owner_state(), [snapshot.hex()], self.repository.clock)
+        self.expected[snapshot] = files
+
+    def collector(self, options: CollectionOptions = NOW, *, store: Store | None = None, state: State | None = None) -> Collector:
+        return Collector(self.maintainer(store), state or self.repository.owner_state(), options, RecordingMonitor())
+
+    def plan(self, options: CollectionOptions = NOW) -> CollectionPlan:
+        return self.collector(options).plan(dry_run=True)
+
+    def prune(self, options: CollectionOptions = NOW, *, store: Store | None = None, state: State | None = None) -> CollectionResult:
+        collector = self.collector(options, store=store, state=state)
+        return collector.carry_out(collector.plan())
+
+    # -- what must hold ----------------------------------------------------------------------------------------------------------------------
+
+    def browser(self) -> Browser:
+        """The view of an owner who has never seen the repository."""
+        return open_browser(self.repository.owner(), self.state())
+
+    def assert_whole(self) -> None:
+        """Every snapshot that is confirmed and not forgotten comes back, and there is nothing to complain about."""
+        browser = self.browser()
+        assert browser.problems == ()
+        assert {snapshot.id for snapshot in browser.snapshots} >= self.expected.keys()
+        for snapshot, files in self.expected.items():
+            found = read_tree(browser, snapshot.hex())
+            assert {path: content for path, content in found.items() if content is not None} == files
+        browser.state.close()
+
+    def keys(self, room: str) -> list[str]:
+        return sorted(key for key in self.store.objects if key.startswith(room + "/"))
+
+    def assert_clean(self, state: State | None = None) -> None:
+        """No garbage is left: a collection from here finds nothing to do."""
+        assert self.collector(state=state).plan(dry_run=True).is_empty
+        assert not [key for key in self.keys("gc") if key.endswith(".mark") or "probe" in key]
+
+
+@contextmanager
+def open_garden(store: MemoryStore | None = None, *, trust_hosts: bool = False) -> Iterator[Garden]:
+    """A new repository with one host."""
+    store = store or MemoryStore()
+    with scratch() as folder, SmallRepository(store, folder / "states", trust_hosts=trust_hosts) as repository:
+        yield Garden(repository, store, folder)

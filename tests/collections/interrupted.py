@@ -1,0 +1,95 @@
+"""Stores between which and their caller something happens: a crash at a given call, or somebody else's work."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterator, Sequence
+
+from seedcorn.store.api import Buffer, ObjectInfo, Store
+from seedcorn.store.wrappers import WrappedStore
+
+__all__ = ["Crash", "CrashingStore", "MeanwhileStore", "When"]
+
+
+class Crash(BaseException):
+    """The process is gone; nothing in it may catch this."""
+
+
+class When(enum.Enum):
+    """Before the store has done what the call asks, or after that and before the caller learns of it."""
+
+    BEFORE = "before"
+    AFTER = "after"
+
+
+class _CountingStore(WrappedStore):
+    """Calls ``_reach`` with the number of each call, before and after it."""
+
+    def __init__(self, inner: Store) -> None:
+        super().__init__(inner)
+        self.calls = 0
+
+    def _reach(self, number: int, when: When) -> None:
+        raise NotImplementedError
+
+    def _begin(self) -> int:
+        self.calls += 1
+        number = self.calls
+        self._reach(number, When.BEFORE)
+        return number
+
+    def put(self, key: str, data: Buffer) -> None:
+        number = self._begin()
+        super().put(key, data)
+        self._reach(number, When.AFTER)
+
+    def get(self, key: str) -> bytes:
+        self._begin()
+        return super().get(key)
+
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        self._begin()
+        return super().get_range(key, start, length)
+
+    def head(self, key: str) -> ObjectInfo:
+        self._begin()
+        return super().head(key)
+
+    def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
+        self._begin()
+        return super().list(prefix, after=after)
+
+    def delete(self, keys: Sequence[str]) -> None:
+        number = self._begin()
+        super().delete(keys)
+        self._reach(number, When.AFTER)
+
+
+class CrashingStore(_CountingStore):
+    """Crashes at one call, and at every later one: who has crashed asks for nothing more."""
+
+    def __init__(self, inner: Store, at: int, when: When) -> None:
+        super().__init__(inner)
+        self._at = at
+        self._when = when
+        self.crashed = False
+
+    def _reach(self, number: int, when: When) -> None:
+        if self.crashed or (number == self._at and when is self._when):
+            self.crashed = True
+            raise Crash
+
+
+class MeanwhileStore(_CountingStore):
+    """Before call number ``at``, ``work`` is done, once."""
+
+    def __init__(self, inner: Store, at: int, work: Callable[[], object]) -> None:
+        super().__init__(inner)
+        self._at = at
+        self._work = work
+        self.done = False
+
+    def _reach(self, number: int, when: When) -> None:
+        if number == self._at and when is When.BEFORE and not self.done:
+            self.done = True
+            self._work()

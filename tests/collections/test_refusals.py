@@ -1,0 +1,227 @@
+"""What a collection refuses to go on with, and what it must not fall for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pytest
+from tests.collections.garden import Garden, open_garden
+from tests.collections.test_prune import noise
+
+from seedcorn.crypto.primitives import object_hash, random_bytes
+from seedcorn.errors import IntegrityError
+from seedcorn.format.collection import CollectionRecord, HostPacks, Stage
+from seedcorn.format.names import pack_key
+from seedcorn.format.pack import KeyRow, PackEntry
+from seedcorn.ids import PackId, SessionId
+from seedcorn.ops import access
+from seedcorn.ops.forget import choose_snapshots, forget_snapshots
+from seedcorn.ops.gc_plan import CollectionOptions
+from seedcorn.ops.gc_survey import Surveyor
+from seedcorn.repo.collections import build_collection
+from seedcorn.repo.hosts import load_registry
+from seedcorn.repo.index import build_segment
+from seedcorn.repo.rewriting import fetch_segment
+from seedcorn.repo.roots import Standing
+from seedcorn.store.api import ObjectInfo
+from seedcorn.store.wrappers import RecordingStore, WrappedStore
+from seedcorn.testing.damage import flip_byte
+from seedcorn.testing.repositories import Machine
+
+
+@pytest.fixture
+def garden() -> Iterator[Garden]:
+    """One forgotten snapshot, two that are needed, and records of an earlier collection."""
+    with open_garden() as made:
+        gone = made.back_up({"z": noise(9)})
+        first = made.back_up({"a": noise(1)})
+        made.forget(gone)
+        made.prune()
+        made.back_up({"a": noise(1), "b": noise(2)})
+        made.back_up({"c": noise(3)})
+        made.forget(first)
+        yield made
+
+
+def assert_refused(garden: Garden, match: str, **how: object) -> None:
+    """And nothing has been put or deleted."""
+    before = dict(garden.store.objects)
+    with pytest.raises(IntegrityError, match=match):
+        garden.prune(state=garden.state(), **how)  # type: ignore[arg-type]
+    assert garden.store.objects == before
+
+
+@pytest.mark.parametrize("room", ["snapshots", "receipts", "forget", "gc", "index", "hosts"])
+def test_a_damaged_object(garden: Garden, room: str) -> None:
+    key = garden.keys(room)[-1]
+    garden.store.objects[key] = flip_byte(garden.store.objects[key], len(garden.store.objects[key]) // 2)
+    assert_refused(garden, key if room != "hosts" else "hosts/")
+
+
+def test_a_snapshot_that_is_missing_and_what_to_do_about_it(garden: Garden) -> None:
+    lost = next(iter(garden.expected))
+    (key,) = [key for key in garden.keys("snapshots") if key.endswith(lost.hex())]
+    del garden.store.objects[key]
+    assert_refused(garden, "gone without having been forgotten")
+    maintainer = garden.maintainer()
+    roots = Surveyor(maintainer, garden.repository.owner_state()).survey().roots
+    forget_snapshots(maintainer, roots, choose_snapshots(roots, [lost.hex()[:12]]), garden.repository.clock)
+    garden.expected.pop(lost)
+    garden.prune()
+    garden.assert_whole()
+
+
+def test_a_pack_that_is_missing(garden: Garden) -> None:
+    for key in garden.keys("packs"):
+        del garden.store.objects[key]
+    assert_refused(garden, "in no pack of the store")
+
+
+def test_a_host_that_has_moved_back(garden: Garden) -> None:
+    garden.prune()
+    key = garden.keys("snapshots")[-1]
+    for doomed in (key, key.replace("snapshots", "receipts")):
+        del garden.store.objects[doomed]
+    with pytest.raises(IntegrityError, match="rolled back"):
+        garden.prune()
+
+
+class _EmptyListing(WrappedStore):
+    """Answers that there is nothing under a prefix."""
+
+    def __init__(self, inner: WrappedStore | object, prefix: str) -> None:
+        super().__init__(inner)  # type: ignore[arg-type]
+        self._prefix = prefix
+
+    def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
+        return iter(()) if prefix == self._prefix else super().list(prefix, after=after)
+
+
+@pytest.mark.parametrize("room", ["snapshots/", "index/", "packs/", "hosts/"])
+def test_an_empty_listing(garden: Garden, room: str) -> None:
+    assert_refused(garden, "as long as this is so", store=_EmptyListing(garden.store, room))
+
+
+def test_a_forged_record(garden: Garden) -> None:
+    """Signed by somebody who is no maintainer: neither hosts nor maintainers go on before they know what is about to be deleted."""
+    host = garden.repository.first.host_file.key
+    packs = tuple(PackId(bytes.fromhex(key[-64:])) for key in garden.keys("packs"))
+    record = CollectionRecord(host.repository, 9, random_bytes(8), Stage.SWEEP, (HostPacks(host.host, packs),))
+    key, data = build_collection(record, host.sign)
+    garden.store.put(key, data)
+    assert_refused(garden, key)
+    with pytest.raises(IntegrityError, match=key):
+        garden.back_up({"d": b"new"})
+    assert [key] == [str(problem).partition(":")[0] for problem in garden.browser().problems]
+
+
+def test_receipts_that_are_not_listed(garden: Garden) -> None:
+    """Without them every snapshot looks abandoned. Who has seen them refuses; who has not expires nothing."""
+    garden.prune()
+    with pytest.raises(IntegrityError, match="has been seen, and is gone"):
+        garden.prune(store=_EmptyListing(garden.store, "receipts/"))
+    snapshots = garden.keys("snapshots")
+    garden.prune(store=_EmptyListing(garden.store, "receipts/"), state=garden.state())
+    assert garden.keys("snapshots") == snapshots
+    garden.assert_whole()
+
+
+# -- hosts that lie --------------------------------------------------------------------------------------------------------------------------
+
+
+def entries_of(garden: Garden) -> tuple[Sequence[KeyRow], list[PackEntry]]:
+    """What the newest segment of the first host says."""
+    maintainer = garden.maintainer()
+    registry = load_registry(garden.store, maintainer.repository, maintainer.key.public)
+    opened = fetch_segment(maintainer, registry, garden.keys("index")[-1])
+    return opened.public.key_rows, opened.packs
+
+
+def put_lie(garden: Garden, machine: Machine, entries: list[PackEntry], row: KeyRow) -> None:
+    """A segment in which the machine lists packs of its own that hold these frames, and packs full of nothing under these names."""
+    lies = []
+    for entry in entries:
+        data = random_bytes(max(frame.offset + frame.sealed_bytes for frame in entry.frames))
+        garden.store.put(pack_key(machine.host_file.key.host, PackId(object_hash(data))), data)
+        lies.append(PackEntry(object_hash(data), entry.kind, entry.frames))
+    garden.store.put(*build_segment(machine.repository, SessionId(row.session), 77, row, lies))
+
+
+def test_a_host_that_claims_to_hold_the_frames_of_another(garden: Garden) -> None:
+    liar = garden.repository.machine("liar")
+    (row,), entries = entries_of(garden)
+    put_lie(garden, liar, entries, KeyRow(row.session, liar.host_file.key.host, row.suite, random_bytes(len(row.sealed_key))))
+    for _ in range(2):
+        garden.prune()
+        garden.assert_whole()
+
+
+def test_a_host_that_claims_copies_of_its_own_frames(garden: Garden) -> None:
+    """Others may rely on the true ones; and once a maintainer has rewritten the segment, it is no truer than before."""
+    (row,), entries = entries_of(garden)
+    put_lie(garden, garden.repository.first, entries, row)
+    for number in range(8):
+        garden.back_up({"n": noise(20 + number, 100)})
+    for _ in range(3):
+        garden.prune()
+        garden.assert_whole()
+
+
+def test_what_comes_after_a_revocation_counts_for_nothing(garden: Garden) -> None:
+    stolen = garden.repository.machine("stolen")
+    kept = garden.back_up({"s": noise(5)}, machine=stolen)
+    access.revoke(garden.repository.owner(), "stolen", garden.repository.clock)
+    assert kept in garden.expected
+    garden.prune()
+    garden.assert_whole()
+
+
+# -- what does not block ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_an_unconfirmed_snapshot_that_lacks_frames_does_not_block(garden: Garden) -> None:
+    other = garden.repository.machine("other")
+    half = garden.back_up({"h": noise(7)}, machine=other)
+    garden.expected.pop(half)
+    for room in ("receipts", "index", "packs"):
+        for key in garden.keys(room):
+            if other.host_file.key.host.hex() in key:
+                del garden.store.objects[key]
+    garden.prune(state=garden.state())
+    (standing,) = [snapshot.standing for snapshot in garden.browser().all_snapshots if snapshot.id == half]
+    assert standing is Standing.EXPIRED
+    garden.prune(state=garden.state())
+    garden.assert_whole()
+
+
+def test_a_snapshot_that_a_collection_has_torn_is_no_damage(garden: Garden) -> None:
+    """Its host got the receipt to the store and ended before it could look again."""
+    other = garden.repository.machine("other")
+    torn = garden.back_up({"h": noise(7)}, machine=other)
+    garden.expected.pop(torn)
+    (receipt,) = [key for key in garden.keys("receipts") if torn.hex() in key]
+    data = garden.store.objects.pop(receipt)
+    for _ in range(2):
+        garden.prune()
+    garden.store.put(receipt, data)
+    garden.assert_whole()
+    (standing,) = [snapshot.standing for snapshot in garden.browser().all_snapshots if snapshot.id == torn]
+    assert standing is Standing.TORN
+    garden.prune()
+
+
+def test_planning_asks_for_no_pack(garden: Garden) -> None:
+    store = RecordingStore(garden.store)
+    plan = garden.collector(CollectionOptions(), store=store, state=garden.state()).plan(dry_run=True)
+    assert plan.total_bytes > 0
+    assert {call.verb for call in store.calls} == {"list", "get"}
+    assert not [call for call in store.calls if call.verb == "get" and call.key.startswith("packs/")]
+    again = RecordingStore(garden.store)
+    state = garden.state()
+    garden.collector(store=again, state=state).plan(dry_run=True)
+    again.calls.clear()
+    garden.collector(store=again, state=state).plan(dry_run=True)
+    assert sorted((call.verb, call.key) for call in again.calls) == [
+        ("get", "seedcorn.json"),
+        *(("list", f"{room}/") for room in ("checkpoints", "forget", "gc", "hosts", "index", "index", "packs", "receipts", "snapshots")),
+    ]
