@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 
 from seedcorn.errors import EXIT_DONE, EXIT_INTEGRITY, IntegrityError
 from seedcorn.events import Clock, Monitor
-from seedcorn.format.collection import SnapshotRef
 from seedcorn.format.names import pack_key
 from seedcorn.ops.browse import Browser, Snapshot
 from seedcorn.ops.check_choice import Subset
@@ -108,12 +107,12 @@ def examine(browser: Browser, options: CheckOptions, clock: Clock, monitor: Moni
     registry = objects.hosts()
     objects.snapshots()
     index = objects.segments(registry)
-    records = check_records(browser.repository, registry, findings, options.connections)
+    records = check_records(browser, registry, findings, options.connections)
     packs = PackCheck(browser, findings, index.packs, {pack_key(host, pack) for host, pack in records.swept})
     packs.presence()
     published = _read_packs(browser, packs, records, options, clock, monitor) if options.read_data else 0
     frames = IndexedFrames.of(browser.state)
-    _check_trees(browser, findings, frames, packs, records)
+    _check_trees(browser, findings, frames, packs)
     unreferenced = [size for key, size in packs.sizes.items() if key not in index.packs]
     result = CheckResult(
         snapshots=len(browser.snapshots),
@@ -149,12 +148,10 @@ def _read_packs(browser: Browser, packs: PackCheck, records: Records, options: C
     return len(new)
 
 
-def _check_trees(browser: Browser, findings: Findings, frames: IndexedFrames, packs: PackCheck, records: Records) -> None:
+def _check_trees(browser: Browser, findings: Findings, frames: IndexedFrames, packs: PackCheck) -> None:
     trees = TreeCheck(browser, findings, packs.lost)
     collected = packs.collected
     for snapshot in browser.snapshots:
-        if records.excuses(SnapshotRef(snapshot.host, snapshot.public.seq, snapshot.id)):
-            continue
         needed = _needed(snapshot, findings, frames)
         if taken := len(needed.frames & collected):
             findings.problem(IntegrityError(f"needs {taken} frames that a collection has deleted", object_name=snapshot.key))

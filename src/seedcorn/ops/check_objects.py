@@ -96,7 +96,7 @@ class ObjectCheck:
 
     def snapshots(self) -> None:
         """That the store still has, byte for byte, every snapshot that the history was read from."""
-        names = {snapshot.key: snapshot.id for snapshot in self._browser.snapshots}
+        names = {snapshot.key: snapshot.id for snapshot in self._browser.all_snapshots}
         for key, data in self._fetch(names):
             if data is None:
                 self._is_missing(key)

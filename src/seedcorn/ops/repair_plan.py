@@ -23,7 +23,6 @@ from enum import Enum, auto
 from seedcorn.crypto import primitives
 from seedcorn.errors import ObjectNotFoundError
 from seedcorn.format.codec import Magic
-from seedcorn.format.collection import SnapshotRef
 from seedcorn.format.names import pack_key, parse_numbered_key, parse_pack_key
 from seedcorn.format.pack import FrameEntry
 from seedcorn.ids import HostId, PackId
@@ -118,9 +117,7 @@ class _Planner:
         self._hosts = examination.registry.hosts
         self._look_at = PackLook(browser.repository, examination)
         self._swept = {pack_key(host, pack) for host, pack in examination.records.swept}
-        excuses = examination.records.excuses
-        expected = [found for found in browser.snapshots if not excuses(SnapshotRef(found.host, found.public.seq, found.id))]
-        self._is_needed = needed_by_any(expected)
+        self._is_needed = needed_by_any(browser.snapshots)
 
     def plan(self, options: RepairOptions) -> RepairPlan:
         suspects = sorted({*self._packs.missing, *self._packs.damaged, *self._unlisted()})

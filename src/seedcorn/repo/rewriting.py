@@ -20,7 +20,7 @@ from seedcorn.repo.index import OpenedSegment, open_segment, seal_segment
 from seedcorn.repo.maintenance import MaintainRepository
 from seedcorn.repo.packs import entries_digest
 
-__all__ = ["NO_SESSION", "SEGMENT_TARGET_BYTES", "SMALL_SEGMENT_BYTES", "fetch_segment", "rewrite_segments", "write_segment"]
+__all__ = ["NO_SESSION", "SEGMENT_TARGET_BYTES", "SMALL_SEGMENT_BYTES", "SegmentSeries", "fetch_segment", "rewrite_segments", "write_segment"]
 
 NO_SESSION = bytes(RANDOM_ID_BYTES)  # what a segment or pack of a maintainer has in the place of its session
 SEGMENT_TARGET_BYTES = 8 << 20  # before compression, which takes little off chunk ids
@@ -47,24 +47,45 @@ def rewrite_segments(
 
     Numbered from ``first_number``, which has to be above all others of the host: who lists the index meanwhile then meets the old or the new one.
     """
-    batches: dict[int, _Batch] = {}  # by domain
-    number = first_number
+    series: SegmentSeries | None = None
     for key in keys:
         host = _parsed(key).host
+        series = series or SegmentSeries(repository, host, first_number)
         opened = fetch_segment(repository, registry, key)
-        domain = opened.public.domain
-        kept = [entry for entry in opened.packs if (host, PackId(entry.pack)) not in doomed]
-        for entry in kept:
-            batch = batches.setdefault(domain, _Batch(host, domain))
-            rows = _rows_of(entry, opened.public.key_rows)
-            if not batch.takes(rows):
-                yield batch.write(repository, number)
-                number += 1
-                batch = batches[domain] = _Batch(host, domain)
-            batch.add(entry, rows)
-    for batch in batches.values():
-        yield batch.write(repository, number)
-        number += 1
+        for entry in opened.packs:
+            if (host, PackId(entry.pack)) not in doomed:
+                yield from series.add(opened.public.domain, entry, opened.public.key_rows)
+    if series is not None:
+        yield from series.finish()
+
+
+class SegmentSeries:
+    """Entries of one host, in as many segments as they need, numbered from ``first_number``. One segment for each domain is in memory at a time."""
+
+    def __init__(self, repository: MaintainRepository, host: HostId, first_number: int) -> None:
+        self._repository = repository
+        self._host = host
+        self._number = first_number
+        self._batches: dict[int, _Batch] = {}  # by domain
+
+    def add(self, domain: int, entry: PackEntry, rows: Sequence[KeyRow]) -> Iterator[tuple[str, bytes]]:
+        """One more pack; ``rows`` has at least the keys of its sessions. (Store key, bytes) of a segment that is full."""
+        batch = self._batches.setdefault(domain, _Batch(self._host, domain))
+        own_rows = _rows_of(entry, rows)
+        if not batch.takes(own_rows):
+            yield self._write(batch)
+            batch = self._batches[domain] = _Batch(self._host, domain)
+        batch.add(entry, own_rows)
+
+    def finish(self) -> Iterator[tuple[str, bytes]]:
+        """(Store key, bytes) of the segments that are left."""
+        for batch in self._batches.values():
+            yield self._write(batch)
+        self._batches = {}
+
+    def _write(self, batch: _Batch) -> tuple[str, bytes]:
+        self._number += 1
+        return batch.write(self._repository, self._number - 1)
 
 
 def write_segment(
