@@ -113,7 +113,8 @@ def test_a_damaged_header_is_refused_and_found(damage: Damage, pristine: Pristin
         return
     with pytest.raises((RepositoryNotFoundError, IntegrityError, CredentialError)):  # another repository id or owner key in it is a wrong credential
         pristine.repository.owner(damaged)
-    browser = Browser(replace(pristine.repository.owner(), store=damaged), pristine.repository.new_state(), (), ())
+    owner = replace(pristine.repository.owner(), store=damaged)
+    browser = Browser(owner, pristine.repository.new_state(), access.registry(owner), (), ())
     assert [problem.object_name for problem in run_check(browser, read_data=False).problems] == ["seedcorn.json"]
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from seedcorn.cli.parser import Namespace, Parser
     from seedcorn.jobs.maintain_session import PruneArguments
 
-__all__ = ["declare_common", "declare_dry_run", "declare_filter", "declare_maintain", "declare_prune", "prune_arguments", "seconds"]
+__all__ = ["declare_common", "declare_dry_run", "declare_filter", "declare_maintain", "declare_prune", "declare_subset", "prune_arguments", "seconds"]
 
 
 _SPAN = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?[dhms])+|0")
@@ -35,6 +35,11 @@ def declare_common(parser: Parser) -> None:
 def declare_dry_run(parser: Parser) -> None:
     """``--dry-run``."""
     parser.flag("-n", "--dry-run", help="Say what would be done, and do nothing.")
+
+
+def declare_subset(parser: Parser) -> None:
+    """``--read-data-subset``; see ``ops.check_choice``."""
+    parser.option("--read-data-subset", metavar="SHARE", help="Read some of the packs: a part (2/7), a percentage or a size (10G).")
 
 
 def declare_filter(parser: Parser) -> None:

@@ -12,7 +12,7 @@ from seedcorn.errors import IntegrityError, UsageError, printable
 from seedcorn.events import Monitor
 from seedcorn.format.tree import Kind, Node
 from seedcorn.ids import match_prefix
-from seedcorn.ops.access import registry
+from seedcorn.ops.access import HostRegistry, registry
 from seedcorn.repo.history import Snapshot, open_snapshots
 from seedcorn.repo.index import sync_state
 from seedcorn.repo.needed import IndexedFrames
@@ -52,14 +52,17 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 
 
 class Browser:
-    """An opened repository with its snapshots (oldest first) and the problems that were found in its history and index.
+    """An opened repository with its hosts, its snapshots (oldest first) and the problems that were found in its history and index.
 
     ``snapshots`` are those that can be relied on, and those that may yet be confirmed; ``all_snapshots`` also those that a collection may take.
     """
 
-    def __init__(self, repository: OwnerRepository, state: State, snapshots: Sequence[Snapshot], problems: Sequence[IntegrityError]) -> None:
+    def __init__(
+        self, repository: OwnerRepository, state: State, hosts: HostRegistry, snapshots: Sequence[Snapshot], problems: Sequence[IntegrityError]
+    ) -> None:
         self.repository = repository
         self.state = state
+        self.hosts = hosts
         self.all_snapshots = tuple(snapshots)
         self.snapshots = tuple(snapshot for snapshot in snapshots if snapshot.standing.is_root and snapshot.standing is not Standing.TORN)
         self.problems = tuple(problems)
@@ -143,7 +146,7 @@ def open_browser(repository: OwnerRepository, state: State) -> Browser:
     if roots.collections.sweeps:
         roots = with_torn(roots, assess_needs(roots, IndexedFrames.of(state)).torn)
     snapshots, unopened = open_snapshots(repository, roots)
-    return Browser(repository, state, snapshots, problems + unopened)
+    return Browser(repository, state, hosts, snapshots, problems + unopened)
 
 
 def split_reference(text: str) -> tuple[str, bytes]:

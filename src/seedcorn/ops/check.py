@@ -1,40 +1,55 @@
 """Checking a repository: is everything there that the snapshots need, and is it what was written?
 
-Without ``read_data`` the structure: header, key slots, host records, history, index, the presence of every pack, and every directory of every
-snapshot. With it also every byte of every pack. Every problem is collected and the rest goes on; damage is then traced to the files that it hits.
+Without ``reading`` the structure: header, key slots, host records, history, index, records, the presence of every pack, and every directory of every
+snapshot. With it also the bytes of packs, all or some. Every problem is collected and the rest goes on; damage is then traced to the files that it
+hits.
 
-docs/threat-model.md, section "Claims"; the parts are ``check_objects``, ``check_packs`` and ``check_trees``.
+docs/threat-model.md, section "Claims"; the parts are ``check_objects``, ``check_records``, ``check_packs`` and ``check_trees``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import random
+from dataclasses import dataclass, field
 
 from seedcorn.errors import EXIT_DONE, EXIT_INTEGRITY, IntegrityError
 from seedcorn.events import Clock, Monitor
-from seedcorn.ids import SnapshotId
+from seedcorn.format.collection import SnapshotRef
 from seedcorn.ops.browse import Browser, Snapshot
-from seedcorn.ops.check_findings import AffectedPath, Findings
-from seedcorn.ops.check_objects import ObjectCheck
-from seedcorn.ops.check_packs import PackCheck
+from seedcorn.ops.check_choice import Subset
+from seedcorn.ops.check_findings import AffectedPath, Findings, SnapshotDamage
+from seedcorn.ops.check_objects import IndexedPacks, ObjectCheck
+from seedcorn.ops.check_packs import PackCheck, Reading
+from seedcorn.ops.check_records import Records, check_records
 from seedcorn.ops.check_trees import TreeCheck
-from seedcorn.repo.needed import FrameSet, IndexedFrames
+from seedcorn.repo.hosts import HostRegistry
+from seedcorn.repo.needed import FrameSet, IndexedFrames, Needed
+from seedcorn.repo.verified import publish_verified
 
-__all__ = ["AffectedPath", "CheckOptions", "CheckResult", "check"]
+__all__ = ["AffectedPath", "CheckOptions", "CheckResult", "Examination", "SnapshotDamage", "check", "examine"]
 
 
 @dataclass(frozen=True, slots=True)
 class CheckOptions:
-    """``read_data``: fetch every pack and verify every byte. ``connections`` requests and threads at a time."""
+    """``read_data``: fetch packs and verify every byte of them, all or a ``subset``, without those that this machine has verified less than
+    ``max_age_ns`` ago; ``publish``: then tell all hosts which packs are good. ``connections`` requests and threads at a time.
+    """
 
     read_data: bool = False
+    subset: Subset | None = None
+    max_age_ns: int = 0
+    publish: bool = False
     connections: int = 4
     readers: int = 2  # packs in memory at a time
+    rng: random.Random = field(default_factory=random.Random)  # for a subset that is chosen by chance
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What was looked at and what is wrong with it. ``affected`` names the first 1,000 of ``affected_count`` paths that can not be restored whole."""
+    """What was looked at and what is wrong with it. ``affected`` names the first 1,000 of ``affected_count`` paths that can not be restored whole.
+
+    ``read_packs`` were read, ``skipped_packs`` were to be left out by the options; ``published_packs`` are new in the verified set.
+    """
 
     snapshots: int
     hosts: int
@@ -44,20 +59,33 @@ class CheckResult:
     pack_bytes: int
     unreferenced_packs: int
     unreferenced_bytes: int
+    read_packs: int
+    skipped_packs: int
+    published_packs: int
     checked_bytes: int
     elapsed_ns: int
     problems: tuple[IntegrityError, ...]
     affected: tuple[AffectedPath, ...]
-    affected_count: int
+    damage: tuple[SnapshotDamage, ...]
 
     @property
-    def affected_snapshots(self) -> tuple[SnapshotId, ...]:
-        """The snapshots of ``affected``, in the order in which they were checked."""
-        return tuple(dict.fromkeys(path.snapshot for path in self.affected))
+    def affected_count(self) -> int:
+        return sum(snapshot.paths for snapshot in self.damage)
 
     @property
     def exit_code(self) -> int:
         return EXIT_INTEGRITY if self.problems else EXIT_DONE
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """A check's result, and what a repair has to know of how it came about."""
+
+    result: CheckResult
+    registry: HostRegistry
+    index: IndexedPacks
+    packs: PackCheck
+    records: Records
 
 
 def check(browser: Browser, options: CheckOptions, clock: Clock, monitor: Monitor) -> CheckResult:
@@ -66,6 +94,11 @@ def check(browser: Browser, options: CheckOptions, clock: Clock, monitor: Monito
     Raises:
         StoreError: the store fails to answer. Nothing is said about a repository that can not be asked.
     """
+    return examine(browser, options, clock, monitor).result
+
+
+def examine(browser: Browser, options: CheckOptions, clock: Clock, monitor: Monitor) -> Examination:
+    """As ``check``, for who goes on to repair what is wrong."""
     begun_ns = clock.elapsed_ns()
     findings = Findings(monitor, browser.problems)
     objects = ObjectCheck(browser, findings, options.connections)
@@ -74,14 +107,14 @@ def check(browser: Browser, options: CheckOptions, clock: Clock, monitor: Monito
     registry = objects.hosts()
     objects.snapshots()
     index = objects.segments(registry)
+    records = check_records(browser.repository, registry, findings, options.connections)
     packs = PackCheck(browser, findings, index.packs)
     packs.presence()
-    if options.read_data:
-        packs.read_all(options.readers, monitor)
+    published = _read_packs(browser, packs, records, options, clock, monitor) if options.read_data else 0
     frames = IndexedFrames.of(browser.state)
-    _check_trees(browser, findings, frames, packs.lost)
+    _check_trees(browser, findings, frames, packs, records)
     unreferenced = [size for key, size in packs.sizes.items() if key not in index.packs]
-    return CheckResult(
+    result = CheckResult(
         snapshots=len(browser.snapshots),
         hosts=len(registry.hosts),
         segments=index.segment_count,
@@ -90,27 +123,41 @@ def check(browser: Browser, options: CheckOptions, clock: Clock, monitor: Monito
         pack_bytes=sum(packs.sizes.values()) - sum(unreferenced),
         unreferenced_packs=len(unreferenced),
         unreferenced_bytes=sum(unreferenced),
+        read_packs=packs.read_packs,
+        skipped_packs=packs.skipped_packs,
+        published_packs=published,
         checked_bytes=findings.checked_bytes,
         elapsed_ns=clock.elapsed_ns() - begun_ns,
         problems=findings.problems,
         affected=tuple(findings.affected),
-        affected_count=findings.affected_count,
+        damage=tuple(findings.damage.values()),
     )
+    return Examination(result, registry, index, packs, records)
 
 
-def _check_trees(browser: Browser, findings: Findings, frames: IndexedFrames, lost: FrameSet) -> None:
-    trees = TreeCheck(browser, findings, lost)
+def _read_packs(browser: Browser, packs: PackCheck, records: Records, options: CheckOptions, clock: Clock, monitor: Monitor) -> int:
+    """How many packs have become part of the verified set."""
+    now_ns = clock.now_ns()
+    recent_ns = range(now_ns - options.max_age_ns + 1, now_ns + 1)  # a clock that was set back makes nothing recent
+    packs.read(Reading(recent_ns, options.subset, options.rng, options.readers), monitor)
+    verified = packs.remember(now_ns)
+    if not options.publish:
+        return 0
+    new = [pack for pack in verified if not records.verified.holds(pack)]
+    publish_verified(browser.repository, new, now_ns)
+    return len(new)
+
+
+def _check_trees(browser: Browser, findings: Findings, frames: IndexedFrames, packs: PackCheck, records: Records) -> None:
+    trees = TreeCheck(browser, findings, packs.lost)
     for snapshot in browser.snapshots:
-        trees.check(snapshot, _needed(snapshot, findings, frames))
+        if not records.excuses(SnapshotRef(snapshot.host, snapshot.public.seq, snapshot.id)):
+            trees.check(snapshot, _needed(snapshot, findings, frames))
 
 
-def _needed(snapshot: Snapshot, findings: Findings, frames: IndexedFrames) -> FrameSet:
+def _needed(snapshot: Snapshot, findings: Findings, frames: IndexedFrames) -> Needed:
     try:
-        needed = frames.needed_by(snapshot)
+        return frames.needed_by(snapshot)
     except IntegrityError as error:
         findings.problem(error)
-        return FrameSet()
-    for missing in needed.missing:
-        message = f"needs {missing.count} frames of session {missing.session.hex()[:12]} that the index does not have (the first is {missing.seq})"
-        findings.problem(IntegrityError(message, object_name=snapshot.key))
-    return needed.frames
+        return Needed(FrameSet(), ())

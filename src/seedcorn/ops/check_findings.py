@@ -10,7 +10,7 @@ from seedcorn.errors import IntegrityError
 from seedcorn.events import Counter, Monitor
 from seedcorn.ids import SnapshotId
 
-__all__ = ["AFFECTED_LIMIT", "AffectedPath", "Findings"]
+__all__ = ["AFFECTED_LIMIT", "AffectedPath", "Findings", "SnapshotDamage"]
 
 AFFECTED_LIMIT = 1_000
 
@@ -21,6 +21,16 @@ class AffectedPath:
 
     snapshot: SnapshotId
     path: bytes
+    lost_bytes: int  # of the file's content; 0 for a directory, as nobody knows what was in it
+
+
+@dataclass(slots=True)
+class SnapshotDamage:
+    """How much of one snapshot can not be restored."""
+
+    snapshot: SnapshotId
+    paths: int = 0
+    lost_bytes: int = 0
 
 
 class Findings:
@@ -31,7 +41,7 @@ class Findings:
         self._lock = threading.Lock()
         self._problems: dict[str, IntegrityError] = {}
         self.affected: list[AffectedPath] = []
-        self.affected_count = 0
+        self.damage: dict[SnapshotId, SnapshotDamage] = {}
         self.checked_bytes = 0
         for problem in problems:
             self.problem(problem)
@@ -48,11 +58,13 @@ class Findings:
         if new:
             self._monitor.error(error)
 
-    def hit(self, snapshot: SnapshotId, path: bytes) -> None:
+    def hit(self, snapshot: SnapshotId, path: bytes, lost_bytes: int) -> None:
         """Damage makes this path unrestorable. The first ``AFFECTED_LIMIT`` are kept, all are counted."""
-        self.affected_count += 1
+        damage = self.damage.setdefault(snapshot, SnapshotDamage(snapshot))
+        damage.paths += 1
+        damage.lost_bytes += lost_bytes
         if len(self.affected) < AFFECTED_LIMIT:
-            self.affected.append(AffectedPath(snapshot, path))
+            self.affected.append(AffectedPath(snapshot, path, lost_bytes))
 
     def checked(self, size_bytes: int) -> None:
         """One more object has been read and looked at."""

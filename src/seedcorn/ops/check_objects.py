@@ -6,12 +6,12 @@ docs/format.md, sections "Header" to "Host record", "Index segment" and "Snapsho
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from seedcorn.crypto import primitives
 from seedcorn.errors import IntegrityError, ObjectNotFoundError, RepositoryNotFoundError
-from seedcorn.format.codec import Magic
 from seedcorn.format.header import HEADER_KEY
 from seedcorn.format.names import pack_key, parse_numbered_key
 from seedcorn.format.pack import PackEntry, PackKind
@@ -46,9 +46,11 @@ class IndexedPack:
 
 @dataclass(frozen=True, slots=True)
 class IndexedPacks:
-    """Every pack that a good segment lists, by store key; and how many segments there are."""
+    """Every pack that a good segment lists, by store key; the segments that list it; and the segments of which nothing can be believed."""
 
     packs: dict[str, IndexedPack]
+    listed_in: dict[str, list[str]]
+    damaged: tuple[str, ...]
     segment_count: int
 
 
@@ -58,7 +60,7 @@ class ObjectCheck:
     def __init__(self, browser: Browser, findings: Findings, connections: int) -> None:
         self._repository = browser.repository
         self._store = browser.repository.store
-        self._snapshots = browser.snapshots
+        self._browser = browser
         self._findings = findings
         self._connections = connections
 
@@ -75,26 +77,27 @@ class ObjectCheck:
 
     def key_slots(self) -> None:
         """Their form only: what is sealed in them opens to their passphrases alone."""
-        infos = list(self._store.list("keys/"))
-        for problem in read_slots(self._store, self._repository.repository, self._repository.key.public.owner_sign)[1]:
+        listed = list(self._store.list("keys/"))
+        for problem in read_slots(self._store, self._repository.repository, self._repository.key.public.owner_sign, listed=listed)[1]:
             self._findings.problem(problem)
-        if not infos:
+        if not listed:
             self._findings.problem(IntegrityError("holds no key slot: only the recovery words can open this repository", object_name="keys/"))
-        for info in infos:
+        for info in listed:
             self._findings.checked(info.size_bytes)
 
     def hosts(self) -> HostRegistry:
-        """Every host whose records are good."""
-        for info in self._store.list("hosts/"):
-            self._findings.checked(info.size_bytes)
-        registry = load_registry(self._store, self._repository.repository, self._repository.key.public, reader=self._repository)
+        """Every host whose records are good; the browser has just listed them."""
+        owner = self._repository
+        registry = load_registry(self._store, owner.repository, owner.key.public, reader=owner, listed=self._browser.hosts.listed)
         for problem in registry.problems:
             self._findings.problem(problem)
+        for info in registry.listed:
+            self._findings.checked(info.size_bytes)
         return registry
 
     def snapshots(self) -> None:
         """That the store still has, byte for byte, every snapshot that the history was read from."""
-        names = {snapshot.key: snapshot.id for snapshot in self._snapshots}
+        names = {snapshot.key: snapshot.id for snapshot in self._browser.snapshots}
         for key, data in self._fetch(names):
             if data is None:
                 continue
@@ -103,21 +106,25 @@ class ObjectCheck:
             self._findings.checked(len(data))
 
     def segments(self, registry: HostRegistry) -> IndexedPacks:
+        """The browser has just listed them: what is good it has loaded, what is not is among its problems."""
         packs: dict[str, IndexedPack] = {}
-        infos = {info.key: info for info in self._store.list("index/") if parse_numbered_key(info.key)}
-        too_large = {key for key, info in infos.items() if info.size_bytes > Magic.SEGMENT.limit_bytes}
-        for key in sorted(too_large):
-            self._findings.problem(IntegrityError("is larger than a segment may be", object_name=key))
-        for key, data in self._fetch(key for key in infos if key not in too_large):
+        listed_in: dict[str, list[str]] = defaultdict(list)
+        loaded = sorted(self._browser.state.segments())
+        damaged = {problem.object_name for problem in self._browser.problems if parse_numbered_key(problem.object_name)}
+        damaged = {key for key in damaged if key.startswith("index/")}
+        segment_count = len(damaged.union(loaded))
+        for key, data in self._fetch(loaded):
             if data is None:
                 continue
             try:
                 for indexed in self._open_segment(key, data, registry):
                     packs[indexed.key] = indexed
+                    listed_in[indexed.key].append(key)
             except IntegrityError as error:
                 self._findings.problem(error.named(key))
+                damaged.add(key)
             self._findings.checked(len(data))
-        return IndexedPacks(packs, len(infos))
+        return IndexedPacks(packs, dict(listed_in), tuple(sorted(damaged)), segment_count)
 
     def _open_segment(self, key: str, data: bytes, registry: HostRegistry) -> list[IndexedPack]:
         name = parse_numbered_key(key)

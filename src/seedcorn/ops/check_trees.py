@@ -9,7 +9,9 @@ docs/format.md, sections "Listing", "Content" and "Snapshot".
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from functools import partial
 
 from seedcorn.crypto import primitives
@@ -18,11 +20,17 @@ from seedcorn.format.tree import Kind, Node, check_lengths, content_records
 from seedcorn.ids import ChunkId
 from seedcorn.ops.browse import Browser, Entry, Snapshot
 from seedcorn.ops.check_findings import Findings
-from seedcorn.repo.needed import FrameSet
+from seedcorn.repo.needed import FrameSet, Missing, Needed
 
 __all__ = ["TreeCheck"]
 
 _Choice = tuple[int, ...]  # frames any one of which will do, because each holds a copy of the same chunk
+
+
+class _Found(Enum):
+    """What has become of a chunk: a frame that holds it is there, or only lost ones are known, or none is."""
+
+    WHOLE, LOST, NOWHERE = range(3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +67,28 @@ class TreeCheck:
         self._lost = lost
         self._known: dict[bytes, _Closure] = {}
         self._interned: dict[bytes, FrameSet] = {}
+        self._unindexed = 0  # files of the snapshot at hand
 
-    def check(self, snapshot: Snapshot, needed: FrameSet) -> None:
+    def check(self, snapshot: Snapshot, needed: Needed) -> None:
         """Walk the snapshot, and compare what its files need with what it says it needs."""
+        self._unindexed = 0
         closure = self._walk(snapshot)
-        lacking = len(closure.frames - needed) + sum(1 for choice in closure.choices if not any(ordinal in needed for ordinal in choice))
+        if needed.missing:
+            self._missing(snapshot, needed.missing)
+            return
+        if self._unindexed:
+            message = f"{self._unindexed} of its files need chunks that are not in the index"
+            self._findings.problem(IntegrityError(message, object_name=snapshot.key))
+        frames = needed.frames
+        lacking = len(closure.frames - frames) + sum(1 for choice in closure.choices if not any(ordinal in frames for ordinal in choice))
         if lacking:
             self._findings.problem(IntegrityError(f"its set of frames lacks {lacking} that its files need", object_name=snapshot.key))
+
+    def _missing(self, snapshot: Snapshot, missing: Sequence[Missing]) -> None:
+        healed = "" if snapshot.id in self._findings.damage else "; a later backup has stored again what they held, so its files can be restored"
+        for lost in missing:
+            message = f"needs {lost.count} frames of session {lost.session.hex()[:12]} that the index does not have (the first is {lost.seq}){healed}"
+            self._findings.problem(IntegrityError(message, object_name=snapshot.key))
 
     def _walk(self, snapshot: Snapshot) -> _Closure:
         """Depth first with a stack of our own: a tree may be deeper than Python's."""
@@ -115,9 +138,9 @@ class TreeCheck:
         """One object for equal sets: most directories need the same few frames as their neighbours."""
         return self._interned.setdefault(frames.serialize(), frames)
 
-    def _damaged(self, snapshot: Snapshot, directory: _Directory, path: bytes, error: IntegrityError) -> None:
+    def _damaged(self, snapshot: Snapshot, directory: _Directory, path: bytes, error: IntegrityError, lost_bytes: int = 0) -> None:
         directory.whole = False
-        self._findings.hit(snapshot.id, path)
+        self._findings.hit(snapshot.id, path, lost_bytes)
         where = f" (in {error.object_name})" if error.object_name else ""
         self._findings.problem(IntegrityError(error.message + where, object_name=f"{snapshot.id.hex()[:12]}:{printable(path)}"))
 
@@ -127,33 +150,38 @@ class TreeCheck:
         try:
             records = self._reader.records(node, partial(self._listing_chunk, directory))
             check_lengths(node, records)
-            lost = [self._note(directory, chunk_id, length) for chunk_id, length in content_records(records)].count(False)
         except IntegrityError as error:
-            self._damaged(snapshot, directory, path, error)
+            self._damaged(snapshot, directory, path, error, lost_bytes=node.size)
             return
-        if lost:  # the object that lost them is a problem already
+        lost_bytes, is_indexed = 0, True
+        for chunk_id, length in content_records(records):
+            found = self._note(directory, chunk_id, length)
+            if found is not _Found.WHOLE:
+                lost_bytes += length
+                is_indexed &= found is not _Found.NOWHERE
+        if lost_bytes:  # what lost them is a problem already
             directory.whole = False
-            self._findings.hit(snapshot.id, path)
+            self._unindexed += not is_indexed
+            self._findings.hit(snapshot.id, path, lost_bytes)
 
     def _listing_chunk(self, directory: _Directory, chunk_id: ChunkId, length: int) -> bytes | memoryview:
-        if not self._note(directory, chunk_id, length):
+        found = self._note(directory, chunk_id, length)
+        if found is _Found.NOWHERE:
+            raise IntegrityError(f"chunk {chunk_id.hex()[:16]} is not in the index")
+        if found is _Found.LOST:
             raise IntegrityError(f"the frame that holds chunk {chunk_id.hex()[:16]} is lost")
         return self._reader.listing_chunk(chunk_id, length)
 
-    def _note(self, directory: _Directory, chunk_id: ChunkId, length: int) -> bool:
-        """The directory needs this chunk. Whether a copy of it is in a frame that is not lost.
-
-        Raises:
-            IntegrityError: the index knows no such chunk.
-        """
+    def _note(self, directory: _Directory, chunk_id: ChunkId, length: int) -> _Found:
+        """The directory needs this chunk. What has become of it?"""
         ordinals = tuple({copy.ordinal: None for copy in self._state.copies(chunk_id) if copy.length == length})
+        if not ordinals:
+            return _Found.NOWHERE
         if len(ordinals) == 1:
             directory.frames.add(ordinals[0])
-        elif ordinals:
-            directory.choices.add(ordinals)
         else:
-            raise IntegrityError(f"chunk {chunk_id.hex()[:16]} is not in the index")
-        return not self._lost or any(ordinal not in self._lost for ordinal in ordinals)
+            directory.choices.add(ordinals)
+        return _Found.WHOLE if not self._lost or any(ordinal not in self._lost for ordinal in ordinals) else _Found.LOST
 
 
 def _key(node: Node) -> bytes:

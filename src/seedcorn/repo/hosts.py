@@ -6,8 +6,7 @@ docs/format.md, sections "Host record" and "Host file". Invariant: a host's publ
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +17,8 @@ from seedcorn.format.codec import Envelope, Magic, decode, encode
 from seedcorn.format.header import HostPrivate, HostPublic, HostState
 from seedcorn.format.names import host_key
 from seedcorn.ids import RANDOM_ID_BYTES, HostId, RepositoryId
-from seedcorn.repo.bindings import host_binding, signature_binding
-from seedcorn.repo.records import seal_envelope
+from seedcorn.repo.bindings import host_binding
+from seedcorn.repo.records import seal_envelope, verify_signature
 from seedcorn.repo.repository import OwnerRepository
 from seedcorn.repo.state import State
 from seedcorn.store.api import ObjectInfo, Store
@@ -45,10 +44,11 @@ class EnrolledHost:
 
 @dataclass(frozen=True, slots=True)
 class HostRegistry:
-    """Every host that the owner ever enrolled, by id, and what the maintainers sign with."""
+    """Every host that the owner ever enrolled, by id; and the key of the maintainers, who may sign index segments in the room of any of them."""
 
     hosts: Mapping[HostId, EnrolledHost]
     maintain_sign: bytes
+    listed: tuple[ObjectInfo, ...] = ()  # the records, as the store named them
     problems: tuple[IntegrityError, ...] = ()  # damaged records; a host with one is not in ``hosts``, as nobody knows what the record said
 
     def verify(self, magic: Magic, host: HostId, envelope: Envelope) -> None:
@@ -60,23 +60,20 @@ class HostRegistry:
         enrolled = self.hosts.get(host)
         if enrolled is None:
             raise IntegrityError(f"comes from host {host.hex()[:12]}, which the owner never enrolled")
-        primitives.verify(enrolled.public.sign_public, envelope.signature, signature_binding(magic) + envelope.signed_bytes)
+        verify_signature(enrolled.public.sign_public, magic, envelope)
 
     def verify_segment(self, host: HostId, envelope: Envelope) -> None:
-        """Check that an enrolled host signed this segment of its room, or a maintainer who has rewritten what the host had listed.
+        """Check that ``host`` is enrolled and signed this index segment, or a maintainer did who has rewritten it.
 
         Raises:
-            IntegrityError: neither did.
+            IntegrityError: neither.
         """
         try:
             self.verify(Magic.SEGMENT, host, envelope)
-        except IntegrityError as error:
+        except IntegrityError:
             if host not in self.hosts:
                 raise
-            with suppress(IntegrityError):
-                primitives.verify(self.maintain_sign, envelope.signature, signature_binding(Magic.SEGMENT) + envelope.signed_bytes)
-                return
-            raise error
+            verify_signature(self.maintain_sign, Magic.SEGMENT, envelope)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,15 +158,18 @@ def load_registry(
     state: State | None = None,
     reader: OwnerRepository | None = None,
     only: HostId | None = None,
+    listed: Sequence[ObjectInfo] | None = None,
 ) -> HostRegistry:
-    """Read and verify every host record, or those of one host; names are opened only with ``reader``.
+    """Read and verify every host record, or those of one host; names are opened only with ``reader``. ``listed`` are the records, if that is known.
 
     A host with a damaged record is left out, since that record may have revoked it.
     """
+    if listed is None:
+        listed = list(store.list(f"hosts/{only.hex()}/" if only else "hosts/"))
     newest: dict[HostId, EnrolledHost] = {}
     problems: list[IntegrityError] = []
     doubtful: set[str] = set()
-    for info in store.list(f"hosts/{only.hex()}/" if only else "hosts/"):
+    for info in listed:
         try:
             enrolled = _read_record(store, info, repository, public.owner_sign, state, reader)
         except IntegrityError as error:
@@ -177,8 +177,8 @@ def load_registry(
             doubtful.add(info.key.split("/")[1])
             continue
         newest[enrolled.host] = enrolled  # keys come in order of their number
-    believed = {host: enrolled for host, enrolled in newest.items() if host.hex() not in doubtful}
-    return HostRegistry(believed, public.maintain_sign, tuple(problems))
+    good = {host: enrolled for host, enrolled in newest.items() if host.hex() not in doubtful}
+    return HostRegistry(good, public.maintain_sign, tuple(listed), tuple(problems))
 
 
 def _read_record(
@@ -198,7 +198,7 @@ def _read_record(
 
 def _open_record(data: bytes, key: str, repository: RepositoryId, owner_sign: bytes, reader: OwnerRepository | None) -> EnrolledHost:
     envelope = Envelope.parse(Magic.HOST, data)
-    primitives.verify(owner_sign, envelope.signature, signature_binding(Magic.HOST) + envelope.signed_bytes)
+    verify_signature(owner_sign, Magic.HOST, envelope)
     public_part, sealed = envelope.parts
     public = decode(public_part, HostPublic)
     if public.repository != repository or key != host_key(HostId(public.host), public.number):

@@ -1,6 +1,7 @@
 """Index segments: sealing and putting one, opening one, and bringing the local state up to date with those in the store.
 
-docs/format.md, section "Index segment". Invariant: a segment gets into the state only verified: hash, host's signature, seal, shape.
+docs/format.md, section "Index segment". Invariant: a segment gets into the state only verified: hash, signature of its host
+or of a maintainer, seal, shape.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def build_segment(repository: HostRepository, session: SessionId, number: int, r
 
 
 def seal_segment(public: SegmentPublic, packs: Sequence[PackEntry], index_key: bytes, sign: Callable[[bytes], bytes]) -> tuple[str, bytes]:
-    """(store key, bytes) of a signed segment."""
+    """(store key, bytes) of a segment, signed by a host or a maintainer."""
     public_part = encode(public)
     sealed = Sealer(index_key, "segment").seal(compression.compress(encode(list(packs))), segment_binding(public_part))
     data = seal_envelope(Magic.SEGMENT, [public_part, sealed], sign)

@@ -5,6 +5,7 @@ docs/format.md, section "Key slot".
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from seedcorn.crypto import primitives, slots
@@ -15,7 +16,7 @@ from seedcorn.format.header import SlotPublic
 from seedcorn.format.names import slot_key
 from seedcorn.ids import RANDOM_ID_BYTES, RepositoryId, SlotId
 from seedcorn.repo.bindings import signature_binding, slot_binding
-from seedcorn.store.api import Store
+from seedcorn.store.api import ObjectInfo, Store
 
 __all__ = ["KeySlot", "add_slot", "list_slots", "open_with_passphrase", "read_slots", "remove_slot"]
 
@@ -59,11 +60,13 @@ def add_slot(
     return slot
 
 
-def read_slots(store: Store, repository: RepositoryId, owner_sign: bytes) -> tuple[list[KeySlot], list[IntegrityError]]:
-    """Every slot that the holder of ``owner_sign`` signed, oldest first, and what is wrong with the others."""
+def read_slots(
+    store: Store, repository: RepositoryId, owner_sign: bytes, *, listed: Sequence[ObjectInfo] | None = None
+) -> tuple[list[KeySlot], list[IntegrityError]]:
+    """Every slot that the holder of ``owner_sign`` signed, oldest first, and what is wrong with the others. ``listed`` are all, if that is known."""
     found: list[KeySlot] = []
     problems: list[IntegrityError] = []
-    for info in store.list("keys/"):
+    for info in store.list("keys/") if listed is None else listed:
         try:
             if info.size_bytes > Magic.SLOT.limit_bytes:
                 raise IntegrityError("is far too long for a key slot")

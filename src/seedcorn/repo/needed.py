@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from pyroaring import BitMap as SeqSet  # a set of the sequence numbers of frames of one session
@@ -21,7 +22,7 @@ from seedcorn.ids import SessionId
 from seedcorn.repo.history import Snapshot
 from seedcorn.repo.state import FrameSet, PackRecord, SessionRecord, State, frame_ordinal
 
-__all__ = ["BySession", "FrameSet", "IndexedFrames", "Missing", "Needed", "NeededByAll", "SeqSet", "needed_frames", "open_bitmap"]
+__all__ = ["BySession", "FrameSet", "IndexedFrames", "Missing", "Needed", "NeededByAll", "SeqSet", "needed_by_any", "needed_frames", "open_bitmap"]
 
 BySession = dict[int, SeqSet]  # session number -> sequence numbers
 
@@ -70,6 +71,16 @@ def open_bitmap(needed: NeededFrames) -> SeqSet:
         return SeqSet.deserialize(needed.bitmap)
     except (ValueError, IndexError) as error:  # the latter for no bytes at all
         raise IntegrityError(f"its set of frames is malformed: {error}") from error
+
+
+def needed_by_any(snapshots: Iterable[Snapshot]) -> Callable[[bytes, int], bool]:
+    """Whether any of these snapshots needs a frame, by session and sequence number; a malformed set needs nothing."""
+    wanted: defaultdict[bytes, SeqSet] = defaultdict(SeqSet)
+    for snapshot in snapshots:
+        for needed in snapshot.maintain.needed:
+            with suppress(IntegrityError):
+                wanted[needed.session] |= open_bitmap(needed)
+    return lambda session, seq: session in wanted and seq in wanted[session]
 
 
 class IndexedFrames:

@@ -8,7 +8,7 @@ docs/format.md, section "Pack".
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from seedcorn import compression
@@ -30,7 +30,7 @@ from seedcorn.format.tree import content_records
 from seedcorn.ids import CHUNK_ID_BYTES, HostId, PackId, RepositoryId
 from seedcorn.repo.bindings import footer_binding, frame_binding, session_binding
 
-__all__ = ["OpenedPack", "check_hash", "entries_digest", "open_pack", "plausible_sizes"]
+__all__ = ["OpenedPack", "check_hash", "entries_digest", "open_indexed_pack", "open_pack", "plausible_sizes"]
 
 _FOOTER_RAW_LIMIT_BYTES = 64 << 20
 _ENTRIES_SLACK_BYTES = 1 << 10  # seal, zstd header, and what zstd adds to bytes that it can not compress
@@ -46,9 +46,9 @@ def check_hash(data: bytes | memoryview, pack: PackId) -> None:
         raise IntegrityError("its bytes do not match the hash in its name")
 
 
-def entries_digest(frames: tuple[FrameEntry, ...]) -> bytes:
-    """32 bytes that are equal for equal frame entries: for comparing a footer with an index without keeping either."""
-    return primitives.object_hash(encode(frames))
+def entries_digest(frames: Iterable[FrameEntry]) -> bytes:
+    """32 bytes that are equal for equal frame entries, in whatever order: for comparing a footer with an index without keeping either."""
+    return primitives.object_hash(encode(sorted(frames, key=lambda frame: frame.offset)))
 
 
 def plausible_sizes(frames: tuple[FrameEntry, ...]) -> range:
@@ -107,6 +107,16 @@ def open_pack(data: bytes | memoryview, host: HostId, repository: RepositoryId, 
     frames, frames_end = _open_footer(view, head, secrets)
     _check_layout(frames, frames_begin, frames_end)
     return OpenedPack(view, head, frames, _open_keys(head, frames, key), secrets)
+
+
+def open_indexed_pack(data: bytes | memoryview, head: PackHead, frames: Iterable[FrameEntry], key: OwnerKey) -> OpenedPack:
+    """A pack as the index describes it, whatever its own head and footer have become.
+
+    Raises:
+        IntegrityError: the key of a session does not open.
+    """
+    entries = tuple(sorted(frames, key=lambda frame: frame.offset))
+    return OpenedPack(memoryview(data), head, entries, _open_keys(head, entries, key), key.domain(head.domain))
 
 
 def _open_footer(view: memoryview, head: PackHead, secrets: DomainSecrets) -> tuple[tuple[FrameEntry, ...], int]:

@@ -15,7 +15,7 @@ from seedcorn.repo.bindings import signature_binding
 from seedcorn.repo.state import State
 from seedcorn.store.api import ObjectInfo, Store
 
-__all__ = ["build_record", "fetch_small", "open_record", "seal_envelope"]
+__all__ = ["build_record", "fetch_small", "open_record", "seal_envelope", "verify_signature"]
 
 T = TypeVar("T")
 
@@ -38,8 +38,17 @@ def open_record(magic: Magic, data: bytes, kind: type[T], sign_public: bytes) ->
         IntegrityError: not signed with that key, or malformed.
     """
     envelope = Envelope.parse(magic, data)
-    primitives.verify(sign_public, envelope.signature, signature_binding(magic) + envelope.signed_bytes)
+    verify_signature(sign_public, magic, envelope)
     return decode(envelope.parts[0], kind)
+
+
+def verify_signature(sign_public: bytes, magic: Magic, envelope: Envelope) -> None:
+    """Check that the holder of a key signed an object of this kind.
+
+    Raises:
+        IntegrityError: another one did, or the object has been changed.
+    """
+    primitives.verify(sign_public, envelope.signature, signature_binding(magic) + envelope.signed_bytes)
 
 
 def fetch_small(store: Store, state: State | None, info: ObjectInfo, magic: Magic) -> bytes:

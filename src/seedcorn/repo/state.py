@@ -31,6 +31,7 @@ from seedcorn.repo.chunk_table import ChunkPlace, DamagedTableError
 from seedcorn.repo.frame_index import FrameIndex, FramePlace, FrameSet, PackRecord, SessionRecord, frame_ordinal
 from seedcorn.repo.listings import CachedListing, ListingCache
 from seedcorn.repo.mapping import FileMapping
+from seedcorn.repo.verifications import Verifications
 
 __all__ = ["ChunkPlace", "FramePlace", "FrameSet", "PackRecord", "SessionRecord", "State", "frame_ordinal"]
 
@@ -70,7 +71,7 @@ class State:
             txn.put(b"schema", _SCHEMA, db=self._meta)
         self.discard_writes = False  # for a dry run: nothing that is learned is kept
         self._trusted: set[int] | None = None  # session numbers; None: all
-        self._verified = FrameSet()  # of other sessions, and believed all the same
+        self._believed = FrameSet()  # of other sessions, and believed all the same
         self._avoided = FrameSet()  # about to be deleted
         self._complete = {number for number, record in self.sessions().items() if record.complete}
         try:
@@ -92,6 +93,7 @@ class State:
         self._listings = self._env.open_db(b"listings")  # directory key -> CachedListing
         self._listing_parts = self._env.open_db(b"listing-parts")  # directory key, session number, part -> CachedPart
         self._objects = self._env.open_db(b"objects")  # store key -> host records and snapshots, as stored
+        self._verified = self._env.open_db(b"verified")  # pack id -> when it was verified, and as what
 
     def close(self) -> None:
         self._env.close()
@@ -239,12 +241,12 @@ class State:
     def trust_only(self, host: HostId, believes: Callable[[PackRecord], bool] | None = None) -> None:
         """``find`` skips copies written by other hosts, also those that another process loads meanwhile, but for packs that ``believes`` accepts."""
         self._trusted = {number for number, record in self.sessions().items() if record.host == host}
-        self._verified = FrameSet()
+        self._believed = FrameSet()
         if believes is not None:
             doubtful = FrameSet()  # a frame that a second list gives other chunks must not be believed for the sake of the first
             for record in self._frames.packs():
-                (self._verified if believes(record) else doubtful).update(record.ordinals())
-            self._verified -= doubtful
+                (self._believed if believes(record) else doubtful).update(record.ordinals())
+            self._believed -= doubtful
 
     def avoid(self, packs: Collection[tuple[HostId, PackId]]) -> None:
         """These packs are about to be deleted: from now on ``find`` and the cached listings pass over frames that lie nowhere else."""
@@ -281,7 +283,7 @@ class State:
             raise self._dropped(error) from error
 
     def _may_rely_on(self, ordinal: int) -> bool:
-        return (self._trusted is None or ordinal >> 32 in self._trusted or ordinal in self._verified) and ordinal not in self._unusable
+        return (self._trusted is None or ordinal >> 32 in self._trusted or ordinal in self._believed) and ordinal not in self._unusable
 
     def copies(self, chunk_id: ChunkId) -> list[ChunkPlace]:
         """Every indexed copy of a chunk."""
@@ -347,6 +349,10 @@ class State:
         """Whether every one of these frames is in the index."""
         return self._frames.has_all(frames)
 
+    def verifications(self) -> Verifications:
+        """When this machine has verified which pack."""
+        return Verifications(self._env, self._verified, self._writing)
+
     # -- small facts -------------------------------------------------------------------------------------------------------------------------
 
     def fact(self, name: str) -> bytes | None:
@@ -364,8 +370,9 @@ class State:
             return txn.get(key.encode("ascii"))
 
     def cache_object(self, key: str, data: bytes) -> None:
-        with self._writing() as txn:
-            txn.put(key.encode("ascii"), data, db=self._objects)
+        if self.cached_object(key) != data:  # a look costs next to nothing, a transaction waits for the disk
+            with self._writing() as txn:
+                txn.put(key.encode("ascii"), data, db=self._objects)
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -5,18 +5,30 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from seedcorn.errors import StoreUnavailableError
 from seedcorn.events import Counter, RecordingMonitor, SystemClock, VoidMonitor
-from seedcorn.ops import backup, check_findings
+from seedcorn.format.names import parse_numbered_key, parse_pack_key
+from seedcorn.ids import PackId
+from seedcorn.ops import access, backup, check_findings
 from seedcorn.ops.browse import Browser
 from seedcorn.ops.check import CheckOptions, CheckResult, check
+from seedcorn.ops.check_choice import AmountOfBytes, Part, Percentage
+from seedcorn.repo.index import open_segment
 from seedcorn.repo.needed import needed_frames
+from seedcorn.repo.packs import open_pack
+from seedcorn.repo.rewrite import SegmentRewriter, build_moved_pack
+from seedcorn.repo.verified import read_verified
+from seedcorn.store.wrappers import RecordingStore
 from seedcorn.testing.damage import flip_byte, keys_by_kind
 from seedcorn.testing.memory_store import MemoryStore
 from seedcorn.testing.repositories import SmallRepository, make_tree
+
+DAY_NS = 24 * 3_600 * 10**9
 
 
 @pytest.fixture
@@ -105,7 +117,7 @@ def test_the_files_that_a_damaged_pack_takes_are_named_in_every_snapshot(reposit
     result = run(browser, read_data=True)
     assert [problem.object_name for problem in result.problems] == [key]
     assert "1 of its" in result.problems[0].message
-    assert result.affected_snapshots == tuple(snapshot.id for snapshot in browser.snapshots)
+    assert tuple(damage.snapshot for damage in result.damage) == tuple(snapshot.id for snapshot in browser.snapshots)
     assert {path.path for path in result.affected} <= {os.fsencode(file) for file in tree.rglob("f*")}
     assert len(result.affected) == result.affected_count > 0
 
@@ -154,3 +166,127 @@ def test_problems_of_the_browser_come_first_and_once(repository: SmallRepository
     result = run(repository.browser(fresh=True), monitor=monitor)
     assert [problem.object_name for problem in result.problems] == [key]
     assert list(result.problems) == monitor.errors
+
+
+# -- which packs are read --------------------------------------------------------------------------------------------------------------------
+
+
+class Days:
+    """A clock that stands still until it is told."""
+
+    def __init__(self) -> None:
+        self.day = 20_000
+
+    def now_ns(self) -> int:
+        return self.day * DAY_NS
+
+    def elapsed_ns(self) -> int:
+        return self.now_ns()
+
+
+def read(repository: SmallRepository, clock: Days, **options: Any) -> CheckResult:
+    return check(repository.browser(), CheckOptions(read_data=True, **options), clock, VoidMonitor())
+
+
+@pytest.fixture
+def many_packs(repository: SmallRepository, tree: Path) -> SmallRepository:
+    """Twelve, in six runs."""
+    for n in range(6):
+        make_tree(tree, {f"new{n}": os.urandom(2_000)})
+        repository.backup(tree)
+    return repository
+
+
+def test_parts_by_the_packs_ids(many_packs: SmallRepository) -> None:
+    results = [read(many_packs, Days(), subset=Part(number, 3)) for number in (1, 2, 3)]
+    assert sum(result.read_packs for result in results) == 12
+    assert all(result.read_packs + result.skipped_packs == 12 for result in results)
+
+
+def test_packs_that_were_verified_lately_are_left_out(many_packs: SmallRepository) -> None:
+    clock = Days()
+    assert read(many_packs, clock, max_age_ns=10 * DAY_NS).read_packs == 12
+    clock.day += 9
+    assert read(many_packs, clock, max_age_ns=10 * DAY_NS).skipped_packs == 12
+    assert read(many_packs, clock, subset=AmountOfBytes(1), max_age_ns=9 * DAY_NS).read_packs == 1  # which is now fresh
+    clock.day += 1
+    assert read(many_packs, clock, max_age_ns=10 * DAY_NS).read_packs == 11
+    clock.day -= 100
+    assert read(many_packs, clock, max_age_ns=10 * DAY_NS).read_packs == 12  # the clock was set back: what it says is no reason to read less
+
+
+def test_a_share_of_what_is_due_comes_round(many_packs: SmallRepository) -> None:
+    clock = Days()
+    for left in (8, 4, 0):
+        due = read(many_packs, clock, subset=Percentage(33 if left == 8 else 50 if left == 4 else 100), max_age_ns=30 * DAY_NS)
+        assert due.read_packs == 4
+        clock.day += 1
+    assert read(many_packs, clock, max_age_ns=30 * DAY_NS).read_packs == 0
+
+
+def test_a_damaged_pack_is_never_fresh(many_packs: SmallRepository, store: MemoryStore) -> None:
+    key = keys_by_kind(store)["data pack"][0]
+    store.objects[key] = flip_byte(store.objects[key], len(store.objects[key]) // 2)
+    for _ in range(2):
+        result = read(many_packs, Days(), max_age_ns=10 * DAY_NS)
+        assert [problem.object_name for problem in result.problems] == [key]
+    assert result.read_packs == 1
+
+
+def test_what_has_been_verified_is_published_once(many_packs: SmallRepository, store: MemoryStore) -> None:
+    key = keys_by_kind(store)["data pack"][0]
+    pristine = store.objects[key]
+    store.objects[key] = flip_byte(pristine, len(pristine) // 2)
+    assert read(many_packs, Days(), publish=True).published_packs == 11
+    store.objects[key] = pristine
+    assert read(many_packs, Days()).published_packs == 0
+    assert read(many_packs, Days(), publish=True).published_packs == 1
+    before = len(store.objects)
+    assert read(many_packs, Days(), publish=True).published_packs == 0
+    assert len(store.objects) == before
+    owner = many_packs.owner()
+    verified = read_verified(store, many_packs.owner_state(), owner.repository, owner.key.public)
+    assert verified.problems == ()
+    segments = [(parse_numbered_key(key), store.objects[key]) for key in keys_by_kind(store)["segment"]]
+    believed = [
+        verified.believes(name.host, PackId(entry.pack), entry.frames)
+        for name, data in segments
+        if name is not None
+        for entry in open_segment(data, name, owner.repository, owner.key.index_key, access.registry(owner)).packs
+    ]
+    assert believed == [True] * 12
+
+
+def test_each_room_is_listed_once(many_packs: SmallRepository, store: MemoryStore) -> None:
+    recording = RecordingStore(store)
+    browser = many_packs.browser(store=recording)
+    assert run(browser).exit_code == 0
+    rooms = [call.key for call in recording.calls if call.verb == "list"]
+    assert sorted(rooms) == sorted(set(rooms))
+    assert set(rooms) == {
+        f"{room}/" for room in ("keys", "hosts", "packs", "index", "snapshots", "receipts", "checkpoints", "gc", "forget", "verified")
+    }
+
+
+def test_a_frame_with_a_good_copy_is_not_lost(repository: SmallRepository, store: MemoryStore, tree: Path) -> None:
+    """As when a collection has been killed between putting a pack that others were moved into and removing those."""
+    repository.backup(tree)
+    (key,) = keys_by_kind(store)["data pack"]
+    name = parse_pack_key(key)
+    assert name
+    owner = repository.owner()
+    opened = open_pack(store.objects[key], name[0], owner.repository, owner.key)
+    index_key = owner.key.domain(0).index_key
+    frames = [(entry, opened.data[entry.offset : entry.offset + entry.sealed_bytes]) for entry in opened.frames]
+    entry, copy, data = build_moved_pack(msgspec.structs.replace(opened.head, session=b"x" * 16), index_key, frames)
+    assert copy != key
+    store.put(copy, data)
+    rewriter = SegmentRewriter(store, owner.key.maintain_key(), name[0], 0, index_key, 2)
+    rewriter.add(entry, opened.head.key_rows)
+    rewriter.finish()
+    store.objects[key] = flip_byte(store.objects[key], len(store.objects[key]) // 2)
+    result = run(repository.browser(fresh=True), read_data=True)
+    assert [problem.object_name for problem in result.problems] == [key]
+    assert result.damage == ()
+    del store.objects[key]
+    assert run(repository.browser(fresh=True)).damage == ()

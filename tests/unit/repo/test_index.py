@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from seedcorn.crypto.keys import OwnerKey, new_owner_seed
 from seedcorn.errors import IntegrityError
 from seedcorn.format.names import parse_numbered_key
 from seedcorn.ids import HostId
 from seedcorn.ops import access
-from seedcorn.repo.index import next_segment_number, open_segment, sync_state
+from seedcorn.repo.hosts import HostRegistry
+from seedcorn.repo.index import next_segment_number, open_segment, seal_segment, sync_state
 from seedcorn.repo.state import State
 from seedcorn.testing.damage import flip_byte
 from seedcorn.testing.memory_store import MemoryStore
@@ -126,3 +128,26 @@ def test_the_number_of_the_next_segment(backed_up: SmallRepository) -> None:
     assert next_segment_number(state, host) == 1
     sync(backed_up, state)
     assert next_segment_number(state, host) == 3
+
+
+@pytest.mark.parametrize("who", ["the maintainers", "another owner's maintainers", "another host"])
+def test_whose_signature_a_segment_may_have(who: str, backed_up: SmallRepository, store: MemoryStore) -> None:
+    owner, stranger = backed_up.owner(), OwnerKey.from_seed(new_owner_seed(), backed_up.made.repository)
+    own, other = backed_up.first.host_file.key, backed_up.machine("gamma").host_file.key
+    sign = {"the maintainers": owner.key.maintain_key().sign, "another owner's maintainers": stranger.maintain_key().sign, "another host": other.sign}
+    registry = access.registry(owner)
+    key = next(key for key in segments(store) if own.host.hex() in key)
+    name = parse_numbered_key(key)
+    assert name
+    old = open_segment(store.objects[key], name, owner.repository, owner.key.index_key, registry)
+    new_key, data = seal_segment(old.public, old.packs, owner.key.domain(0).index_key, sign[who])
+    new_name = parse_numbered_key(new_key)
+    assert new_name
+    if who == "the maintainers":
+        assert open_segment(data, new_name, owner.repository, owner.key.index_key, registry).packs == old.packs
+    else:
+        with pytest.raises(IntegrityError, match="signature"):
+            open_segment(data, new_name, owner.repository, owner.key.index_key, registry)
+    without = HostRegistry({}, registry.maintain_sign)
+    with pytest.raises(IntegrityError, match="never enrolled"):
+        open_segment(data, new_name, owner.repository, owner.key.index_key, without)

@@ -1,0 +1,175 @@
+"""The small signed records: receipts, checkpoints, collections, forget records, the verified set. Is each one what its name says, signed by who may?
+
+Owns what a check learns from them: which snapshots need not be whole, and which packs are about to be deleted. A record that is damaged says nothing.
+
+docs/format.md, sections "Receipt" to "Verified set".
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from seedcorn.crypto import primitives
+from seedcorn.errors import IntegrityError, ObjectNotFoundError
+from seedcorn.format.codec import Envelope, Magic, decode
+from seedcorn.format.collection import (
+    CheckpointMaintain,
+    CheckpointPublic,
+    CollectionRecord,
+    ForgetRecord,
+    Receipt,
+    ReceiptState,
+    SnapshotRef,
+    Stage,
+)
+from seedcorn.format.names import (
+    CheckpointName,
+    CollectionName,
+    ReceiptName,
+    RecordName,
+    parse_checkpoint_key,
+    parse_collection_key,
+    parse_receipt_key,
+    parse_record_key,
+)
+from seedcorn.ids import CollectionId, HostId, PackId
+from seedcorn.ops.check_findings import Findings
+from seedcorn.ops.parallel import work_ahead
+from seedcorn.repo.bindings import checkpoint_maintain_binding
+from seedcorn.repo.collections import named_packs
+from seedcorn.repo.hosts import HostRegistry
+from seedcorn.repo.needed import open_bitmap
+from seedcorn.repo.records import open_record
+from seedcorn.repo.repository import OwnerRepository
+from seedcorn.repo.verified import VerifiedSet, open_verified
+
+__all__ = ["Records", "check_records"]
+
+_REMOVABLE = ("receipts/", "checkpoints/", "gc/")  # rooms in which an object may go between a listing and the look at it
+N = TypeVar("N")
+
+
+@dataclass(slots=True)
+class Records:
+    """What the good ones say."""
+
+    void: set[SnapshotRef] = field(default_factory=set)
+    forgotten: set[SnapshotRef] = field(default_factory=set)
+    collections: dict[CollectionName, CollectionRecord] = field(default_factory=dict)
+    verified: VerifiedSet = field(default_factory=lambda: VerifiedSet({}))
+
+    def excuses(self, snapshot: SnapshotRef) -> bool:
+        """Whether nobody may expect this snapshot to be whole any more."""
+        return snapshot in self.void or snapshot in self.forgotten
+
+    @property
+    def sweeping(self) -> set[tuple[HostId, PackId]]:
+        """Packs named by the sweep of a collection that is not done: they may be deleted at any moment."""
+        done = {(name.number, name.collection) for name in self.collections if name.stage is Stage.DONE}
+        return named_packs(
+            record for name, record in self.collections.items() if name.stage is Stage.SWEEP and (name.number, name.collection) not in done
+        )
+
+
+def check_records(repository: OwnerRepository, registry: HostRegistry, findings: Findings, connections: int) -> Records:
+    """Read every record anew. Goes on after a damaged one."""
+    return _RecordCheck(repository, registry, findings, connections).all()
+
+
+class _RecordCheck:
+    def __init__(self, repository: OwnerRepository, registry: HostRegistry, findings: Findings, connections: int) -> None:
+        self._repository = repository
+        self._public = repository.key.public
+        self._registry = registry
+        self._findings = findings
+        self._connections = connections
+        self._records = Records()
+        self._forgets: dict[RecordName, ForgetRecord] = {}
+        self._digests: defaultdict[tuple[bytes, bytes], set[bytes]] = defaultdict(set)
+
+    def all(self) -> Records:
+        records = self._records
+        self._room("receipts/", Magic.RECEIPT, parse_receipt_key, self._receipt)
+        self._room("checkpoints/", Magic.CHECKPOINT, parse_checkpoint_key, self._checkpoint)
+        self._room("gc/", Magic.COLLECTION, parse_collection_key, self._collection)
+        self._room("forget/", Magic.FORGET, parse_record_key, self._forget)
+        self._room("verified/", Magic.VERIFIED, parse_record_key, self._verified)
+        for _, forget in sorted(self._forgets.items(), key=lambda pair: pair[0]):  # the last one that names a snapshot rules
+            records.forgotten.update(forget.forgotten)
+            records.forgotten.difference_update(forget.taken_back)
+        records.verified = VerifiedSet(dict(self._digests))
+        return records
+
+    def _room(self, room: str, magic: Magic, parse: Callable[[str], N | None], open_one: Callable[[N, bytes], None]) -> None:
+        store, findings = self._repository.store, self._findings
+        names: dict[str, N] = {}
+        for info in store.list(room):
+            name = parse(info.key)
+            if name is not None and info.size_bytes > magic.limit_bytes:
+                findings.problem(IntegrityError("is larger than its kind may be", object_name=info.key))
+            elif name is not None:
+                names[info.key] = name
+
+        def fetch(key: str) -> tuple[str, bytes | None]:
+            try:
+                return key, store.get(key)
+            except ObjectNotFoundError:
+                if room not in _REMOVABLE:
+                    findings.problem(IntegrityError("is missing from the store", object_name=key))
+                return key, None
+
+        for key, data in work_ahead(fetch, names, threads=self._connections):
+            if data is None:
+                continue
+            try:
+                open_one(names[key], data)
+            except IntegrityError as error:
+                findings.problem(error.named(key))
+            findings.checked(len(data))
+
+    def _receipt(self, name: ReceiptName, data: bytes) -> None:
+        envelope = Envelope.parse(Magic.RECEIPT, data)
+        self._registry.verify(Magic.RECEIPT, name.host, envelope)
+        state = ReceiptState.VOID if name.void else ReceiptState.RECEIPT
+        if decode(envelope.parts[0], Receipt) != Receipt(self._repository.repository, name.host, name.seq, name.snapshot, state):
+            raise _misplaced()
+        if name.void:
+            self._records.void.add(SnapshotRef(name.host, name.seq, name.snapshot))
+
+    def _checkpoint(self, name: CheckpointName, data: bytes) -> None:
+        envelope = Envelope.parse(Magic.CHECKPOINT, data)
+        self._registry.verify(Magic.CHECKPOINT, name.host, envelope)
+        public_part, sealed = envelope.parts
+        public = decode(public_part, CheckpointPublic)
+        if (public.repository, public.host, public.session, public.number) != (self._repository.repository, name.host, name.session, name.number):
+            raise _misplaced()
+        maintain = decode(self._repository.key.open_maintain(checkpoint_maintain_binding(public_part), sealed), CheckpointMaintain)
+        for needed in maintain.needed:
+            open_bitmap(needed)
+
+    def _collection(self, name: CollectionName, data: bytes) -> None:
+        record = open_record(Magic.COLLECTION, data, CollectionRecord, self._public.maintain_sign)
+        if record.repository != self._repository.repository or CollectionName(record.number, CollectionId(record.collection), record.stage) != name:
+            raise _misplaced()
+        for frames in record.frames:
+            open_bitmap(frames)
+        self._records.collections[name] = record
+
+    def _forget(self, name: RecordName, data: bytes) -> None:
+        if primitives.object_hash(data) != name.record:
+            raise IntegrityError("its bytes do not match the hash in its name")
+        record = open_record(Magic.FORGET, data, ForgetRecord, self._public.maintain_sign)
+        if record.repository != self._repository.repository or record.number != name.number:
+            raise _misplaced()
+        self._forgets[name] = record
+
+    def _verified(self, name: RecordName, data: bytes) -> None:
+        for pack in open_verified(data, name, self._repository.repository, self._public).packs:
+            self._digests[pack.host, pack.pack].add(pack.digest)
+
+
+def _misplaced() -> IntegrityError:
+    return IntegrityError("belongs to something else or another repository, or has been moved")

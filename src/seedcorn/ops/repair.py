@@ -1,0 +1,147 @@
+"""Doing what a repair plan says, in an order in which it may be killed anywhere: packs, then segments that list them, and only then removals.
+
+What is put is signed as a maintainer. A collection at the same time could delete a pack that is just being listed: who repairs is told of one.
+
+docs/format.md, sections "Index segment" and "Order of writing and reading"; the rules are in ``repair_plan``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from seedcorn.errors import IntegrityError, ObjectNotFoundError
+from seedcorn.events import Counter, Monitor
+from seedcorn.format.names import pack_key, parse_numbered_key, parse_pack_key
+from seedcorn.format.pack import PackEntry
+from seedcorn.ids import HostId, PackId
+from seedcorn.ops.browse import Browser
+from seedcorn.ops.check import Examination
+from seedcorn.ops.repair_packs import PackLook, PackRemains, read_segment
+from seedcorn.ops.repair_plan import PackRepair, RepairPlan
+from seedcorn.repo.collections import list_collections
+from seedcorn.repo.packs import entries_digest
+from seedcorn.repo.rewrite import SegmentRewriter, build_moved_pack
+
+__all__ = ["RepairResult", "execute_repair"]
+
+
+@dataclass(frozen=True, slots=True)
+class RepairResult:
+    """What has been put and removed, by key. ``collected_meanwhile``: a collection began or went on during the repair, so check again."""
+
+    new_packs: tuple[str, ...]
+    new_segments: tuple[str, ...]
+    removed_segments: tuple[str, ...]
+    removed_packs: tuple[str, ...]
+    collected_meanwhile: bool
+
+
+def execute_repair(browser: Browser, examination: Examination, plan: RepairPlan, monitor: Monitor) -> RepairResult:
+    """Do it. The browser is out of date afterwards.
+
+    Raises:
+        IntegrityError: something is other than it was when the plan was made; what has been done by then does no harm. Plan again.
+        StoreError: the store fails.
+    """
+    return _Repair(browser, examination, plan, monitor).execute()
+
+
+class _Repair:
+    def __init__(self, browser: Browser, examination: Examination, plan: RepairPlan, monitor: Monitor) -> None:
+        self._repository = browser.repository
+        self._store = browser.repository.store
+        self._examination = examination
+        self._plan = plan
+        self._monitor = monitor
+        self._look_at = PackLook(browser.repository, examination)
+        self._rewriters: dict[tuple[HostId, int], SegmentRewriter] = {}
+        self._new_packs: list[str] = []
+
+    def execute(self) -> RepairResult:
+        plan = self._plan
+        for repair in plan.list_again:
+            self._list_again(repair)
+        for repair in plan.move:
+            self._move(repair)
+        self._copy_entries()
+        for rewriter in self._rewriters.values():
+            rewriter.finish()
+        removed = (*plan.replace_segments, *plan.remove_segments)
+        removed_packs = tuple(key for key in plan.delete_packs if self._is_still_corrupt(key))
+        for keys in (removed, removed_packs):
+            if keys:
+                self._store.delete(keys)
+        return RepairResult(
+            new_packs=tuple(self._new_packs),
+            new_segments=tuple(key for rewriter in self._rewriters.values() for key in rewriter.segments),
+            removed_segments=removed,
+            removed_packs=removed_packs,
+            collected_meanwhile=not list_collections(self._store).records.keys() <= self._examination.records.collections.keys(),
+        )
+
+    def _list_again(self, repair: PackRepair) -> None:
+        remains = self._read_again(repair)
+        opened = remains.opened
+        if opened is None or not remains.is_whole:
+            raise _changed(repair.key)
+        entry = PackEntry(repair.pack, opened.head.kind, opened.frames)
+        self._rewriter(repair.host, opened.head.domain).add(entry, opened.head.key_rows)
+
+    def _move(self, repair: PackRepair) -> None:
+        remains = self._read_again(repair)
+        opened = remains.opened
+        unsafe = self._look_at.unsafe(repair.host, remains)
+        if opened is None or len(unsafe) != repair.frames:
+            raise _changed(repair.key)
+        index_key = self._repository.key.domain(opened.head.domain).index_key
+        frames = [(entry, opened.data[entry.offset : entry.offset + entry.sealed_bytes]) for entry in unsafe]
+        entry, key, data = build_moved_pack(opened.head, index_key, frames)
+        self._store.put(key, data)
+        self._monitor.count(Counter.STORED_BYTES, len(data))
+        self._new_packs.append(key)
+        self._rewriter(repair.host, opened.head.domain).add(entry, opened.head.key_rows)
+
+    def _read_again(self, repair: PackRepair) -> PackRemains:
+        """Nothing is kept of a pack between plan and execution but a digest: a whole index may have to be made anew."""
+        remains = self._look_at.remains(repair.host, repair.pack, repair.key)
+        if remains.opened is None or entries_digest(remains.opened.frames) != repair.digest:
+            raise _changed(repair.key)
+        return remains
+
+    def _is_still_corrupt(self, key: str) -> bool:
+        """A store may have answered wrongly once; this is the last chance to see that."""
+        name = parse_pack_key(key)
+        assert name is not None, "the plan names packs"
+        try:
+            return not self._look_at.remains(*name, key).is_intact
+        except ObjectNotFoundError:
+            return False
+
+    def _copy_entries(self) -> None:
+        """What the segments that go list besides is listed by new ones, unless another one lists it, too."""
+        replaced = frozenset(self._plan.replace_segments)
+        copied = set(self._plan.unlisted)
+        for segment_key in self._plan.replace_segments:
+            segment = read_segment(self._repository, self._examination, segment_key)
+            host = HostId(segment.public.host)
+            for entry in segment.packs:
+                key = pack_key(host, PackId(entry.pack))
+                if key not in copied and replaced.issuperset(self._examination.index.listed_in[key]):
+                    self._rewriter(host, segment.public.domain).add(entry, segment.public.key_rows)
+                copied.add(key)
+
+    def _rewriter(self, host: HostId, domain: int) -> SegmentRewriter:
+        known = self._rewriters.get((host, domain))
+        if known is None:
+            index_key = self._repository.key.domain(domain).index_key
+            known = SegmentRewriter(self._store, self._repository.key.maintain_key(), host, domain, index_key, self._next_number(host))
+            self._rewriters[host, domain] = known
+        return known
+
+    def _next_number(self, host: HostId) -> int:
+        numbers = [name.number for info in self._store.list(f"index/{host.hex()}/") if (name := parse_numbered_key(info.key))]
+        return max(numbers, default=0) + 1
+
+
+def _changed(key: str) -> IntegrityError:
+    return IntegrityError("is not as it was when the repair was planned: run the same command again", object_name=key)

@@ -1,0 +1,41 @@
+"""When this machine last verified the content of each pack. Owns its rows in the state; knows nothing of packs but their ids.
+
+A hint that saves reading, and no proof: what others may believe is the verified set, which the owner signs.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from typing import Any
+
+from seedcorn.ids import PackId
+
+__all__ = ["Verifications"]
+
+_ROW = struct.Struct("<Q32s")  # nanoseconds since the epoch, digest of the frame entries
+
+
+class Verifications:
+    """One row for each pack that has been verified here."""
+
+    def __init__(self, environment: Any, database: Any, writing: Callable[[], AbstractContextManager[Any]]) -> None:
+        self._environment = environment
+        self._database = database
+        self._writing = writing
+
+    def verified_ns(self, pack: PackId, digest: bytes) -> int | None:
+        """When the pack was verified by this machine's clock, with frame entries of this digest; None if it never was."""
+        with self._environment.begin(db=self._database) as txn:
+            row = txn.get(pack)
+        if row is None:
+            return None
+        moment_ns, verified_digest = _ROW.unpack(row)
+        return moment_ns if verified_digest == digest else None
+
+    def note(self, packs: Iterable[tuple[PackId, bytes]], now_ns: int) -> None:
+        """Each of these (pack, digest of its frame entries) has been verified now."""
+        with self._writing() as txn:
+            for pack, digest in packs:
+                txn.put(pack, _ROW.pack(now_ns, digest), db=self._database)

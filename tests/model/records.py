@@ -1,0 +1,117 @@
+"""What lies in the bucket, and what can be read off it.
+
+Owns: the store as a value, and the pure readings that hosts and collectors share. A set stands for a prefix; nothing is ever overwritten. A LIST is
+one step here: a real one that takes several requests returns at least every key put before it began, which is all that is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+__all__ = ["Frame", "Gc", "Pack", "Record", "Root", "Roots", "Segment", "Store", "frames_in", "indexed", "needed_frames", "swept_packs"]
+
+
+class Frame(NamedTuple):
+    """A frame: the content of one file, sealed by one session. Equal content of two sessions is two frames."""
+
+    content: str
+    session: str
+
+
+class Pack(NamedTuple):
+    """A pack, with the frames in it."""
+
+    name: str
+    frames: frozenset[Frame]
+
+
+Segment = frozenset[Pack]
+
+
+class Root(NamedTuple):
+    """A snapshot or a checkpoint: the frames that its session needs."""
+
+    session: str
+    frames: frozenset[Frame]
+
+
+class Record(NamedTuple):
+    """``gc/N.mark`` or ``gc/N.sweep`` with the packs it names, or ``gc/N.done`` with those of them that were kept."""
+
+    number: str
+    packs: frozenset[Pack]
+
+
+class Gc(NamedTuple):
+    """Everything under ``gc/``. An expiry is the session of a snapshot, or that of a checkpoint and ``/checkpoint``."""
+
+    marks: frozenset[Record] = frozenset()
+    sweeps: frozenset[Record] = frozenset()
+    dones: frozenset[Record] = frozenset()
+    expiries: frozenset[str] = frozenset()
+
+
+class Roots(NamedTuple):
+    """Everything that makes a root, or takes one away. All but the first two are sets of sessions."""
+
+    snapshots: frozenset[Root] = frozenset()
+    checkpoints: frozenset[Root] = frozenset()
+    receipts: frozenset[str] = frozenset()
+    voids: frozenset[str] = frozenset()
+    forgotten: frozenset[str] = frozenset()
+
+
+class Store(NamedTuple):
+    """The bucket. ``confirmed`` is not in it: it is what the program has promised so far, for the invariants alone."""
+
+    packs: frozenset[Pack] = frozenset()
+    segments: frozenset[Segment] = frozenset()
+    roots: Roots = Roots()
+    gc: Gc = Gc()
+    confirmed: frozenset[str] = frozenset()
+
+
+def frames_in(packs: Iterable[Pack]) -> frozenset[Frame]:
+    """All frames of these packs."""
+    return frozenset().union(*(pack.frames for pack in packs))
+
+
+def indexed(segments: Iterable[Segment]) -> frozenset[Pack]:
+    """All packs that these segments list."""
+    return frozenset().union(*segments)
+
+
+def kept_by(gc: Gc, number: str) -> frozenset[Pack] | None:
+    """The packs that sweep ``number`` has spared, or None before its ``done``."""
+    return next((done.packs for done in gc.dones if done.number == number), None)
+
+
+def swept_packs(gc: Gc, *, unfinished: bool = True, finished: bool = True, but: str = "") -> frozenset[Pack]:
+    """Packs that a sweep (other than ``but``) may delete, if it is unfinished, or has deleted, if it is finished."""
+    packs: set[Pack] = set()
+    for number, named in gc.sweeps:
+        if number != but:
+            kept = kept_by(gc, number)
+            if kept is None:
+                packs |= named if unfinished else frozenset()
+            elif finished:
+                packs |= named - kept
+    return frozenset(packs)
+
+
+def needed_frames(roots: Roots, expiries: frozenset[str]) -> frozenset[Frame]:
+    """What the roots need.
+
+    A snapshot is a root until it is void, forgotten, or expired without a receipt; a checkpoint until it expires or its snapshot is there.
+    """
+    gone = roots.voids | roots.forgotten | (expiries - roots.receipts)
+    committed = {snapshot.session for snapshot in roots.snapshots}
+    needed: set[Frame] = set()
+    for session, frames in roots.snapshots:
+        if session not in gone:
+            needed |= frames
+    for session, frames in roots.checkpoints:
+        if session not in committed and f"{session}/checkpoint" not in expiries:
+            needed |= frames
+    return frozenset(needed)
