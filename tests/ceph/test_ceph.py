@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from seedcorn.events import SystemClock, VoidMonitor
+from seedcorn.ops.doctor import DoctorOptions, Grade, doctor
 from seedcorn.store.api import Store
 from seedcorn.testing.ceph import CephCluster
 from seedcorn.testing.fixtures import FreshStore
@@ -16,6 +18,11 @@ class TestCeph(StoreContract):
     @pytest.fixture
     def store(self, ceph: CephCluster, fresh_store: FreshStore) -> Store:
         return fresh_store(ceph)
+
+
+def test_doctor_grades_it_a(ceph: CephCluster, fresh_store: FreshStore) -> None:
+    result = doctor(fresh_store(ceph), DoctorOptions(), SystemClock(), VoidMonitor())
+    assert (result.grade, result.exit_code, result.left) == (Grade.A, 0, ())
 
 
 def test_every_acknowledged_put_is_there_after_an_osd_was_killed(ceph: CephCluster, fresh_store: FreshStore) -> None:

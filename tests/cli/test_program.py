@@ -23,13 +23,30 @@ def test_version(empty_machine: Machine) -> None:
 def test_help_names_every_command(empty_machine: Machine) -> None:
     shown = empty_machine.run("--help")
     assert shown.code == 0
-    for name in ("init", "backup", "restore", "snapshots", "ls", "stats", "check", "forget", "undelete", "prune", "key", "host", "version"):
+    for name in ("init", "backup", "restore", "snapshots", "ls", "stats", "check", "doctor", "forget", "undelete", "prune", "key", "host", "version"):
         assert f"\n  {name} " in shown.out
     assert empty_machine.run().out == shown.out
 
 
 @pytest.mark.parametrize(
-    "name", ["init", "backup", "restore", "snapshots", "ls", "stats", "check", "forget", "undelete", "prune", "key", "host", "key add", "host policy"]
+    "name",
+    [
+        "init",
+        "backup",
+        "restore",
+        "snapshots",
+        "ls",
+        "stats",
+        "check",
+        "doctor",
+        "forget",
+        "undelete",
+        "prune",
+        "key",
+        "host",
+        "key add",
+        "host policy",
+    ],
 )
 def test_help_of_a_command(name: str, empty_machine: Machine) -> None:
     shown = empty_machine.run(*name.split(), "-h")

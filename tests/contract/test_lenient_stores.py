@@ -12,9 +12,10 @@ import pytest
 from seedcorn.errors import ObjectExistsError
 from seedcorn.store.api import Store
 from seedcorn.store.options import StoreOptions
+from seedcorn.store.probe import race
 from seedcorn.testing.fixtures import FreshStore
 from seedcorn.testing.servers import RcloneServe
-from seedcorn.testing.store_contract import BasicStoreContract, KeyOrderContract, race
+from seedcorn.testing.store_contract import BasicStoreContract, KeyOrderContract
 from seedcorn.testing.swift import Swift
 
 

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from seedcorn.cli.invocation import Invocation
 from seedcorn.cli.output import Output
 from seedcorn.cli.parser import Command, Parser
+from seedcorn.cli.progress import RunMonitor
 from seedcorn.errors import EXIT_DONE
 
 if TYPE_CHECKING:
     from seedcorn.jobs.founding import NewRepository
+    from seedcorn.ops.doctor import DoctorResult
 
 EXAMPLES = """
     seedcorn init -r /mnt/disk/backups
@@ -41,6 +43,7 @@ def init(invocation: Invocation) -> int:
     from seedcorn.jobs.founding import FoundingOptions, found_repository, refuse_existing
     from seedcorn.jobs.passphrase import new_passphrase
     from seedcorn.ops.access import INITIAL_LABEL
+    from seedcorn.ops.doctor import first_look
 
     refuse_existing(invocation.store)
     environment, options = invocation.environment, invocation.options
@@ -56,22 +59,28 @@ def init(invocation: Invocation) -> int:
         trust_hosts=options.trust_hosts,
     )
     made = found_repository(invocation.store, passphrase, founding, environment, SystemClock())
-    _report(invocation, made, recovery_file)
+    seen = first_look(invocation.store, SystemClock(), RunMonitor(invocation.output))
+    _report(invocation, made, recovery_file, seen)
     if recovery_file is None and not options.json and sys.stdin.isatty() and sys.stdout.isatty():
         _check_paper(made.words)
     return EXIT_DONE
 
 
-def _report(invocation: Invocation, made: NewRepository, recovery_file: str | None) -> None:
+def _report(invocation: Invocation, made: NewRepository, recovery_file: str | None, seen: DoctorResult | None) -> None:
     output = invocation.output
     words = {} if recovery_file else {"recovery_words": list(made.words)}
-    output.emit("summary", repository=made.repository.hex(), place=invocation.place, host_file=str(made.host_file), **words)
+    grade = seen.grade if seen else None
+    output.emit("summary", repository=made.repository.hex(), place=invocation.place, host_file=str(made.host_file), grade=grade, **words)
     if recovery_file is None:
         output.line("Recovery words:\n")
         for line in _lines(made.words):
             output.line(f"    {line}")
         output.line(f"\n{_ADVICE}\n")
     _report_places(output, invocation.place, made, recovery_file)
+    if seen:
+        output.report(f"Grade {seen.grade} of the store, at a first look: {seen.reason}. More by:  seedcorn doctor")
+        for finding in seen.broken:
+            output.warn(f"{finding.seen}: {finding.advice}")
 
 
 def _report_places(output: Output, place: str, made: NewRepository, recovery_file: str | None) -> None:

@@ -8,14 +8,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from seedcorn.errors import CredentialError, UsageError
+from seedcorn.errors import AccessDeniedError, CredentialError, RepositoryNotFoundError, UsageError
 from seedcorn.events import Clock
 from seedcorn.jobs.environment import Environment
 from seedcorn.jobs.private_files import create_private, read_private, replace_private, reserve_private, write_reserved
 from seedcorn.ops import access
 from seedcorn.ops.access import HostFile
 
-__all__ = ["enroll_to_file", "install_host_file", "load_host_file", "save_host_file"]
+__all__ = ["enroll_to_file", "has_host_file", "install_host_file", "load_host_file", "save_host_file"]
 
 
 def load_host_file(path: Path, place: str) -> HostFile:
@@ -32,6 +32,21 @@ def load_host_file(path: Path, place: str) -> HostFile:
             "bring it here and run `seedcorn host install FILE` (`seedcorn init` enrols the machine that it runs on)"
         ) from error
     return HostFile.parse(data, source=str(path))
+
+
+def has_host_file(store: access.Store, environment: Environment, given: str | None) -> bool:
+    """Whether this machine is a host of what is in ``store``. Of no repository, or one whose header it may not read, it is not.
+
+    Raises:
+        CredentialError: a host file was ``given``, and is none.
+    """
+    if path := environment.given_host_file(given):
+        load_host_file(path, store.url)
+        return True
+    try:
+        return environment.host_file(None, access.repository_id(store)).exists()
+    except (RepositoryNotFoundError, AccessDeniedError):
+        return False
 
 
 def save_host_file(path: Path, host_file: HostFile) -> None:

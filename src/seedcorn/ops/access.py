@@ -299,8 +299,9 @@ def host_policy(host: EnrolledHost, bucket: str, prefix: str) -> dict[str, objec
     own = host.host.hex()
     bucket_arn = f"arn:aws:s3:::{bucket}"
     written = [f"{bucket_arn}/{base}{room}/{own}/*" for room in ("packs", "index", "snapshots", "receipts", "checkpoints")]
-    read = [f"{bucket_arn}/{base}{name}" for name in ("seedcorn.json", "hosts/*", "index/*", "verified/*", "gc/*")]
-    listed = [f"{base}{room}/*" for room in ("hosts", "index", "snapshots", "verified", "gc")]
+    written.append(f"{bucket_arn}/{base}doctor/*")
+    read = [f"{bucket_arn}/{base}{name}" for name in ("seedcorn.json", "hosts/*", "index/*", "verified/*", "gc/*", "doctor/*")]
+    listed = [f"{base}{room}/*" for room in ("hosts", "index", "snapshots", "verified", "gc", "doctor")]
     return {
         "Version": "2012-10-17",
         "Statement": [

@@ -16,8 +16,11 @@ R = TypeVar("R")
 def work_ahead(work: Callable[[T], R], items: Iterable[T], *, threads: int) -> Iterator[R]:
     """``work(item)`` for each item, in order, at most ``threads`` of them begun and not yet taken.
 
-    The first exception is raised at its turn; what has not begun by then is given up.
+    The first exception is raised at its turn; what has not begun by then is given up. One thread would only be waited for: the caller works itself.
     """
+    if threads == 1:
+        yield from map(work, items)
+        return
     pending: deque[Future[R]] = deque()
     executor = ThreadPoolExecutor(threads, thread_name_prefix="seedcorn-ahead")
     try:

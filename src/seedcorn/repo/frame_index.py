@@ -247,6 +247,18 @@ class FrameIndex:
                     found[ordinal] = self._place(txn, value)
         return found
 
+    def places_between(self, first: int, end: int) -> dict[int, FramePlace]:
+        """A place for each indexed frame from the ordinal ``first`` up to, and without, ``end``."""
+        found: dict[int, FramePlace] = {}
+        with self._env.begin() as txn, txn.cursor(self._frames) as cursor:
+            if cursor.set_range(_frame_key(first)):
+                for key, value in cursor.iternext_nodup(values=True):
+                    ordinal = frame_ordinal(*_FRAME_KEY.unpack(key))
+                    if ordinal >= end:
+                        break
+                    found[ordinal] = self._place(txn, value)
+        return found
+
     def all_places(self, ordinal: int) -> list[FramePlace]:
         """Every place that an index segment gives for one frame."""
         with self._env.begin() as txn, txn.cursor(self._frames) as cursor:

@@ -3,6 +3,8 @@
 Two kinds of threads: as many sealing threads as processors, and a few upload threads. Frame and pack buffers come from pools of fixed size, which is
 all the back-pressure there is: the caller waits for a frame buffer, a sealing thread for a pack buffer. A sealing thread that waits for a pack buffer
 holds the lock on the open packs, but finishing a frame in an older pack needs only that pack's own lock, so the older packs always get to the store.
+
+Without workers there are no threads at all: the caller seals each frame as it hands it over and puts each pack as it becomes full.
 """
 
 from __future__ import annotations
@@ -50,7 +52,8 @@ _WAIT_SECONDS = 0.2  # how often a waiting thread looks whether another has fail
 
 @dataclass(frozen=True, slots=True)
 class PackerOptions:
-    """``workers`` sealing threads, ``connections`` puts at a time, zstd ``level``, and whether each sealed frame is opened again and compared."""
+    """``workers`` sealing threads (0: the caller seals and puts, one thing at a time), ``connections`` puts at a time, zstd ``level``, and whether
+    each sealed frame is opened again and compared."""
 
     workers: int = 2
     connections: int = 2
@@ -89,6 +92,11 @@ class _Pack:
 def _new_buffer(length: int) -> memoryview:
     """Zeros that take memory only as far as they are written to."""
     return memoryview(mmap.mmap(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+
+
+def _new_plain() -> memoryview:
+    """Room for one frame, compressed or opened again."""
+    return _new_buffer(compression.bound_bytes(FRAME_BUFFER_BYTES))
 
 
 _memcmp = ctypes.CDLL(None).memcmp
@@ -157,7 +165,8 @@ class Packer:
         self._finished: list[PackEntry] = []
         self._puts: set[Future[None]] = set()
         self._puts_lock = threading.Lock()
-        self._uploads = ThreadPoolExecutor(options.connections, thread_name_prefix="seedcorn-put")
+        self._uploads = ThreadPoolExecutor(options.connections, thread_name_prefix="seedcorn-put") if options.workers else None
+        self._plain = None if options.workers else _new_plain()
         self._threads = [threading.Thread(target=self._seal_frames, name=f"seedcorn-seal-{n}", daemon=True) for n in range(options.workers)]
         for thread in self._threads:
             thread.start()
@@ -175,7 +184,11 @@ class Packer:
     def submit(self, frame: Frame) -> None:
         """Seal and pack a frame; its buffer must not be touched any more."""
         self._raise_failure()
-        self._sealing.put(frame)
+        if self._plain is None:
+            self._sealing.put(frame)
+        else:
+            self._seal(frame, self._plain)
+            self._frame_buffers.give_back(frame.view)
 
     @property
     def finished_packs(self) -> int:
@@ -191,7 +204,10 @@ class Packer:
 
     def put(self, key: str, data: bytes) -> None:
         """Put an object from an upload thread and wait for it (so that a Ctrl-C is heard at once)."""
-        self._uploads.submit(self._put, key, data).result()
+        if self._uploads is None:
+            self._put(key, data)
+        else:
+            self._uploads.submit(self._put, key, data).result()
 
     def drain(self) -> None:
         """Wait until every submitted frame is in the store; open packs are put as they are."""
@@ -217,7 +233,8 @@ class Packer:
             self._failure = SeedcornError("the backup was stopped")
         for _ in self._threads:
             self._sealing.put(None)
-        self._uploads.shutdown(wait=False, cancel_futures=True)
+        if self._uploads is not None:
+            self._uploads.shutdown(wait=False, cancel_futures=True)
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
@@ -226,7 +243,7 @@ class Packer:
     # -- sealing threads ---------------------------------------------------------------------------------------------------------------------
 
     def _seal_frames(self) -> None:
-        plain = _new_buffer(compression.bound_bytes(FRAME_BUFFER_BYTES))
+        plain = _new_plain()
         try:
             while (frame := self._sealing.get()) is not None and self._failure is None:
                 self._seal(frame, plain)
@@ -289,7 +306,11 @@ class Packer:
         with pack.lock:
             pack.unfinished -= 1
             last = pack.unfinished == 0
-        if last:
+        if not last:
+            return
+        if self._uploads is None:
+            self._finish_pack(pack)
+        else:
             with self._puts_lock:
                 future = self._uploads.submit(self._guarded, lambda: self._finish_pack(pack))
                 self._puts.add(future)

@@ -154,9 +154,9 @@ class Reader:
                 if wanted in fetched:
                     return fetched[wanted]
         low = ordinal & ~0xFFFFFFFF  # of the same session
-        seqs = range(max(low, ordinal - _READ_AHEAD_SEQS), min(low + (1 << 32), ordinal + _READ_AHEAD_SEQS))
+        first, end = max(low, ordinal - _READ_AHEAD_SEQS), min(low + (1 << 32), ordinal + _READ_AHEAD_SEQS)
         try:
-            found = self.read_range(surroundings(self._state.frame_places(seqs) | {ordinal: place}, ordinal))
+            found = self.read_range(surroundings(self._state.frame_places_between(first, end) | {ordinal: place}, ordinal))
             fetched = {(place.pack, neighbour): sealed for neighbour, _, sealed in found}
         except IntegrityError:
             return None

@@ -311,6 +311,10 @@ class State:
         """A place for each frame; those that are not indexed are left out."""
         return self._frames.places(ordinals)
 
+    def frame_places_between(self, first: int, end: int) -> dict[int, FramePlace]:
+        """A place for each indexed frame from the ordinal ``first`` up to, and without, ``end``."""
+        return self._frames.places_between(first, end)
+
     def all_frame_places(self, ordinal: int) -> list[FramePlace]:
         """Every place that an index segment gives for one frame."""
         return self._frames.all_places(ordinal)

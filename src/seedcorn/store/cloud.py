@@ -10,6 +10,7 @@ Two traps of the library that callers must know:
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 import time
@@ -169,6 +170,46 @@ class CloudStore:
         with self._handles_lock:
             self._handles.clear()
 
+    @property
+    def refuses_by_itself(self) -> bool:
+        """For ``store.probe`` alone, as are the methods that follow."""
+        return self._knows_conditions
+
+    def overwrite(self, key: str, data: Buffer) -> None:
+        size_bytes = memoryview(data).nbytes
+        self._meter.put(size_bytes)
+        try:
+            obstore.put(self._handle(size_bytes), check_key(key), data, mode="overwrite", use_multipart=False)
+        except _LIBRARY_ERRORS as error:
+            raise self._put_error(Answer.of(error), key) from error
+
+    def clear_folder(self, prefix: str) -> None:
+        pass
+
+    def takes_checksum(self, key: str, data: Buffer, of: bytes) -> bool:
+        digest = base64.b64encode(hashlib.md5(of, usedforsecurity=False).digest()).decode()
+        client: ClientConfig = {**self._client(_Patience.FIRST), "default_headers": {"content-md5": digest}}
+        handle = _open(self._settings, client, self._retry(_Patience.FIRST), self._details(True))
+        self._meter.put(memoryview(data).nbytes)
+        try:
+            obstore.put(handle, check_key(key), data, mode="create" if self._knows_conditions else "overwrite", use_multipart=False)
+        except _LIBRARY_ERRORS as error:
+            if (answer := Answer.of(error)).status == 400:
+                return False
+            raise self._put_error(answer, key) from error
+        return True
+
+    def version_of(self, key: str) -> str | None:
+        self._meter.head()
+        with self._clear_errors(check_key(key)):
+            return obstore.head(self._handle(), key)["version"]
+
+    def get_version(self, key: str, version: str) -> bytes:
+        with self._clear_errors(check_key(key)):
+            data = obstore.get(self._handle(), key, options={"version": version}).bytes().to_bytes()
+        self._meter.get(len(data))
+        return data
+
     def _create(self, key: str, data: Buffer) -> bool:
         """One create-only put; False if the store says that the key is taken."""
         if not self._knows_conditions:
@@ -194,11 +235,7 @@ class CloudStore:
         """The next best on a store that knows no conditions. Leaves a gap between looking and writing."""
         if self._exists(key):
             return False
-        try:
-            self._meter.put(memoryview(data).nbytes)
-            obstore.put(self._handle(memoryview(data).nbytes), key, data, mode="overwrite", use_multipart=False)
-        except _LIBRARY_ERRORS as error:
-            raise self._put_error(Answer.of(error), key) from error
+        self.overwrite(key, data)
         return True
 
     def _put_error(self, answer: Answer, key: str) -> StoreError:

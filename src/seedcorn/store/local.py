@@ -119,6 +119,30 @@ class LocalStore:
     def close(self) -> None:
         pass
 
+    @property
+    def refuses_by_itself(self) -> bool:
+        """For ``store.probe`` alone, as are the methods that follow. Who may write into a directory may write over what is there."""
+        return False
+
+    def overwrite(self, key: str, data: Buffer) -> None:
+        *folder, name = check_key(key).split("/")
+        with _clear_errors(key, self._root), self._folder(folder, create=True) as folder_fd:
+            fd, temporary = self._open_temporary(folder_fd)
+            try:
+                _write(fd, memoryview(data).cast("B"))
+            finally:
+                os.close(fd)
+            os.rename(temporary, name, src_dir_fd=folder_fd, dst_dir_fd=folder_fd)
+        self._meter.put(memoryview(data).nbytes)
+
+    def clear_folder(self, prefix: str) -> None:
+        *above, name = check_folder(prefix).rstrip("/").split("/")
+        with suppress(OSError), self._folder(above, create=False) as fd:
+            for _, folders, _, folder_fd in os.fwalk(name, topdown=False, dir_fd=fd):
+                for folder in folders:
+                    os.rmdir(folder, dir_fd=folder_fd)
+            os.rmdir(name, dir_fd=fd)
+
     def _create(self, folder_fd: int, name: str, content: memoryview) -> bool:
         """Make ``name`` appear with ``content`` in one step; False if the name is taken."""
         fd, temporary = self._open_temporary(folder_fd)

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -148,10 +149,26 @@ class S3Server(Server):
         with _existing_is_fine():
             self.request("PUT", f"/{name}")
 
-    def request(self, method: str, path: str, body: bytes = b"") -> bytes:
+    def keep_versions(self, bucket: str) -> None:
+        """Switch versioning on."""
+        self.request("PUT", f"/{bucket}?versioning", b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>")
+
+    def add_user(self, name: str, policy: Mapping[str, object]) -> dict[str, str]:
+        """Make a user who may do what an IAM policy says; what ``open_store`` takes to be that user."""
+        self._iam("CreateUser", UserName=name)
+        self._iam("PutUserPolicy", UserName=name, PolicyName="only", PolicyDocument=json.dumps(policy))
+        answer = self._iam("CreateAccessKey", UserName=name)
+        key_id, secret = (_between(answer, f"<{tag}>", f"</{tag}>") for tag in ("AccessKeyId", "SecretAccessKey"))
+        return {**self.credentials, "AWS_ACCESS_KEY_ID": key_id, "AWS_SECRET_ACCESS_KEY": secret}
+
+    def _iam(self, action: str, **parameters: str) -> str:
+        form = urllib.parse.urlencode({"Action": action, "Version": "2010-05-08", **parameters}).encode()
+        return self.request("POST", "/", form, service="iam").decode()
+
+    def request(self, method: str, path: str, body: bytes = b"", *, service: str = "s3") -> bytes:
         """One signed request, for what the store under test has no verb for."""
         keys = {"access_key": self.access_key, "secret_key": self.secret_key, "region": self.region}
-        signed = s3_request(method, self.endpoint + path, body=body, **keys)
+        signed = s3_request(method, self.endpoint + path, body=body, service=service, **keys)
         with urllib.request.urlopen(signed, timeout=10) as answer:  # noqa: S310  # loopback only
             data: bytes = answer.read()
             return data
@@ -276,6 +293,10 @@ def _existing_is_fine() -> Iterator[None]:
     except urllib.error.HTTPError as error:
         if error.code != 409:
             raise
+
+
+def _between(text: str, begin: str, end: str) -> str:
+    return text.partition(begin)[2].partition(end)[0]
 
 
 def search_path() -> str:

@@ -15,14 +15,20 @@ from urllib.parse import urlsplit
 __all__ = ["azure_request", "s3_request"]
 
 
-def s3_request(method: str, url: str, *, access_key: str, secret_key: str, region: str, body: bytes = b"") -> urllib.request.Request:
-    """A signed request for ``url``, which must have no query and no characters that need escaping."""
+def s3_request(
+    method: str, url: str, *, access_key: str, secret_key: str, region: str, body: bytes = b"", service: str = "s3"
+) -> urllib.request.Request:
+    """A signed request for ``url``, which must have no characters that need escaping and at most one parameter, without a value.
+
+    ``service`` is ``iam`` for what concerns users.
+    """
     now = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     parts, digest = urlsplit(url), hashlib.sha256(body).hexdigest()
     headers = {"host": parts.netloc, "x-amz-content-sha256": digest, "x-amz-date": now}
     names = ";".join(headers)
-    canonical = "\n".join([method, parts.path, "", *(f"{name}:{value}" for name, value in headers.items()), "", names, digest])
-    scope = f"{now[:8]}/{region}/s3/aws4_request"
+    query = f"{parts.query}=" if parts.query else ""
+    canonical = "\n".join([method, parts.path, query, *(f"{name}:{value}" for name, value in headers.items()), "", names, digest])
+    scope = f"{now[:8]}/{region}/{service}/aws4_request"
     to_sign = "\n".join(["AWS4-HMAC-SHA256", now, scope, hashlib.sha256(canonical.encode()).hexdigest()])
     key = f"AWS4{secret_key}".encode()
     for part in scope.split("/"):

@@ -6,7 +6,6 @@ object sizes and counts are class attributes, for stores that take a second for 
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar
@@ -15,8 +14,9 @@ import pytest
 
 from seedcorn.errors import ObjectExistsError, ObjectNotFoundError, StoreError
 from seedcorn.store.api import Store
+from seedcorn.store.probe import race
 
-__all__ = ["BasicStoreContract", "CreateOnlyContract", "KeyOrderContract", "StoreContract", "patterned", "race"]
+__all__ = ["BasicStoreContract", "CreateOnlyContract", "KeyOrderContract", "StoreContract", "patterned"]
 
 _HOUR_NS = 3600 * 10**9
 
@@ -257,20 +257,3 @@ class CreateOnlyContract:
 
 class StoreContract(BasicStoreContract, KeyOrderContract, CreateOnlyContract):
     """Everything that a store of ours promises."""
-
-
-def race(store: Store, key: str, *, same_bytes: bool = False, racers: int = 16) -> list[bytes]:
-    """Put ``key`` from many threads at once; returns what those put that were told they had succeeded."""
-    start = threading.Barrier(racers)
-
-    def run(number: int) -> bytes | None:
-        data = b"racer " + (b"any" if same_bytes else str(number).encode())
-        start.wait()
-        try:
-            store.put(key, data)
-        except ObjectExistsError:
-            return None
-        return data
-
-    with ThreadPoolExecutor(racers) as pool:
-        return [data for data in pool.map(run, range(racers)) if data is not None]

@@ -81,6 +81,22 @@ def test_the_host_itself_notices_a_rollback_and_goes_on_from_its_own_number(repo
     assert any("rolled back" in str(problem) for problem in result.problems)
 
 
+def test_a_rollback_that_new_snapshots_have_overtaken_is_seen_too(repository: SmallRepository, store: MemoryStore, tree: Path) -> None:
+    back_up(repository, tree, 2)
+    before = dict(store.objects)
+    back_up(repository, tree, 1)
+    assert repository.browser().problems == ()
+    store.objects.clear()
+    store.objects.update(before)
+    repository.first.forget_state()  # else the host would go on from its own number
+    back_up(repository, tree, 3)
+    assert repository.browser(fresh=True).problems == ()
+    for _ in range(2):  # and it goes on being said
+        ((where, message),) = problems(repository.browser())
+        assert where == f"snapshots/{repository.first.host_file.key.host.hex()}"
+        assert "lacks snapshot 3 as this machine has seen it" in message
+
+
 def test_another_host_is_a_witness(repository: SmallRepository, store: MemoryStore, tree: Path) -> None:
     """A client that knows nothing learns from another host's snapshot that one is missing."""
     back_up(repository, tree, 2)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -170,13 +169,13 @@ def test_a_neighbour_that_can_not_be_fetched_keeps_nobody_from_a_listing(
 ) -> None:
     repository, file = twice
     browser = repository.browser(fresh=True)
-    known = browser.state.frame_places
+    known = browser.state.frame_places_between
 
-    def with_one_beyond_the_end(ordinals: Iterable[int]) -> dict[int, FramePlace]:
-        places = known(ordinals)
+    def with_one_beyond_the_end(first: int, end: int) -> dict[int, FramePlace]:
+        places = known(first, end)
         listing = next((found for found in places.values() if found.kind == PackKind.LISTING), None)
         beyond = len(store.objects[pack_key(listing.host, listing.pack)]) if listing else 0
         return places | ({7_000: msgspec.structs.replace(listing, offset=beyond)} if listing else {})
 
-    monkeypatch.setattr(browser.state, "frame_places", with_one_beyond_the_end)
+    monkeypatch.setattr(browser.state, "frame_places_between", with_one_beyond_the_end)
     assert read_tree(browser)[os.fsencode(file)] == file.read_bytes()

@@ -65,6 +65,10 @@ def test_a_segment_is_taken_in(state: State) -> None:
     (pack,) = state.packs()
     assert (pack.host, pack.pack, list(pack.ordinals())) == (ALPHA, b"p" * 32, [frame_ordinal(number, 0), frame_ordinal(number, 1)])
     assert list(pack.sealed_bytes) == [frame_bytes for _, _, frame_bytes, _ in state.frames()]
+    both = state.frame_places([frame_ordinal(number, 0), frame_ordinal(number, 1)])
+    assert state.frame_places_between(frame_ordinal(number, 0), (number + 1) << 32) == both
+    assert state.frame_places_between(frame_ordinal(number, 1), frame_ordinal(number, 9)) == {frame_ordinal(number, 1): place}
+    assert state.frame_places_between(frame_ordinal(number, 0), frame_ordinal(number, 1)).keys() == {frame_ordinal(number, 0)}
     assert [ordinal & 0xFFFFFFFF for ordinal, _, _, _ in state.frames()] == [0, 1]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -266,6 +267,40 @@ def test_many_small_packs_and_checkpoints(repository: SmallRepository, monkeypat
     assert sum(key.startswith("packs/") for key in keys) >= 8
     assert 2 <= sum(key.startswith("index/") for key in keys) <= 6
     assert keys.index(next(key for key in keys if key.startswith("index/"))) > 0
+
+
+def test_without_workers_the_caller_does_everything(repository: SmallRepository, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: set[int] = set()
+    put = repository.store.put
+
+    def noted(key: str, data: bytes) -> None:
+        threads.add(threading.get_ident())
+        put(key, data)
+
+    monkeypatch.setattr(repository.store, "put", noted)
+    monkeypatch.setattr(packer, "PACK_TARGET_BYTES", 3 * MIB)
+    written = Written(repository, WriterOptions(PackerOptions(workers=0), checkpoint_packs=2))
+    before = threading.active_count()
+    for n in range(12):
+        written.store(noise(MIB, seed=n))
+    assert sum(key.startswith("packs/") for key in repository.store.objects) >= 2  # type: ignore[attr-defined]  # a MemoryStore
+    written.writer.put("snapshots/one", b"as it is")
+    written.read_back()
+    assert threads == {threading.get_ident()}
+    assert threading.active_count() == before
+
+
+def test_without_workers_a_put_that_fails_is_raised_at_once(repository: SmallRepository, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(key: str, data: bytes) -> None:
+        raise StoreUnavailableError("no answer", key=key)
+
+    monkeypatch.setattr(repository.store, "put", refuse)
+    monkeypatch.setattr(packer, "PACK_TARGET_BYTES", 2 * MIB)
+    written = Written(repository, WriterOptions(PackerOptions(workers=0)))
+    written.store(noise(MIB, seed=1))
+    with pytest.raises(StoreUnavailableError):
+        written.store(noise(3 * MIB, seed=2))
+    written.writer.close()
 
 
 def test_a_killed_session_leaves_what_its_segments_list(repository: SmallRepository, monkeypatch: pytest.MonkeyPatch) -> None:

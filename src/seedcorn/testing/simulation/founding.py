@@ -1,0 +1,44 @@
+"""Repositories as they are after ``init`` and enrolment: made once in a process, because keys are dear, and copied into every run."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from functools import lru_cache
+
+from seedcorn.events import SystemClock
+from seedcorn.ops import access
+from seedcorn.ops.access import HostFile
+from seedcorn.testing.memory_store import MemoryStore
+from seedcorn.testing.repositories import PASSPHRASE, cheap_kdf
+from seedcorn.testing.simulation.surroundings import seeded
+
+__all__ = ["HOSTS_LIMIT", "Founding", "founding"]
+
+HOSTS_LIMIT = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Founding:
+    """What the owner has after making it: the words, a file for each host, and the objects in the store."""
+
+    words: str
+    host_files: tuple[HostFile, ...]
+    objects: dict[str, bytes]
+
+
+class _FoundingClock(SystemClock):
+    def now_ns(self) -> int:
+        return 10**18
+
+
+@lru_cache(maxsize=2)
+def founding(*, trust_hosts: bool) -> Founding:
+    """One of two repositories, the same in every process."""
+    store, clock = MemoryStore(), _FoundingClock()
+    with seeded(random.Random(f"founding {trust_hosts}")):
+        made = access.initialize(store, PASSPHRASE, "host-1", clock, trust_hosts=trust_hosts, kdf=cheap_kdf())
+        words = " ".join(made.words)
+        owner = access.open_owner_with_words(store, words)
+        added = [access.add_host(owner, f"host-{number}", clock) for number in range(2, HOSTS_LIMIT + 1)]
+    return Founding(words, (made.host_file, *added), dict(store.objects))

@@ -1,0 +1,322 @@
+"""A repository with its hosts and its owner in one store, and what must hold there.
+
+Owns what each actor can do (the jobs, which call production code), what has been promised (``confirmed``), and when the invariants are asked.
+A run adds actors with ``act``, whose bodies call jobs; further jobs and invariants are functions over a world.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+import random
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from seedcorn.errors import SeedcornError
+from seedcorn.events import VoidMonitor
+from seedcorn.format.names import snapshot_key
+from seedcorn.ids import RepositoryId, SnapshotId
+from seedcorn.ops import access
+from seedcorn.ops.access import HostFile, OwnerRepository, State, Store
+from seedcorn.ops.backup import BackupOptions, BackupResult, backup
+from seedcorn.ops.browse import Browser, open_browser
+from seedcorn.ops.check import CheckOptions, CheckResult, check
+from seedcorn.ops.restore import RestoreOptions, RestoreResult, restore
+from seedcorn.repo.packer import PackerOptions
+from seedcorn.repo.writer import WriterOptions
+from seedcorn.testing.simulation.connection import Connection, CrashPoint
+from seedcorn.testing.simulation.faults import FaultPlan, Faults
+from seedcorn.testing.simulation.founding import founding
+from seedcorn.testing.simulation.scheduler import Actor, Crash, Scheduler
+from seedcorn.testing.simulation.source import Source, Tree
+from seedcorn.testing.simulation.store import Operation, SimulatedStore
+from seedcorn.testing.simulation.surroundings import seeded
+
+__all__ = ["Confirmed", "Host", "Invariant", "InvariantViolationError", "LocalState", "Moment", "World", "WorldOptions"]
+
+_WRITER = WriterOptions(PackerOptions(workers=0, connections=1), checkpoint_packs=1)
+_CHECK_CONNECTIONS = 1  # and so in the caller's thread
+
+
+class InvariantViolationError(AssertionError):
+    """Something has happened that must never happen."""
+
+
+class Moment(enum.Enum):
+    """When an invariant is asked: after each store operation (it must be cheap), after a removal of objects, at the end of the run."""
+
+    OPERATION = enum.auto()
+    REMOVAL = enum.auto()
+    END = enum.auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Invariant:
+    """``check`` raises InvariantViolationError. ``is_weak_too``: it is claimed of eventually consistent stores as well."""
+
+    name: str
+    moments: frozenset[Moment]
+    check: Callable[[World], None]
+    is_weak_too: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """A snapshot that a host has been told is safe, and what it must give back."""
+
+    snapshot: SnapshotId
+    key: str
+    host: Host
+    tree: Tree
+
+
+@dataclass(frozen=True, slots=True)
+class WorldOptions:
+    """What a world consists of. ``wall`` chooses other wall clocks for the same run: nothing may depend on them."""
+
+    seed: str
+    hosts: int = 2
+    trust_hosts: bool = False
+    faults: Faults = field(default_factory=Faults.none)
+    wall: int = 0
+
+
+class LocalState:
+    """A state directory, which outlives the processes that use it unless it is lost."""
+
+    def __init__(self, folder: Path, repository: RepositoryId) -> None:
+        self._folder = folder
+        self._repository = repository
+        self._opened: State | None = None
+
+    @property
+    def opened(self) -> State:
+        """The state; opened when it is first needed after a crash."""
+        if self._opened is None:
+            self._opened = access.open_state(self._folder, self._repository)
+        return self._opened
+
+    def close(self) -> None:
+        """The process that had it open has ended."""
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+
+    def lose(self) -> None:
+        """The disk that it was on is gone."""
+        self.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class Host:
+    """One enrolled machine: its host file, its files, and its local state."""
+
+    def __init__(self, host_file: HostFile, folder: Path, chosen: random.Random) -> None:
+        self.name = host_file.name
+        self.host_file = host_file
+        self.source = Source(folder / "source", chosen)
+        self.state = LocalState(folder / "state", host_file.key.repository)
+
+
+class World:
+    """One run. A context manager: production code in it draws its randomness from the seed."""
+
+    def __init__(self, folder: Path, options: WorldOptions, invariants: Sequence[Invariant]) -> None:
+        self.options = options
+        self.folder = folder
+        self.scheduler = Scheduler(self.random("turns"), self.random(f"wall {options.wall}"))
+        self.plan = FaultPlan(options.faults, self.random("faults"))
+        self.store = SimulatedStore(self.scheduler, self.plan)
+        self.store.after_operation = self._after_operation
+        self.store.after_removal = lambda: self._ask(Moment.REMOVAL)
+        self.store.on_rollback = self._on_rollback
+        made = founding(trust_hosts=options.trust_hosts)
+        for key, data in made.objects.items():
+            self.store.contents.put(key, data)
+        self.owner_state = LocalState(folder / "owner", made.host_files[0].key.repository)
+        self.hosts = [Host(file, folder / file.name, self.random(file.name)) for file in made.host_files[: options.hosts]]
+        self.confirmed: dict[SnapshotId, Confirmed] = {}
+        self.written: dict[str, bytes] = {}  # what each key was put with first
+        self.outcomes: Counter[str] = Counter()
+        self.crash_points: dict[str, CrashPoint] = {}  # by actor, for its next process
+        self.calls = 0  # of the process that ended last
+        self._words = made.words
+        self._invariants: dict[Moment, list[Invariant]] = {moment: [] for moment in Moment}
+        for invariant in invariants:
+            if invariant.is_weak_too or not options.faults.is_weak:
+                for moment in invariant.moments:
+                    self._invariants[moment].append(invariant)
+        self._seeded = seeded(self.random("bytes"))
+        self._judge_state = LocalState(folder / "judge", made.host_files[0].key.repository)
+        self._judge: Browser | None = None
+        self._judged = 0  # operations that the judge knows of
+        self._folders = 0
+        self._sessions = 0  # backups that are running
+        self.claims_end = False  # a rollback tore a backup apart, running or with puts on their way: who relies on its index relies on what is gone
+        self.taken_back: set[str] = set()  # keys of confirmed snapshots that a rollback has removed
+        self.seen_by_owner: set[str] = set()  # keys of snapshots that the owner's state knows of
+
+    def __enter__(self) -> World:
+        self._seeded.__enter__()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for state in (self.owner_state, self._judge_state, *(host.state for host in self.hosts)):
+            state.close()
+        self._seeded.__exit__(None, None, None)
+
+    def random(self, purpose: str) -> random.Random:
+        """A generator of its own for each purpose, so that a choice more of one kind shifts none of another."""
+        return random.Random(f"{self.options.seed}/{purpose}")
+
+    def new_folder(self, name: str) -> Path:
+        """A path that nobody has used in this run."""
+        self._folders += 1
+        return self.folder / f"{name}-{self._folders}"
+
+    # -- running -----------------------------------------------------------------------------------------------------------------------------------
+
+    def lose_owner_state(self) -> None:
+        """The owner goes on with a machine that has never seen the repository."""
+        self.owner_state.lose()
+        self.seen_by_owner.clear()
+
+    def act(self, name: str, body: Callable[[Actor], None]) -> None:
+        """One more actor of the next ``run``."""
+        self.scheduler.add(name, body)
+
+    def run(self) -> None:
+        """Let all actors run to their ends.
+
+        Raises:
+            InvariantViolationError: and the run is over.
+        """
+        self.scheduler.run()
+
+    def end(self) -> None:
+        """Ask what must hold at the end."""
+        self._ask(Moment.END)
+
+    @contextmanager
+    def process(self, actor: Actor, state: LocalState) -> Iterator[Connection]:
+        """A process of ``actor`` from its start to its end, and its way to the store.
+
+        Raises:
+            Crash: it has been killed.
+        """
+        connection = Connection(self.store, actor, crash=self.crash_points.pop(actor.name, None))
+        try:
+            yield connection
+            connection.finish()
+        except Crash:
+            state.close()
+            raise
+        finally:
+            self.calls = connection.calls
+
+    def attempt(self, what: str, job: Callable[[], object]) -> bool:
+        """Run a job and note what came of it; whether it ended. Failures that the program reports are no violations; anything else is.
+
+        Raises:
+            Crash: the process has been killed.
+        """
+        try:
+            job()
+        except SeedcornError as error:
+            self.outcomes[f"{what}: {type(error).__name__}"] += 1
+            return False
+        except Crash:
+            self.outcomes[f"{what}: crash"] += 1
+            raise
+        self.outcomes[f"{what}: done"] += 1
+        return True
+
+    def owner(self, store: Store) -> OwnerRepository:
+        """The repository as its owner opens it, through a connection or on what the store really holds."""
+        return access.open_owner_with_words(store, self._words)
+
+    # -- jobs --------------------------------------------------------------------------------------------------------------------------------------
+
+    def backup(self, actor: Actor, host: Host) -> BackupResult:
+        """Back up a host's files; what comes back is a promise from then on."""
+        tree = dict(host.source.tree)
+        with self.process(actor, host.state) as connection, self._session():
+            repository = access.open_host(connection, host.host_file)
+            options = BackupOptions(host.name, writer=_WRITER)
+            result = backup(repository, host.state.opened, [os.fsencode(host.source.folder)], options, actor.clock, VoidMonitor())
+            acknowledged = connection.acknowledged
+        self._confirm(host, result, tree, acknowledged)
+        return result
+
+    @contextmanager
+    def _session(self) -> Iterator[None]:
+        self._sessions += 1
+        try:
+            yield
+        finally:
+            self._sessions -= 1
+
+    def _confirm(self, host: Host, result: BackupResult, tree: Tree, acknowledged: set[str]) -> None:
+        assert result.snapshot is not None
+        key = snapshot_key(host.host_file.key.host, result.seq, result.snapshot)
+        if key not in acknowledged:
+            raise InvariantViolationError(f"I2: {host.name} reported snapshot {result.seq} as done, and the store never said that it had it")
+        if not self.claims_end:
+            self.confirmed[result.snapshot] = Confirmed(result.snapshot, key, host, tree)
+
+    def check(self, actor: Actor, *, read_data: bool) -> CheckResult:
+        """Check the repository as its owner."""
+        with self.process(actor, self.owner_state) as connection:
+            browser = open_browser(self.owner(connection), self.owner_state.opened)
+            options = CheckOptions(read_data=read_data, connections=_CHECK_CONNECTIONS, readers=_CHECK_CONNECTIONS)
+            self.seen_by_owner.update(snapshot.key for snapshot in browser.snapshots)
+            return check(browser, options, actor.clock, VoidMonitor())
+
+    def restore(self, actor: Actor, confirmed: Confirmed) -> RestoreResult:
+        """Restore a snapshot; if that claims to have worked, the files are what they should be."""
+        target = self.new_folder("restored")
+        try:
+            with self.process(actor, self.owner_state) as connection:
+                browser = open_browser(self.owner(connection), self.owner_state.opened)
+                snapshot = browser.find(confirmed.snapshot.hex())
+                self.seen_by_owner.update(snapshot.key for snapshot in browser.snapshots)
+                source = os.fsencode(confirmed.host.source.folder)
+                result = restore(browser, snapshot, source, RestoreOptions(target, processes=0), VoidMonitor())
+            if not result.errors and _tree_in(target) != confirmed.tree:
+                raise InvariantViolationError(f"I1: a restore of {confirmed.key} claims to be whole, and is not")
+            return result
+        finally:
+            shutil.rmtree(target, ignore_errors=True)
+
+    # -- judging -----------------------------------------------------------------------------------------------------------------------------------
+
+    def judge(self) -> Browser:
+        """What an owner with a fresh machine sees of what the store really holds now, without a step of the run."""
+        if self._judged != len(self.store.log) or self._judge is None:
+            if self._judge is not None:
+                self._judge_state.lose()
+            self._judge = open_browser(self.owner(self.store.contents), self._judge_state.opened)
+            self._judged = len(self.store.log)
+        return self._judge
+
+    def _after_operation(self, operation: Operation) -> None:
+        self._ask(Moment.OPERATION)
+
+    def _ask(self, moment: Moment) -> None:
+        for invariant in self._invariants[moment]:
+            invariant.check(self)
+
+    def _on_rollback(self, gone: frozenset[str]) -> None:
+        """What the provider takes back is no promise any more; what was whole before still is."""
+        kept = {snapshot: confirmed for snapshot, confirmed in self.confirmed.items() if confirmed.key not in gone}
+        self.taken_back |= {confirmed.key for confirmed in self.confirmed.values()} & gone
+        self.confirmed = kept
+        self.claims_end = self.claims_end or self._sessions > 0 or self.store.awaits_puts
+
+
+def _tree_in(folder: Path) -> Tree:
+    return {os.fsencode(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

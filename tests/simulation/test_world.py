@@ -1,0 +1,129 @@
+"""What a world promises to those who add actors and invariants: when they are asked, what a rollback excuses, and what it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from seedcorn.errors import StoreUnavailableError
+from seedcorn.testing.simulation.faults import FaultKind, Faults
+from seedcorn.testing.simulation.invariants import INVARIANTS
+from seedcorn.testing.simulation.scheduler import Actor
+from seedcorn.testing.simulation.world import Invariant, InvariantViolationError, Moment, World, WorldOptions
+
+
+@contextmanager
+def world_in(folder: Path, faults: Faults | None = None, invariants: Sequence[Invariant] = INVARIANTS, *, hosts: int = 1) -> Iterator[World]:
+    with World(folder, WorldOptions("world", hosts=hosts, faults=faults or Faults.none()), invariants) as world:
+        yield world
+
+
+def run(world: World, body: Callable[[Actor], object], name: str = "host-1") -> None:
+    """One actor from begin to end."""
+
+    def discard(actor: Actor) -> None:
+        body(actor)
+
+    world.act(name, discard)
+    world.run()
+
+
+def test_a_pack_that_is_deleted_is_missed_at_that_operation(tmp_path: Path) -> None:
+    def collector(actor: Actor) -> None:
+        with world.process(actor, world.owner_state) as connection:
+            connection.delete([next(key for key in world.store.contents.objects if key.startswith("packs/"))])
+            pytest.fail("the run goes on")
+
+    with world_in(tmp_path) as world:
+        run(world, lambda actor: world.backup(actor, world.hosts[0]))
+        with pytest.raises(InvariantViolationError, match=r"^I1: "):
+            run(world, collector, "maintainer")
+
+
+def test_a_pack_that_nobody_needs_can_go(tmp_path: Path) -> None:
+    def collector(actor: Actor) -> None:
+        with world.process(actor, world.owner_state) as connection:
+            connection.put("packs/none", b"left by a killed run")
+            connection.delete(["packs/none"])
+
+    with world_in(tmp_path) as world:
+        run(world, lambda actor: world.backup(actor, world.hosts[0]))
+        run(world, collector, "maintainer")
+        world.end()
+
+
+def test_invariants_are_asked_at_their_moments(tmp_path: Path) -> None:
+    asked: list[Moment] = []
+
+    def asking(moment: Moment, *, is_weak_too: bool = True) -> Invariant:
+        return Invariant(str(moment), frozenset({moment}), lambda _: asked.append(moment), is_weak_too)
+
+    with world_in(tmp_path, invariants=[asking(moment) for moment in Moment]) as world:
+        run(world, lambda actor: world.check(actor, read_data=False), "owner")
+        assert set(asked) == {Moment.OPERATION}
+        assert len(asked) == len(world.store.log)
+        world.end()
+        assert asked[-1] is Moment.END
+    asked.clear()
+    weak = Faults({}, is_weak=True)
+    with world_in(tmp_path / "weak", weak, [asking(Moment.END), asking(Moment.OPERATION, is_weak_too=False)]) as world:
+        run(world, lambda actor: world.backup(actor, world.hosts[0]))
+        world.end()
+    assert asked == [Moment.END]
+
+
+def test_a_check_of_an_honest_repository_finds_nothing(tmp_path: Path) -> None:
+    def owner(actor: Actor) -> None:
+        assert world.check(actor, read_data=True).exit_code == 0
+        for confirmed in world.confirmed.values():
+            assert world.restore(actor, confirmed).exit_code == 0
+
+    with world_in(tmp_path, hosts=2) as world:
+        for host in world.hosts * 2:
+            host.source.edit()
+            run(world, lambda actor, host=host: world.backup(actor, host), host.name)  # type: ignore[misc]
+        run(world, owner, "owner")
+        assert len(world.confirmed) == 4
+        world.end()
+
+
+def test_an_attempt_notes_what_the_program_reports(tmp_path: Path) -> None:
+    with world_in(tmp_path, Faults({FaultKind.ERROR_BEFORE_APPLY: 1.0})) as world:
+        run(world, lambda actor: world.attempt("backup", lambda: world.backup(actor, world.hosts[0])))
+        assert world.outcomes == {f"backup: {StoreUnavailableError.__name__}": 1}
+        assert not world.confirmed
+
+
+def roll_back_to(world: World, objects: dict[str, bytes]) -> None:
+    """The provider returns to ``objects``."""
+    gone = frozenset(world.store.contents.objects.keys() - objects.keys())
+    world.store.contents.objects.clear()
+    world.store.contents.objects.update(objects)
+    world.store.on_rollback(gone)
+
+
+def test_what_a_rollback_takes_back_is_no_promise_and_the_owner_hears_of_it(tmp_path: Path) -> None:
+    """Also if the host has lost its state, and has since put other snapshots under the numbers that were taken back."""
+
+    def host(actor: Actor) -> None:
+        world.hosts[0].source.edit()
+        world.backup(actor, world.hosts[0])
+
+    with world_in(tmp_path) as world:
+        run(world, host)
+        before = dict(world.store.contents.objects)
+        run(world, host)
+        run(world, lambda actor: world.check(actor, read_data=False), "owner")
+        roll_back_to(world, before)
+        assert len(world.confirmed) == len(world.taken_back) == 1
+        assert world.taken_back <= world.seen_by_owner
+        world.hosts[0].state.lose()
+        for _ in range(3):
+            run(world, host)
+        results = []
+        run(world, lambda actor: results.append(world.check(actor, read_data=False)), "owner")
+        assert results[0].exit_code == 13
+        world.end()
