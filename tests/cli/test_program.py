@@ -11,6 +11,7 @@ import sys
 import pytest
 
 import seedcorn
+from seedcorn.cli.app import COMMANDS
 from seedcorn.testing.machine import Machine
 
 
@@ -23,31 +24,12 @@ def test_version(empty_machine: Machine) -> None:
 def test_help_names_every_command(empty_machine: Machine) -> None:
     shown = empty_machine.run("--help")
     assert shown.code == 0
-    for name in ("init", "backup", "restore", "snapshots", "ls", "stats", "check", "doctor", "forget", "undelete", "prune", "key", "host", "version"):
+    for name in COMMANDS:
         assert f"\n  {name} " in shown.out
     assert empty_machine.run().out == shown.out
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "init",
-        "backup",
-        "restore",
-        "snapshots",
-        "ls",
-        "stats",
-        "check",
-        "doctor",
-        "forget",
-        "undelete",
-        "prune",
-        "key",
-        "host",
-        "key add",
-        "host policy",
-    ],
-)
+@pytest.mark.parametrize("name", [*COMMANDS, "key add", "host policy"])
 def test_help_of_a_command(name: str, empty_machine: Machine) -> None:
     shown = empty_machine.run(*name.split(), "-h")
     assert shown.code == 0

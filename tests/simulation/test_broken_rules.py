@@ -6,7 +6,7 @@ import pytest
 from tests.simulation.scenarios import SECOND_BACKUP
 
 from seedcorn.errors import StoreUnavailableError
-from seedcorn.repo import history
+from seedcorn.repo import roots
 from seedcorn.repo.packer import Packer
 from seedcorn.repo.state import State
 from seedcorn.repo.writer import Writer
@@ -99,14 +99,14 @@ def test_a_host_that_deletes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_index_that_outlives_a_rollback(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(State, "forget_index", lambda self: None)
+    monkeypatch.setattr(State, "remove_segments", lambda self, keys: None)
     assert first_violation(SimulationOptions(rollback=True)).startswith("I1: ")
 
 
 def test_a_history_that_nobody_remembers(monkeypatch: pytest.MonkeyPatch) -> None:
-    for blind in ("check_rollback", "_check_numbers", "_check_links"):
-        monkeypatch.setattr(history, blind, lambda *_: [])
-    monkeypatch.setattr(history, "_overtaken", lambda *_: {})
+    for blind in ("check_rollback", "check_gaps", "check_links"):
+        monkeypatch.setattr(roots, blind, lambda *_: [])
+    monkeypatch.setattr(roots, "check_overtaken", lambda *_: {})
     assert first_violation(SimulationOptions(rollback=True)).startswith("rollback: ")
 
 

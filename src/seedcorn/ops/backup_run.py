@@ -35,6 +35,7 @@ from seedcorn.repo.needed import needed_frames
 from seedcorn.repo.receipts import build_receipt
 from seedcorn.repo.repository import HostRepository
 from seedcorn.repo.state import FrameSet, State
+from seedcorn.repo.verified import read_verified
 from seedcorn.repo.writer import Writer, WriterOptions
 from seedcorn.store.api import Requests
 from seedcorn.version import PROGRAM
@@ -108,6 +109,8 @@ class BackupRun:
         if options.force:
             self._forget_lost_packs(only)
         state.avoid(self._base.packs)
+        if not repository.header.trust_hosts:
+            state.before_first_miss(self._load_verified)
         self._heads = list_heads(repository.store)
         self.problems += check_rollback(remembered_heads(state), self._heads)
         for problem in self.problems:
@@ -120,6 +123,20 @@ class BackupRun:
         self._group = group_of(repository, options.host_name, paths)
         self._checkpoint_ns = self._begun_ns
         self._checkpoints = 0
+
+    def _load_verified(self) -> None:
+        """Bring in what other hosts have stored and the owner has verified. Only when something is new: most runs need nothing of it."""
+        repository, state = self._repository, self._state
+        store, public = repository.store, repository.key.public
+        verified = read_verified(store, state, repository.repository, public)
+        problems = list(verified.problems)
+        if verified.digests:
+            everybody = load_registry(store, repository.repository, public, state=state)
+            problems += sync_state(store, state, repository.repository, repository.key.index_key, everybody, only=None)
+            state.trust_only(repository.host, lambda pack: verified.believes(pack.host, pack.pack, pack.digest))
+            state.avoid(self._base.packs)
+        for problem in problems:
+            self._monitor.note(f"{problem}: what it lists can not be reused")  # others' objects, and this backup is whole without them
 
     def _forget_lost_packs(self, only: HostId | None) -> None:
         """With ``force`` nothing is believed, not even that what the index lists is there: what lost packs held is stored again."""

@@ -27,10 +27,10 @@ __all__ = [
     "Link",
     "check_gaps",
     "check_links",
+    "check_overtaken",
     "check_rollback",
     "check_twins",
     "check_witnesses",
-    "find_overtaken",
     "list_heads",
     "remember_heads",
     "remembered_heads",
@@ -87,15 +87,12 @@ def check_rollback(remembered: Heads, heads: Heads) -> list[IntegrityError]:
     return problems
 
 
-def find_overtaken(remembered: Heads, names: HistoryNames, known: Collection[SnapshotRef]) -> dict[HostId, IntegrityError]:
-    """One problem for each host that has gone on from before the snapshot that this machine has seen of it, unless that is ``known`` to be gone.
-
-    So does one whose state was lost when the store was rolled back: the newest number alone does not tell.
-    """
+def check_overtaken(remembered: Heads, names: HistoryNames, known: Collection[SnapshotRef]) -> dict[HostId, IntegrityError]:
+    """Hosts that have gone on from before the snapshot that this machine has seen of them, as one does whose state was lost when the store was
+    rolled back: the newest number alone does not tell. ``known`` are the snapshots that are listed, or known to be gone."""
     problems = {}
     for host, seen in remembered.items():
-        own = names.get(host, ())
-        later = any(name.number > seen.seq for name in own)
+        later = any(name.number > seen.seq for name in names.get(host, []))
         if later and SnapshotRef(host, seen.seq, seen.snapshot) not in known:
             message = f"lacks snapshot {seen.seq} as this machine has seen it: it has been deleted or replaced, or the store has been rolled back"
             problems[host] = IntegrityError(message, object_name=f"snapshots/{host.hex()}")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import enum
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
@@ -30,10 +30,10 @@ from seedcorn.repo.chains import (
     Link,
     check_gaps,
     check_links,
+    check_overtaken,
     check_rollback,
     check_twins,
     check_witnesses,
-    find_overtaken,
     remember_heads,
     remembered_heads,
 )
@@ -163,14 +163,15 @@ class RootsReader:
     def read(self, registry: HostRegistry) -> Roots:
         """The roots as they are now; the newest snapshots are remembered."""
         for _ in range(_TRIES):
-            roots, overtaken = self._read(registry)
+            roots = self._read(registry)
             if not roots.problems:
                 break
-        remember_heads(self._state, {host: head for host, head in roots.heads.items() if host not in overtaken})  # so that it goes on being said
+        doubtful = {problem.object_name for problem in roots.problems}
+        sound = {host: head for host, head in roots.heads.items() if f"snapshots/{host.hex()}" not in doubtful}
+        remember_heads(self._state, sound)  # of the others the old ones, so that it goes on being said what is wrong
         return roots
 
-    def _read(self, registry: HostRegistry) -> tuple[Roots, Collection[HostId]]:
-        """The roots, and the hosts whose newest snapshot is not to be remembered."""
+    def _read(self, registry: HostRegistry) -> Roots:
         store, state, repository, public = self._repository.store, self._state, self._repository.repository, self._repository.key.public
         collections = list_collections(store).read_all(store, state, repository, public)
         forget_log = read_forget_log(store, state, repository, public)
@@ -181,16 +182,12 @@ class RootsReader:
         names, snapshots = self._read_snapshots(registry, problems, oddities)
         heads = {host: Head(host, own[-1].number, own[-1].object_id) for host, own in names.items()}
         roots = Roots(tuple(snapshots), (), collections, receipts, forget_log, heads, (), ())
-        listed = {SnapshotRef(host, name.number, name.object_id) for host, own in names.items() for name in own}
-        known, remembered = listed | roots.explained, remembered_heads(state)
-        overtaken = find_overtaken(remembered, names, known)
-        problems += _what_is_missing(roots, names, known)
-        problems += [*check_rollback(remembered, heads), *overtaken.values()]
+        problems += _what_is_missing(roots, names, remembered_heads(state))
         problems += self._vanished_receipts(roots)
         oddities += check_twins(names) + check_links([Link(snapshot.key, snapshot.public) for snapshot in snapshots], names)
         judged = _judged(roots)
         checkpoints = _judged_checkpoints(listed_checkpoints, judged, collections)
-        return replace(roots, snapshots=judged, checkpoints=checkpoints, problems=tuple(problems), oddities=tuple(oddities)), overtaken
+        return replace(roots, snapshots=judged, checkpoints=checkpoints, problems=tuple(problems), oddities=tuple(oddities))
 
     def _read_snapshots(
         self, registry: HostRegistry, problems: list[IntegrityError], oddities: list[IntegrityError]
@@ -283,17 +280,21 @@ class RootsReader:
         return decode(self._repository.key.open_maintain(binding(public_part), sealed), kind)
 
 
-def _what_is_missing(roots: Roots, names: HistoryNames, known: frozenset[SnapshotRef] | set[SnapshotRef]) -> list[IntegrityError]:
-    """Snapshots that must be there and are neither listed nor explained by a forget record, sweep or void record."""
+def _what_is_missing(roots: Roots, names: HistoryNames, remembered: Heads) -> list[IntegrityError]:
+    """Snapshots that must be there, are not, and that no forget record, sweep or void record explains."""
+    explained = roots.explained
+    listed = {SnapshotRef(host, name.number, name.object_id) for host, own in names.items() for name in own}
     problems = [
         IntegrityError(
             "has a receipt, and is gone without having been forgotten: if the store can not bring it back, `seedcorn forget` with its id says so",
             object_name=snapshot_key(HostId(ref.host), ref.seq, SnapshotId(ref.snapshot)),
         )
-        for ref in sorted(roots.receipts.receipted - known)
+        for ref in sorted(roots.receipts.receipted - listed - explained)
     ]
+    known = listed | explained
     problems += check_gaps(names, known)
-    return problems + check_witnesses((head for snapshot in roots.snapshots for head in snapshot.maintain.heads), known)
+    problems += check_witnesses((head for snapshot in roots.snapshots for head in snapshot.maintain.heads), known)
+    return problems + check_rollback(remembered, roots.heads) + list(check_overtaken(remembered, names, known).values())
 
 
 def _judged(roots: Roots) -> tuple[RootSnapshot, ...]:

@@ -73,6 +73,7 @@ class State:
         self._trusted: set[int] | None = None  # session numbers; None: all
         self._believed = FrameSet()  # of other sessions, and believed all the same
         self._avoided = FrameSet()  # about to be deleted
+        self._load_more: Callable[[], None] | None = None
         self._complete = {number for number, record in self.sessions().items() if record.complete}
         try:
             self._renew()
@@ -248,6 +249,11 @@ class State:
                 (self._believed if believes(record) else doubtful).update(record.ordinals())
             self._believed -= doubtful
 
+    def before_first_miss(self, load: Callable[[], None]) -> None:
+        """``load`` is called once, before ``find`` says for the first time that a chunk is not there: it may bring in the segments of other hosts."""
+        self._load_more = load
+        self.has_chunks = True
+
     def avoid(self, packs: Collection[tuple[HostId, PackId]]) -> None:
         """These packs are about to be deleted: from now on ``find`` and the cached listings pass over frames that lie nowhere else."""
         self._avoided = self._frames.only_in(packs) if packs else FrameSet()
@@ -270,15 +276,22 @@ class State:
         with self._env.begin() as txn:
             self._unusable = self._dead_frames(txn) | self._avoided
             self._epoch = int(txn.get(b"epoch", b"0", db=self._meta))
-        self.has_chunks = len(self._chunks) > 0
+        self.has_chunks = len(self._chunks) > 0 or self._load_more is not None
 
     def find(self, chunk_id: bytes) -> int | None:
         """The ordinal of a frame that holds the chunk, in a copy that may be relied on; None if there is none."""
         try:
             ordinal = self._chunks.find(chunk_id)
-            if ordinal is None or ((self._trusted is None or ordinal >> 32 in self._trusted) and ordinal not in self._unusable):
+            if ordinal is not None and ((self._trusted is None or ordinal >> 32 in self._trusted) and ordinal not in self._unusable):
                 return ordinal
-            return next((place.ordinal for place in self._chunks.copies(chunk_id) if self._may_rely_on(place.ordinal)), None)
+            if ordinal is not None:
+                ordinal = next((place.ordinal for place in self._chunks.copies(chunk_id) if self._may_rely_on(place.ordinal)), None)
+            if ordinal is None and self._load_more is not None:
+                load, self._load_more = self._load_more, None
+                load()
+                self._renew()
+                return self.find(chunk_id)
+            return ordinal
         except DamagedTableError as error:
             raise self._dropped(error) from error
 

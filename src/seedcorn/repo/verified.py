@@ -18,9 +18,7 @@ from seedcorn.errors import IntegrityError
 from seedcorn.format.codec import Magic
 from seedcorn.format.collection import VerifiedPack, VerifiedRecord
 from seedcorn.format.names import RecordName, parse_record_key, verified_key
-from seedcorn.format.pack import FrameEntry
 from seedcorn.ids import HostId, PackId, RepositoryId
-from seedcorn.repo.packs import entries_digest
 from seedcorn.repo.records import build_record, fetch_small, open_record
 from seedcorn.repo.repository import OwnerRepository
 from seedcorn.repo.state import State
@@ -38,10 +36,9 @@ class VerifiedSet:
     digests: Mapping[tuple[bytes, bytes], Collection[bytes]]
     problems: tuple[IntegrityError, ...] = ()
 
-    def believes(self, host: HostId, pack: PackId, frames: Sequence[FrameEntry]) -> bool:
-        """Whether the owner has verified this pack as these frame entries describe it, in whatever order."""
-        known = self.digests.get((host, pack))
-        return known is not None and entries_digest(frames) in known
+    def believes(self, host: HostId, pack: PackId, digest: bytes) -> bool:
+        """Whether the owner has verified this pack with frame entries of this digest (``packs.entries_digest``)."""
+        return digest in self.digests.get((host, pack), ())
 
     def holds(self, pack: VerifiedPack) -> bool:
         """Whether the set says this already."""

@@ -20,7 +20,7 @@ from seedcorn.ops.check import CheckOptions, CheckResult, check
 from seedcorn.ops.check_choice import AmountOfBytes, Part, Percentage
 from seedcorn.repo.index import open_segment
 from seedcorn.repo.needed import needed_frames
-from seedcorn.repo.packs import open_pack
+from seedcorn.repo.packs import entries_digest, open_pack
 from seedcorn.repo.rewrite import SegmentRewriter, build_moved_pack
 from seedcorn.repo.verified import read_verified
 from seedcorn.store.wrappers import RecordingStore
@@ -249,7 +249,7 @@ def test_what_has_been_verified_is_published_once(many_packs: SmallRepository, s
     assert verified.problems == ()
     segments = [(parse_numbered_key(key), store.objects[key]) for key in keys_by_kind(store)["segment"]]
     believed = [
-        verified.believes(name.host, PackId(entry.pack), entry.frames)
+        verified.believes(name.host, PackId(entry.pack), entries_digest(entry.frames))
         for name, data in segments
         if name is not None
         for entry in open_segment(data, name, owner.repository, owner.key.index_key, access.registry(owner)).packs

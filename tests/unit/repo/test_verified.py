@@ -33,18 +33,18 @@ def verified(*packs: VerifiedPack) -> VerifiedSet:
 
 def test_only_the_very_entries_that_were_verified_are_believed() -> None:
     known = verified(VerifiedPack(HOST, PACK, entries_digest(FRAMES)))
-    assert known.believes(HOST, PACK, FRAMES)
-    assert known.believes(HOST, PACK, FRAMES[::-1])  # in whatever order a segment lists them
-    assert not known.believes(OTHER, PACK, FRAMES)
-    assert not known.believes(HOST, PackId(b"q" * 32), FRAMES)
-    assert not known.believes(HOST, PACK, FRAMES[:1])
-    assert not known.believes(HOST, PACK, (FRAMES[0], FrameEntry(b"s" * 16, 1, 150, 60, 50, b"u" * 28)))
-    assert not VerifiedSet({}).believes(HOST, PACK, ())
+    assert known.believes(HOST, PACK, entries_digest(FRAMES))
+    assert known.believes(HOST, PACK, entries_digest(FRAMES[::-1]))  # in whatever order a segment lists them
+    assert not known.believes(OTHER, PACK, entries_digest(FRAMES))
+    assert not known.believes(HOST, PackId(b"q" * 32), entries_digest(FRAMES))
+    assert not known.believes(HOST, PACK, entries_digest(FRAMES[:1]))
+    assert not known.believes(HOST, PACK, entries_digest((FRAMES[0], FrameEntry(b"s" * 16, 1, 150, 60, 50, b"u" * 28))))
+    assert not VerifiedSet({}).believes(HOST, PACK, entries_digest(()))
 
 
 def test_entries_of_two_records_are_both_believed() -> None:
     known = verified(VerifiedPack(HOST, PACK, entries_digest(FRAMES)), VerifiedPack(HOST, PACK, entries_digest(FRAMES[:1])))
-    assert known.believes(HOST, PACK, FRAMES) and known.believes(HOST, PACK, FRAMES[:1])
+    assert known.believes(HOST, PACK, entries_digest(FRAMES)) and known.believes(HOST, PACK, entries_digest(FRAMES[:1]))
     assert known.holds(VerifiedPack(HOST, PACK, entries_digest(FRAMES)))
     assert not known.holds(VerifiedPack(HOST, PACK, bytes(32)))
 
