@@ -12,6 +12,7 @@ from tests.collections.interrupted import Crash, CrashingStore, MeanwhileStore, 
 from tests.collections.test_prune import noise
 
 from seedcorn.testing.damage import copy_store
+from seedcorn.testing.repositories import Machine
 
 
 def plant(garden: Garden) -> None:
@@ -92,15 +93,26 @@ def test_a_backup_before_any_call(garden: Garden) -> None:
         garden.assert_whole()
 
 
-def test_a_collection_before_any_call_of_a_backup(garden: Garden) -> None:
+def prune_twice(garden: Garden, machines: list[Machine]) -> None:
+    """The second time it knows what the first has taken out of the index."""
+    state = machines[0].state if machines else garden.state()
+    garden.prune(state=state)
+    garden.prune(state=state)
+
+
+@pytest.mark.parametrize("where", ["elsewhere", "on the same machine"])
+def test_a_collection_before_any_call_of_a_backup(garden: Garden, where: str) -> None:
+    """On the same machine it has the same state, and takes the packs out of the index that the backup relies on."""
     pristine, expected = garden.store, dict(garden.expected)
     at = calls = 0
     while at <= calls:
         at += 1
         garden.use(copy_store(pristine))
         garden.expected = dict(expected)
-        store = MeanwhileStore(garden.store, at, lambda: garden.prune(state=garden.state()))
+        machines: list[Machine] = []
+        store = MeanwhileStore(garden.store, at, partial(prune_twice, garden, machines if where == "on the same machine" else []))
         with closing(garden.repository.machine_again(store)) as host:
+            machines.append(host)
             garden.back_up({"a": noise(1, 300_000), "n": b"new"}, machine=host)
         calls = store.calls
         garden.assert_whole()
