@@ -1,4 +1,7 @@
-"""A collection that ends anywhere, or meets anybody anywhere, loses nothing; and a later one finishes the work."""
+"""A collection that ends anywhere, or meets anybody anywhere, loses nothing; and a later one finishes the work.
+
+Every call in the slow tests, one in seven in the others.
+"""
 
 from __future__ import annotations
 
@@ -53,10 +56,14 @@ def count_calls(garden: Garden) -> int:
     return store.calls
 
 
+strides = pytest.mark.parametrize("stride", [7, pytest.param(1, marks=pytest.mark.slow)])
+
+
+@strides
 @pytest.mark.parametrize("when", When)
-def test_a_crash_at_any_call(garden: Garden, when: When) -> None:
+def test_a_crash_at_any_call(garden: Garden, when: When, stride: int) -> None:
     pristine = garden.store
-    for at in range(1, count_calls(garden) + 1):
+    for at in range(1, count_calls(garden) + 1, stride):
         garden.use(copy_store(pristine))
         with suppress(Crash):
             garden.prune(store=CrashingStore(garden.store, at, when), state=garden.state())
@@ -69,9 +76,10 @@ def test_a_crash_at_any_call(garden: Garden, when: When) -> None:
         state.close()
 
 
-def test_another_collection_before_any_call(garden: Garden) -> None:
+@strides
+def test_another_collection_before_any_call(garden: Garden, stride: int) -> None:
     pristine = garden.store
-    for at in range(1, count_calls(garden) + 1):
+    for at in range(2, count_calls(garden) + 1, stride):
         garden.use(copy_store(pristine))
         garden.prune(store=MeanwhileStore(garden.store, at, lambda: garden.prune(state=garden.state())), state=garden.state())
         garden.assert_whole()
@@ -81,10 +89,11 @@ def test_another_collection_before_any_call(garden: Garden) -> None:
         state.close()
 
 
-def test_a_backup_before_any_call(garden: Garden) -> None:
+@strides
+def test_a_backup_before_any_call(garden: Garden, stride: int) -> None:
     """Of content that the collection is just about to take."""
     pristine, expected = garden.store, dict(garden.expected)
-    for at in range(1, count_calls(garden) + 1):
+    for at in range(3, count_calls(garden) + 1, stride):
         garden.use(copy_store(pristine))
         garden.expected = dict(expected)
         with closing(garden.repository.machine_again()) as host:
@@ -100,13 +109,14 @@ def prune_twice(garden: Garden, machines: list[Machine]) -> None:
     garden.prune(state=state)
 
 
+@strides
 @pytest.mark.parametrize("where", ["elsewhere", "on the same machine"])
-def test_a_collection_before_any_call_of_a_backup(garden: Garden, where: str) -> None:
+def test_a_collection_before_any_call_of_a_backup(garden: Garden, where: str, stride: int) -> None:
     """On the same machine it has the same state, and takes the packs out of the index that the backup relies on."""
     pristine, expected = garden.store, dict(garden.expected)
-    at = calls = 0
-    while at <= calls:
-        at += 1
+    at, calls = 0, stride
+    while at + stride <= calls + 1:
+        at += stride
         garden.use(copy_store(pristine))
         garden.expected = dict(expected)
         machines: list[Machine] = []
