@@ -35,7 +35,18 @@ _HEAD = """\
 """
 _ONE_WORKER = WriterOptions(PackerOptions(workers=1))  # two would put frames into packs in an order of chance
 _PACKS = {PackKind.DATA: "data pack", PackKind.LISTING: "listing pack"}
-_ROOMS = {"seedcorn.json": "header", "keys": "key slot", "hosts": "host record", "index": "index segment", "snapshots": "snapshot"}
+_ROOMS = {
+    "seedcorn.json": "header",
+    "keys": "key slot",
+    "hosts": "host record",
+    "index": "index segment",
+    "snapshots": "snapshot",
+    "receipts": "receipt",
+    "checkpoints": "checkpoint",
+    "gc": "collection",
+    "forget": "forget record",
+    "verified": "verified set",
+}
 
 
 @dataclass(frozen=True, order=True)

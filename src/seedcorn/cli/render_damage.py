@@ -42,7 +42,7 @@ def plan_lines(plan: RepairPlan) -> Iterator[str]:
     for pack in plan.list_again:
         yield f"  list again   {pack.key} ({size_text(pack.size_bytes)}, {count_text(pack.frames, 'frame')}): it is good, and in no segment"
     for pack in plan.move:
-        yield f"  move         {count_text(pack.frames, 'good frame')} of {pack.key} to a new pack; {pack.lost_frames} are lost"
+        yield f"  move         {count_text(pack.frames, 'good frame')} of {pack.key} to a new pack; {count_text(pack.lost_frames, 'frame')} lost"
     for pack in plan.give_up:
         yield f"  give up      {pack.key}: {count_text(pack.lost_frames, 'frame')} lost"
     for key in plan.replace_segments:
@@ -51,8 +51,8 @@ def plan_lines(plan: RepairPlan) -> Iterator[str]:
         yield f"  remove       {key}, which is damaged"
     for key in plan.delete_packs:
         yield f"  delete       {key}, which is damaged"
-    for key in plan.waiting:
-        yield f"  leave alone  {key}: a collection is about to delete it"
+    for key in plan.swept:
+        yield f"  leave alone  {key}, which no snapshot needs: it is for `seedcorn prune` to delete"
 
 
 def emit_plan(output: Output, plan: RepairPlan) -> None:
@@ -65,7 +65,7 @@ def emit_plan(output: Output, plan: RepairPlan) -> None:
         replace_segments=list(plan.replace_segments),
         remove_segments=list(plan.remove_segments),
         delete_packs=list(plan.delete_packs),
-        waiting=list(plan.waiting),
+        swept=list(plan.swept),
     )
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from seedcorn.errors import EXIT_DONE, EXIT_INTEGRITY, IntegrityError
 from seedcorn.events import Clock, Monitor
-from seedcorn.format.collection import SnapshotRef
+from seedcorn.format.names import pack_key
 from seedcorn.ops.browse import Browser, Snapshot
 from seedcorn.ops.check_choice import Subset
 from seedcorn.ops.check_findings import AffectedPath, Findings, SnapshotDamage
@@ -107,17 +107,17 @@ def examine(browser: Browser, options: CheckOptions, clock: Clock, monitor: Moni
     registry = objects.hosts()
     objects.snapshots()
     index = objects.segments(registry)
-    records = check_records(browser.repository, registry, findings, options.connections)
-    packs = PackCheck(browser, findings, index.packs)
+    records = check_records(browser, registry, findings, options.connections)
+    packs = PackCheck(browser, findings, index.packs, {pack_key(host, pack) for host, pack in records.swept})
     packs.presence()
     published = _read_packs(browser, packs, records, options, clock, monitor) if options.read_data else 0
     frames = IndexedFrames.of(browser.state)
-    _check_trees(browser, findings, frames, packs, records)
+    _check_trees(browser, findings, frames, packs)
     unreferenced = [size for key, size in packs.sizes.items() if key not in index.packs]
     result = CheckResult(
         snapshots=len(browser.snapshots),
         hosts=len(registry.hosts),
-        segments=index.segment_count,
+        segments=len(index.good | index.damaged),
         packs=len(index.packs),
         frames=len(frames),
         pack_bytes=sum(packs.sizes.values()) - sum(unreferenced),
@@ -148,11 +148,14 @@ def _read_packs(browser: Browser, packs: PackCheck, records: Records, options: C
     return len(new)
 
 
-def _check_trees(browser: Browser, findings: Findings, frames: IndexedFrames, packs: PackCheck, records: Records) -> None:
+def _check_trees(browser: Browser, findings: Findings, frames: IndexedFrames, packs: PackCheck) -> None:
     trees = TreeCheck(browser, findings, packs.lost)
+    collected = packs.collected
     for snapshot in browser.snapshots:
-        if not records.excuses(SnapshotRef(snapshot.host, snapshot.public.seq, snapshot.id)):
-            trees.check(snapshot, _needed(snapshot, findings, frames))
+        needed = _needed(snapshot, findings, frames)
+        if taken := len(needed.frames & collected):
+            findings.problem(IntegrityError(f"needs {taken} frames that a collection has deleted", object_name=snapshot.key))
+        trees.check(snapshot, needed)
 
 
 def _needed(snapshot: Snapshot, findings: Findings, frames: IndexedFrames) -> Needed:

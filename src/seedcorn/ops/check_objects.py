@@ -6,9 +6,8 @@ docs/format.md, sections "Header" to "Host record", "Index segment" and "Snapsho
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from seedcorn.crypto import primitives
 from seedcorn.errors import IntegrityError, ObjectNotFoundError, RepositoryNotFoundError
@@ -48,10 +47,10 @@ class IndexedPack:
 class IndexedPacks:
     """Every pack that a good segment lists, by store key; the segments that list it; and the segments of which nothing can be believed."""
 
-    packs: dict[str, IndexedPack]
-    listed_in: dict[str, list[str]]
-    damaged: tuple[str, ...]
-    segment_count: int
+    packs: dict[str, IndexedPack] = field(default_factory=dict)
+    listed_in: dict[str, list[str]] = field(default_factory=dict)
+    good: set[str] = field(default_factory=set)
+    damaged: set[str] = field(default_factory=set)
 
 
 class ObjectCheck:
@@ -97,9 +96,10 @@ class ObjectCheck:
 
     def snapshots(self) -> None:
         """That the store still has, byte for byte, every snapshot that the history was read from."""
-        names = {snapshot.key: snapshot.id for snapshot in self._browser.snapshots}
+        names = {snapshot.key: snapshot.id for snapshot in self._browser.all_snapshots}
         for key, data in self._fetch(names):
             if data is None:
+                self._is_missing(key)
                 continue
             if primitives.object_hash(data) != names[key]:
                 self._findings.problem(IntegrityError("its bytes do not match the hash in its name", object_name=key))
@@ -107,24 +107,37 @@ class ObjectCheck:
 
     def segments(self, registry: HostRegistry) -> IndexedPacks:
         """The browser has just listed them: what is good it has loaded, what is not is among its problems."""
-        packs: dict[str, IndexedPack] = {}
-        listed_in: dict[str, list[str]] = defaultdict(list)
-        loaded = sorted(self._browser.state.segments())
-        damaged = {problem.object_name for problem in self._browser.problems if parse_numbered_key(problem.object_name)}
-        damaged = {key for key in damaged if key.startswith("index/")}
-        segment_count = len(damaged.union(loaded))
-        for key, data in self._fetch(loaded):
+        index = IndexedPacks()
+        named = {problem.object_name for problem in self._browser.problems}
+        index.damaged.update(key for key in named if key.startswith("index/") and parse_numbered_key(key))
+        loaded = self._browser.state.segments()
+        gone = self._open_segments(loaded, registry, index)
+        if gone:
+            fresh = {info.key for info in self._store.list("index/") if parse_numbered_key(info.key)} - loaded - index.damaged
+            gone = (
+                self._open_segments(fresh, registry, index) if fresh else gone
+            )  # if there are new ones, a maintainer has put them in the place of others
+        for key in sorted(gone):
+            self._is_missing(key)
+        return index
+
+    def _open_segments(self, keys: Iterable[str], registry: HostRegistry, index: IndexedPacks) -> set[str]:
+        """Take what they list into ``index``; the keys of those that are not there."""
+        gone: set[str] = set()
+        for key, data in self._fetch(sorted(keys)):
             if data is None:
+                gone.add(key)
                 continue
             try:
                 for indexed in self._open_segment(key, data, registry):
-                    packs[indexed.key] = indexed
-                    listed_in[indexed.key].append(key)
+                    index.packs[indexed.key] = indexed
+                    index.listed_in.setdefault(indexed.key, []).append(key)
+                index.good.add(key)
             except IntegrityError as error:
                 self._findings.problem(error.named(key))
-                damaged.add(key)
+                index.damaged.add(key)
             self._findings.checked(len(data))
-        return IndexedPacks(packs, dict(listed_in), tuple(sorted(damaged)), segment_count)
+        return gone
 
     def _open_segment(self, key: str, data: bytes, registry: HostRegistry) -> list[IndexedPack]:
         name = parse_numbered_key(key)
@@ -133,16 +146,18 @@ class ObjectCheck:
         return [_indexed_pack(name.host, entry) for entry in opened.packs]
 
     def _fetch(self, keys: Iterable[str]) -> Iterable[tuple[str, bytes | None]]:
-        """Each object with its bytes; one that is gone is a problem and None."""
+        """Each object with its bytes, None if it is gone."""
 
         def fetch(key: str) -> tuple[str, bytes | None]:
             try:
                 return key, self._store.get(key)
             except ObjectNotFoundError:
-                self._findings.problem(IntegrityError("is missing from the store", object_name=key))
                 return key, None
 
         return work_ahead(fetch, keys, threads=self._connections)
+
+    def _is_missing(self, key: str) -> None:
+        self._findings.problem(IntegrityError("is missing from the store", object_name=key))
 
 
 def _indexed_pack(host: HostId, entry: PackEntry) -> IndexedPack:

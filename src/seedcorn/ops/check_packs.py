@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from seedcorn.errors import IntegrityError, ObjectNotFoundError
@@ -52,15 +52,19 @@ class _Present:
 
 
 class PackCheck:
-    """``missing`` and ``damaged`` are keys of packs that the index lists; ``verified`` the packs in which everything has been found good."""
+    """``missing`` and ``damaged`` are keys of packs that the index lists; ``verified`` the packs in which everything has been found good.
 
-    def __init__(self, browser: Browser, findings: Findings, packs: Mapping[str, IndexedPack]) -> None:
+    ``swept`` are keys of packs that a collection deletes: that one is missing is no problem, as long as no snapshot needs what was in it.
+    """
+
+    def __init__(self, browser: Browser, findings: Findings, packs: Mapping[str, IndexedPack], swept: Collection[str]) -> None:
         self._repository = browser.repository
         self._store = browser.repository.store
         self._reader = browser.reader
         self._state = browser.state
         self._findings = findings
         self._packs = packs
+        self._swept = swept
         self._frames = _frames_by_pack(browser.state)
         self._numbers = {(record.host, record.session): number for number, record in browser.state.sessions().items()}
         self._lost_in: dict[str, FrameSet] = {}
@@ -84,7 +88,8 @@ class PackCheck:
                 self._lost_in[key] = self._frames_beyond(key, size)
 
     def _is_missing(self, key: str) -> None:
-        self._findings.problem(IntegrityError("is missing from the store", object_name=key))
+        if key not in self._swept:
+            self._findings.problem(IntegrityError("is missing from the store", object_name=key))
         self.missing.add(key)
         self._lost_in[key] = self._frames.get(key, FrameSet())
 
@@ -99,9 +104,17 @@ class PackCheck:
     @property
     def lost(self) -> FrameSet:
         """The frames that can not be had from any pack in which the index places them."""
+        return self._lost_for_good(self._lost_in)
+
+    @property
+    def collected(self) -> FrameSet:
+        """Those of ``lost`` that were in packs which a collection has deleted."""
+        return self._lost_for_good(key for key in self.missing if key in self._swept)
+
+    def _lost_for_good(self, keys: Iterable[str]) -> FrameSet:
         lost = FrameSet()
-        for of_pack in self._lost_in.values():
-            lost.update([ordinal for ordinal in of_pack if not self._is_had(ordinal)])
+        for key in keys:
+            lost.update([ordinal for ordinal in self._lost_in[key] if not self._is_had(ordinal)])
         return lost
 
     def _is_had(self, ordinal: int) -> bool:
@@ -141,7 +154,8 @@ class PackCheck:
                 self._lost_in[indexed.key] = self._lost_in.get(indexed.key, FrameSet()) | lost
 
     def _is_recent(self, indexed: IndexedPack, recent_ns: range) -> bool:
-        return bool(recent_ns) and self._state.verifications().verified_ns(indexed.pack, indexed.digest) in recent_ns
+        verified_ns = self._state.verifications().verified_ns(indexed.pack, indexed.digest) if recent_ns else None
+        return verified_ns is not None and verified_ns in recent_ns
 
     def remember(self, now_ns: int) -> list[VerifiedPack]:
         """Note in the state what has been verified; the same as the verified set names it."""

@@ -1,6 +1,6 @@
 """The small signed records: receipts, checkpoints, collections, forget records, the verified set. Is each one what its name says, signed by who may?
 
-Owns what a check learns from them: which snapshots need not be whole, and which packs are about to be deleted. A record that is damaged says nothing.
+Owns what a check learns from them beside the standing of snapshots, which is for ``repo.roots``. A record that is damaged says nothing.
 
 docs/format.md, sections "Receipt" to "Verified set".
 """
@@ -22,7 +22,6 @@ from seedcorn.format.collection import (
     ForgetRecord,
     Receipt,
     ReceiptState,
-    SnapshotRef,
     Stage,
 )
 from seedcorn.format.names import (
@@ -36,6 +35,7 @@ from seedcorn.format.names import (
     parse_record_key,
 )
 from seedcorn.ids import CollectionId, HostId, PackId
+from seedcorn.ops.browse import Browser
 from seedcorn.ops.check_findings import Findings
 from seedcorn.ops.parallel import work_ahead
 from seedcorn.repo.bindings import checkpoint_maintain_binding
@@ -43,7 +43,6 @@ from seedcorn.repo.collections import named_packs
 from seedcorn.repo.hosts import HostRegistry
 from seedcorn.repo.needed import open_bitmap
 from seedcorn.repo.records import open_record
-from seedcorn.repo.repository import OwnerRepository
 from seedcorn.repo.verified import VerifiedSet, open_verified
 
 __all__ = ["Records", "check_records"]
@@ -56,38 +55,34 @@ N = TypeVar("N")
 class Records:
     """What the good ones say."""
 
-    void: set[SnapshotRef] = field(default_factory=set)
-    forgotten: set[SnapshotRef] = field(default_factory=set)
     collections: dict[CollectionName, CollectionRecord] = field(default_factory=dict)
     verified: VerifiedSet = field(default_factory=lambda: VerifiedSet({}))
 
-    def excuses(self, snapshot: SnapshotRef) -> bool:
-        """Whether nobody may expect this snapshot to be whole any more."""
-        return snapshot in self.void or snapshot in self.forgotten
-
     @property
-    def sweeping(self) -> set[tuple[HostId, PackId]]:
-        """Packs named by the sweep of a collection that is not done: they may be deleted at any moment."""
-        done = {(name.number, name.collection) for name in self.collections if name.stage is Stage.DONE}
-        return named_packs(
-            record for name, record in self.collections.items() if name.stage is Stage.SWEEP and (name.number, name.collection) not in done
-        )
+    def swept(self) -> set[tuple[HostId, PackId]]:
+        """Packs that a sweep names and has not, when it was done, said to keep: they are deleted, or may be at any moment."""
+        kept = {name.collection: named_packs([record]) for name, record in self.collections.items() if name.stage is Stage.DONE}
+        swept: set[tuple[HostId, PackId]] = set()
+        for name, record in self.collections.items():
+            if name.stage is Stage.SWEEP:
+                swept |= named_packs([record]) - kept.get(name.collection, set())
+        return swept
 
 
-def check_records(repository: OwnerRepository, registry: HostRegistry, findings: Findings, connections: int) -> Records:
-    """Read every record anew. Goes on after a damaged one."""
-    return _RecordCheck(repository, registry, findings, connections).all()
+def check_records(browser: Browser, registry: HostRegistry, findings: Findings, connections: int) -> Records:
+    """Read every record anew. Goes on after a damaged one; what the browser has found already is not said in other words."""
+    return _RecordCheck(browser, registry, findings, connections).all()
 
 
 class _RecordCheck:
-    def __init__(self, repository: OwnerRepository, registry: HostRegistry, findings: Findings, connections: int) -> None:
-        self._repository = repository
-        self._public = repository.key.public
+    def __init__(self, browser: Browser, registry: HostRegistry, findings: Findings, connections: int) -> None:
+        self._repository = browser.repository
+        self._public = browser.repository.key.public
+        self._named = {problem.object_name for problem in browser.problems}
         self._registry = registry
         self._findings = findings
         self._connections = connections
         self._records = Records()
-        self._forgets: dict[RecordName, ForgetRecord] = {}
         self._digests: defaultdict[tuple[bytes, bytes], set[bytes]] = defaultdict(set)
 
     def all(self) -> Records:
@@ -97,19 +92,16 @@ class _RecordCheck:
         self._room("gc/", Magic.COLLECTION, parse_collection_key, self._collection)
         self._room("forget/", Magic.FORGET, parse_record_key, self._forget)
         self._room("verified/", Magic.VERIFIED, parse_record_key, self._verified)
-        for _, forget in sorted(self._forgets.items(), key=lambda pair: pair[0]):  # the last one that names a snapshot rules
-            records.forgotten.update(forget.forgotten)
-            records.forgotten.difference_update(forget.taken_back)
         records.verified = VerifiedSet(dict(self._digests))
         return records
 
     def _room(self, room: str, magic: Magic, parse: Callable[[str], N | None], open_one: Callable[[N, bytes], None]) -> None:
-        store, findings = self._repository.store, self._findings
+        store = self._repository.store
         names: dict[str, N] = {}
         for info in store.list(room):
             name = parse(info.key)
             if name is not None and info.size_bytes > magic.limit_bytes:
-                findings.problem(IntegrityError("is larger than its kind may be", object_name=info.key))
+                self._problem(IntegrityError("is larger than its kind may be", object_name=info.key))
             elif name is not None:
                 names[info.key] = name
 
@@ -118,7 +110,7 @@ class _RecordCheck:
                 return key, store.get(key)
             except ObjectNotFoundError:
                 if room not in _REMOVABLE:
-                    findings.problem(IntegrityError("is missing from the store", object_name=key))
+                    self._problem(IntegrityError("is missing from the store", object_name=key))
                 return key, None
 
         for key, data in work_ahead(fetch, names, threads=self._connections):
@@ -127,8 +119,12 @@ class _RecordCheck:
             try:
                 open_one(names[key], data)
             except IntegrityError as error:
-                findings.problem(error.named(key))
-            findings.checked(len(data))
+                self._problem(error.named(key))
+            self._findings.checked(len(data))
+
+    def _problem(self, error: IntegrityError) -> None:
+        if error.object_name not in self._named:
+            self._findings.problem(error)
 
     def _receipt(self, name: ReceiptName, data: bytes) -> None:
         envelope = Envelope.parse(Magic.RECEIPT, data)
@@ -136,8 +132,6 @@ class _RecordCheck:
         state = ReceiptState.VOID if name.void else ReceiptState.RECEIPT
         if decode(envelope.parts[0], Receipt) != Receipt(self._repository.repository, name.host, name.seq, name.snapshot, state):
             raise _misplaced()
-        if name.void:
-            self._records.void.add(SnapshotRef(name.host, name.seq, name.snapshot))
 
     def _checkpoint(self, name: CheckpointName, data: bytes) -> None:
         envelope = Envelope.parse(Magic.CHECKPOINT, data)
@@ -164,7 +158,6 @@ class _RecordCheck:
         record = open_record(Magic.FORGET, data, ForgetRecord, self._public.maintain_sign)
         if record.repository != self._repository.repository or record.number != name.number:
             raise _misplaced()
-        self._forgets[name] = record
 
     def _verified(self, name: RecordName, data: bytes) -> None:
         for pack in open_verified(data, name, self._repository.repository, self._public).packs:

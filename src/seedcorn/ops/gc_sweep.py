@@ -40,7 +40,7 @@ from seedcorn.repo.maintenance import MaintainRepository
 from seedcorn.repo.needed import SeqSet
 from seedcorn.repo.packs import entries_digest
 from seedcorn.repo.repacking import LiveFrames, NewPack, repack
-from seedcorn.repo.rewriting import fetch_segment, new_rewriter, rewrite_segments
+from seedcorn.repo.rewriting import fetch_segment, rewrite_segments, write_segment
 from seedcorn.repo.roots import RootSnapshot, Standing
 from seedcorn.repo.state import State
 
@@ -145,9 +145,8 @@ class Collector:
             self._put_record(survey, Stage.MARK, marked, copies=tuple(sorted(copies)))
         numbers = _Numbers(survey)
         for pack in moved:
-            rewriter = new_rewriter(self._repository, pack.host, pack.domain, numbers.take(pack.host))
-            rewriter.add(pack.entry, pack.rows)
-            rewriter.finish()
+            first = numbers.take(pack.host)
+            self._store.put(*write_segment(self._repository, pack.host, pack.domain, first, pack.rows, [pack.entry]))
         return CollectionResult(
             marked_packs=len(marked),
             marked_bytes=_size(survey, marked),
@@ -229,7 +228,8 @@ class Collector:
         for key in sorted(keys):
             rooms[_host_of(key)].append(key)
         for host, own in rooms.items():
-            rewrite_segments(self._repository, survey.registry, own, doomed, numbers.take(host))
+            for key, data in rewrite_segments(self._repository, survey.registry, own, doomed, numbers.take(host)):
+                self._store.put(key, data)
             self._delete(own)
         return sum(map(len, rooms.values()))
 

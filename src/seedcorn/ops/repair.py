@@ -7,20 +7,23 @@ docs/format.md, sections "Index segment" and "Order of writing and reading"; the
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from seedcorn.errors import IntegrityError, ObjectNotFoundError
 from seedcorn.events import Counter, Monitor
 from seedcorn.format.names import pack_key, parse_numbered_key, parse_pack_key
-from seedcorn.format.pack import PackEntry
+from seedcorn.format.pack import KeyRow, PackEntry
 from seedcorn.ids import HostId, PackId
 from seedcorn.ops.browse import Browser
 from seedcorn.ops.check import Examination
-from seedcorn.ops.repair_packs import PackLook, PackRemains, read_segment
+from seedcorn.ops.repair_packs import PackLook, PackRemains, opens
 from seedcorn.ops.repair_plan import PackRepair, RepairPlan
 from seedcorn.repo.collections import list_collections
-from seedcorn.repo.packs import entries_digest
-from seedcorn.repo.rewrite import SegmentRewriter, build_moved_pack
+from seedcorn.repo.maintenance import maintained_by_owner
+from seedcorn.repo.packs import entries_digest, open_pack
+from seedcorn.repo.repacking import LiveFrames, NewPack, repack
+from seedcorn.repo.rewriting import SegmentSeries, fetch_segment
 
 __all__ = ["RepairResult", "execute_repair"]
 
@@ -49,23 +52,25 @@ def execute_repair(browser: Browser, examination: Examination, plan: RepairPlan,
 class _Repair:
     def __init__(self, browser: Browser, examination: Examination, plan: RepairPlan, monitor: Monitor) -> None:
         self._repository = browser.repository
+        self._maintained = maintained_by_owner(browser.repository)
         self._store = browser.repository.store
         self._examination = examination
         self._plan = plan
         self._monitor = monitor
         self._look_at = PackLook(browser.repository, examination)
-        self._rewriters: dict[tuple[HostId, int], SegmentRewriter] = {}
+        self._series: dict[HostId, SegmentSeries] = {}
         self._new_packs: list[str] = []
+        self._new_segments: list[str] = []
 
     def execute(self) -> RepairResult:
         plan = self._plan
         for repair in plan.list_again:
             self._list_again(repair)
-        for repair in plan.move:
-            self._move(repair)
+        for new in repack(self._maintained, (self._what_is_good(repair) for repair in plan.move)):
+            self._put_moved(new)
         self._copy_entries()
-        for rewriter in self._rewriters.values():
-            rewriter.finish()
+        for series in self._series.values():
+            self._put_segments(series.finish())
         removed = (*plan.replace_segments, *plan.remove_segments)
         removed_packs = tuple(key for key in plan.delete_packs if self._is_still_corrupt(key))
         for keys in (removed, removed_packs):
@@ -73,7 +78,7 @@ class _Repair:
                 self._store.delete(keys)
         return RepairResult(
             new_packs=tuple(self._new_packs),
-            new_segments=tuple(key for rewriter in self._rewriters.values() for key in rewriter.segments),
+            new_segments=tuple(self._new_segments),
             removed_segments=removed,
             removed_packs=removed_packs,
             collected_meanwhile=not list_collections(self._store).records.keys() <= self._examination.records.collections.keys(),
@@ -84,22 +89,27 @@ class _Repair:
         opened = remains.opened
         if opened is None or not remains.is_whole:
             raise _changed(repair.key)
-        entry = PackEntry(repair.pack, opened.head.kind, opened.frames)
-        self._rewriter(repair.host, opened.head.domain).add(entry, opened.head.key_rows)
+        self._list(repair.host, opened.head.domain, PackEntry(repair.pack, opened.head.kind, opened.frames), opened.head.key_rows)
 
-    def _move(self, repair: PackRepair) -> None:
+    def _what_is_good(self, repair: PackRepair) -> LiveFrames:
         remains = self._read_again(repair)
-        opened = remains.opened
         unsafe = self._look_at.unsafe(repair.host, remains)
-        if opened is None or len(unsafe) != repair.frames:
+        if remains.opened is None or len(unsafe) != repair.frames:
             raise _changed(repair.key)
-        index_key = self._repository.key.domain(opened.head.domain).index_key
-        frames = [(entry, opened.data[entry.offset : entry.offset + entry.sealed_bytes]) for entry in unsafe]
-        entry, key, data = build_moved_pack(opened.head, index_key, frames)
-        self._store.put(key, data)
-        self._monitor.count(Counter.STORED_BYTES, len(data))
-        self._new_packs.append(key)
-        self._rewriter(repair.host, opened.head.domain).add(entry, opened.head.key_rows)
+        head = remains.opened.head
+        sessions = {entry.session for entry in unsafe}
+        rows = tuple(row for row in head.key_rows if row.session in sessions)
+        return LiveFrames(repair.host, repair.pack, head.kind, head.domain, tuple(unsafe), rows)
+
+    def _put_moved(self, new: NewPack) -> None:
+        """What is moved was fetched once more: it is opened again before it goes up."""
+        opened = open_pack(new.data, new.host, self._repository.repository, self._repository.key)
+        if not all(opens(opened, entry) for entry in opened.frames):
+            raise _changed(", ".join(pack_key(new.host, source) for source in new.sources))
+        self._store.put(new.key, new.data)
+        self._monitor.count(Counter.STORED_BYTES, len(new.data))
+        self._new_packs.append(new.key)
+        self._list(new.host, new.domain, new.entry, new.rows)
 
     def _read_again(self, repair: PackRepair) -> PackRemains:
         """Nothing is kept of a pack between plan and execution but a digest: a whole index may have to be made anew."""
@@ -122,21 +132,24 @@ class _Repair:
         replaced = frozenset(self._plan.replace_segments)
         copied = set(self._plan.unlisted)
         for segment_key in self._plan.replace_segments:
-            segment = read_segment(self._repository, self._examination, segment_key)
+            segment = fetch_segment(self._maintained, self._examination.registry, segment_key)
             host = HostId(segment.public.host)
             for entry in segment.packs:
                 key = pack_key(host, PackId(entry.pack))
                 if key not in copied and replaced.issuperset(self._examination.index.listed_in[key]):
-                    self._rewriter(host, segment.public.domain).add(entry, segment.public.key_rows)
+                    self._list(host, segment.public.domain, entry, segment.public.key_rows)
                 copied.add(key)
 
-    def _rewriter(self, host: HostId, domain: int) -> SegmentRewriter:
-        known = self._rewriters.get((host, domain))
-        if known is None:
-            index_key = self._repository.key.domain(domain).index_key
-            known = SegmentRewriter(self._store, self._repository.key.maintain_key(), host, domain, index_key, self._next_number(host))
-            self._rewriters[host, domain] = known
-        return known
+    def _list(self, host: HostId, domain: int, entry: PackEntry, rows: Sequence[KeyRow]) -> None:
+        series = self._series.get(host)
+        if series is None:
+            series = self._series[host] = SegmentSeries(self._maintained, host, self._next_number(host))
+        self._put_segments(series.add(domain, entry, rows))
+
+    def _put_segments(self, segments: Iterable[tuple[str, bytes]]) -> None:
+        for key, data in segments:
+            self._store.put(key, data)
+            self._new_segments.append(key)
 
     def _next_number(self, host: HostId) -> int:
         numbers = [name.number for info in self._store.list(f"index/{host.hex()}/") if (name := parse_numbered_key(info.key))]

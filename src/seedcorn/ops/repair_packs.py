@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from seedcorn.crypto import primitives
 from seedcorn.errors import IntegrityError
 from seedcorn.format.codec import Magic
-from seedcorn.format.names import parse_numbered_key
 from seedcorn.format.pack import FrameEntry, PackEntry, PackHead
 from seedcorn.ids import HostId, PackId, SessionId
 from seedcorn.ops.check import Examination
-from seedcorn.repo.index import OpenedSegment, open_segment
+from seedcorn.repo.index import OpenedSegment
+from seedcorn.repo.maintenance import maintained_by_owner
 from seedcorn.repo.packs import OpenedPack, open_indexed_pack, open_pack
 from seedcorn.repo.repository import OwnerRepository
+from seedcorn.repo.rewriting import fetch_segment
 
-__all__ = ["PackLook", "PackRemains", "read_segment"]
+__all__ = ["PackLook", "PackRemains", "opens"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class PackLook:
 
     def __init__(self, repository: OwnerRepository, examination: Examination) -> None:
         self._repository = repository
+        self._maintained = maintained_by_owner(repository)
         self._store = repository.store
         self._examination = examination
 
@@ -71,12 +73,12 @@ class PackLook:
             opened, describes_itself = self._as_indexed(data, host, pack, key), False
         if opened is None:
             return PackRemains(size_bytes, is_intact, describes_itself, None)
-        good = tuple(entry for entry in opened.frames if _opens(opened, entry))
+        good = tuple(entry for entry in opened.frames if opens(opened, entry))
         return PackRemains(size_bytes, is_intact, describes_itself, opened, good, len(opened.frames) - len(good))
 
     def _as_indexed(self, data: bytes, host: HostId, pack: PackId, key: str) -> OpenedPack | None:
         for segment_key in self._examination.index.listed_in.get(key, ()):
-            segment = read_segment(self._repository, self._examination, segment_key)
+            segment = fetch_segment(self._maintained, self._examination.registry, segment_key)
             entry = next(entry for entry in segment.packs if entry.pack == pack)
             try:
                 return open_indexed_pack(data, _head_of(segment, host, entry), entry.frames, self._repository.key)
@@ -90,26 +92,13 @@ class PackLook:
         return [entry for entry in remains.good if not is_safe(host, SessionId(entry.session), entry.seq)]
 
 
-def read_segment(repository: OwnerRepository, examination: Examination, key: str) -> OpenedSegment:
-    """A segment that the examination has found good.
-
-    Raises:
-        IntegrityError: now it is not.
-    """
-    name = parse_numbered_key(key)
-    assert name is not None
-    try:
-        return open_segment(repository.store.get(key), name, repository.repository, repository.key.index_key, examination.registry)
-    except IntegrityError as error:
-        raise error.named(key) from error
-
-
 def _head_of(segment: OpenedSegment, host: HostId, entry: PackEntry) -> PackHead:
     public = segment.public
     return PackHead(entry.kind, public.repository, host, public.session, public.domain, public.key_rows)
 
 
-def _opens(opened: OpenedPack, entry: FrameEntry) -> bool:
+def opens(opened: OpenedPack, entry: FrameEntry) -> bool:
+    """Whether a frame is what was sealed, with the very chunks that its entry says."""
     try:
         opened.open_frame(entry)
     except IntegrityError:

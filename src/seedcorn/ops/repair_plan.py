@@ -6,7 +6,7 @@ Owns the rules of a repair. Nothing that could be of use is ever given up:
 - Frames that are still good in a damaged pack, and in no other one, go to a new pack.
 - Only then segments that list damaged or missing packs are replaced, and segments whose bytes are not those of their name are removed.
 - A damaged pack stays where it is, unless who repairs wants it gone.
-- A pack that a collection is about to delete is not listed again, unless a snapshot needs it: then the collection leaves it, too.
+- A pack that a sweep names is not listed again, unless it was kept or a snapshot needs it: then the collection leaves it, too.
 - Snapshots are never touched, and of two with one number both stay.
 
 An object with the right bytes that can not be opened here is not damaged: a newer program may know it.
@@ -23,7 +23,6 @@ from enum import Enum, auto
 from seedcorn.crypto import primitives
 from seedcorn.errors import ObjectNotFoundError
 from seedcorn.format.codec import Magic
-from seedcorn.format.collection import SnapshotRef
 from seedcorn.format.names import pack_key, parse_numbered_key, parse_pack_key
 from seedcorn.format.pack import FrameEntry
 from seedcorn.ids import HostId, PackId
@@ -63,7 +62,7 @@ class PackRepair:
 
 @dataclass(frozen=True, slots=True)
 class RepairPlan:
-    """In the order in which it is done. ``waiting`` packs are left alone until the collection that names them is done."""
+    """In the order in which it is done. ``swept`` packs are left alone: a collection deletes them, or has been interrupted when it did."""
 
     list_again: tuple[PackRepair, ...]
     move: tuple[PackRepair, ...]
@@ -71,7 +70,7 @@ class RepairPlan:
     replace_segments: tuple[str, ...]
     remove_segments: tuple[str, ...]
     delete_packs: tuple[str, ...]
-    waiting: tuple[str, ...]
+    swept: tuple[str, ...]
 
     @property
     def is_empty(self) -> bool:
@@ -85,12 +84,12 @@ class RepairPlan:
 
 @dataclass(frozen=True, slots=True)
 class _Looked:
-    """What has been found out about one pack. ``waits``: a collection is about to delete it."""
+    """What has been found out about one pack. ``is_swept``: it belongs to a collection."""
 
     repair: PackRepair
     verdict: _Verdict
     is_listed: bool
-    waits: bool = False
+    is_swept: bool = False
 
 
 class _Verdict(Enum):
@@ -117,15 +116,13 @@ class _Planner:
         self._index = examination.index
         self._hosts = examination.registry.hosts
         self._look_at = PackLook(browser.repository, examination)
-        self._sweeping = {pack_key(host, pack) for host, pack in examination.records.sweeping}
-        excuses = examination.records.excuses
-        expected = [found for found in browser.snapshots if not excuses(SnapshotRef(found.host, found.public.seq, found.id))]
-        self._is_needed = needed_by_any(expected)
+        self._swept = {pack_key(host, pack) for host, pack in examination.records.swept}
+        self._is_needed = needed_by_any(browser.snapshots)
 
     def plan(self, options: RepairOptions) -> RepairPlan:
         suspects = sorted({*self._packs.missing, *self._packs.damaged, *self._unlisted()})
         looked = list(work_ahead(self._look, suspects, threads=options.readers))
-        acted = [found for found in looked if not found.waits and not self._is_well(found)]
+        acted = [found for found in looked if not found.is_swept and not self._is_well(found)]
         broken = [found for found in acted if found.verdict is not _Verdict.WHOLE]
         replaced = {segment for found in acted if found.is_listed for segment in self._index.listed_in[found.repair.key]}
         corrupt = [found.repair.key for found in looked if found.verdict is _Verdict.CORRUPT]
@@ -134,9 +131,9 @@ class _Planner:
             move=tuple(found.repair for found in broken if found.repair.frames),
             give_up=tuple(found.repair for found in broken if found.is_listed and not found.repair.frames),
             replace_segments=tuple(sorted(replaced)),
-            remove_segments=tuple(key for key in self._index.damaged if self._is_corrupt_segment(key)),
+            remove_segments=tuple(key for key in sorted(self._index.damaged) if self._is_corrupt_segment(key)),
             delete_packs=tuple(corrupt) if options.delete_damaged else (),
-            waiting=tuple(found.repair.key for found in looked if found.waits),
+            swept=tuple(found.repair.key for found in looked if found.is_swept),
         )
 
     def _unlisted(self) -> Iterator[str]:
@@ -163,7 +160,7 @@ class _Planner:
         unsafe = self._look_at.unsafe(name[0], remains)
         frames = len(remains.good) if remains.is_whole else len(unsafe)
         repair = PackRepair(*name, remains.size_bytes, frames, remains.lost_frames, entries_digest(remains.opened.frames))
-        return _Looked(repair, verdict, indexed is not None, indexed is None and key in self._sweeping and not self._is_wanted(unsafe))
+        return _Looked(repair, verdict, indexed is not None, indexed is None and key in self._swept and not self._is_wanted(unsafe))
 
     def _is_wanted(self, frames: Iterable[FrameEntry]) -> bool:
         return any(self._is_needed(entry.session, entry.seq) for entry in frames)

@@ -9,11 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace as with_fields
+
+from seedcorn import compression
+from seedcorn.crypto.frames import Sealer
+from seedcorn.crypto.primitives import object_hash
+from seedcorn.format.codec import encode
 from seedcorn.format.names import pack_key
-from seedcorn.format.pack import FrameEntry, KeyRow, PackEntry, PackHead, PackKind
+from seedcorn.format.pack import FrameEntry, KeyRow, PackEntry, PackHead, PackKind, build_pack_head, build_trailer
 from seedcorn.ids import HostId, PackId
+from seedcorn.repo.bindings import footer_binding
 from seedcorn.repo.maintenance import MaintainRepository
-from seedcorn.repo.rewrite import NO_SESSION, build_moved_pack
+from seedcorn.repo.rewriting import NO_SESSION
 
 __all__ = ["LiveFrames", "NewPack", "repack"]
 
@@ -38,11 +45,14 @@ class NewPack:
 
     host: HostId
     domain: int
-    key: str
     data: bytes
     entry: PackEntry
     rows: tuple[KeyRow, ...]
     sources: tuple[PackId, ...]  # whose frames end in this pack
+
+    @property
+    def key(self) -> str:
+        return pack_key(self.host, PackId(self.entry.pack))
 
 
 @dataclass(slots=True)
@@ -53,7 +63,8 @@ class _Open:
     kind: PackKind
     domain: int
     rows: dict[bytes, KeyRow] = field(default_factory=dict)
-    frames: list[tuple[FrameEntry, bytes]] = field(default_factory=list)
+    frames: list[FrameEntry] = field(default_factory=list)
+    sealed: list[bytes] = field(default_factory=list)
     sealed_bytes: int = 0
     sources: list[PackId] = field(default_factory=list)
 
@@ -79,7 +90,8 @@ def _copy(repository: MaintainRepository, source: LiveFrames, pack: _Open) -> No
         begin = run[0].offset
         data = repository.store.get_range(key, begin, run[-1].offset + run[-1].sealed_bytes - begin)
         for frame in run:
-            pack.frames.append((frame, data[frame.offset - begin : frame.offset - begin + frame.sealed_bytes]))
+            pack.sealed.append(data[frame.offset - begin : frame.offset - begin + frame.sealed_bytes])
+            pack.frames.append(with_fields(frame, offset=pack.sealed_bytes))  # from the first frame on, until the head is known
             pack.sealed_bytes += frame.sealed_bytes
     pack.rows.update((row.session, row) for row in source.rows)
     pack.sources.append(source.pack)
@@ -100,5 +112,8 @@ def _runs(frames: Sequence[FrameEntry]) -> Iterator[list[FrameEntry]]:
 def _finish(repository: MaintainRepository, pack: _Open) -> NewPack:
     rows = tuple(pack.rows.values())
     head = PackHead(pack.kind, repository.repository, pack.host, NO_SESSION, pack.domain, rows)
-    entry, key, data = build_moved_pack(head, repository.index_key(pack.domain), pack.frames)
-    return NewPack(pack.host, pack.domain, key, data, entry, rows, tuple(pack.sources))
+    first = build_pack_head(head)
+    frames = tuple(with_fields(frame, offset=len(first) + frame.offset) for frame in pack.frames)
+    footer = Sealer(repository.index_key(pack.domain), "footer").seal(compression.compress(encode(frames)), footer_binding(head, len(frames)))
+    data = b"".join([first, *pack.sealed, footer, build_trailer(len(frames), len(footer))])
+    return NewPack(pack.host, pack.domain, data, PackEntry(object_hash(data), pack.kind, frames), rows, tuple(pack.sources))

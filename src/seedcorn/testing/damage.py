@@ -15,10 +15,10 @@ from seedcorn.testing.repositories import SmallRepository
 
 __all__ = ["DAMAGES", "OBJECT_KINDS", "Damage", "Pristine", "apply_damage", "copy_store", "flip_byte", "keys_by_kind"]
 
-OBJECT_KINDS = ("header", "slot", "host record", "data pack", "listing pack", "segment", "snapshot")
+OBJECT_KINDS = ("header", "slot", "host record", "data pack", "listing pack", "segment", "snapshot", "receipt")
 
 Objects = MutableMapping[str, bytes]
-_ROOMS = {"seedcorn.json": "header", "keys": "slot", "hosts": "host record", "index": "segment", "snapshots": "snapshot"}
+_ROOMS = {"seedcorn.json": "header", "keys": "slot", "hosts": "host record", "index": "segment", "snapshots": "snapshot", "receipts": "receipt"}
 _SEEDED_PLACES = 4
 
 
@@ -53,15 +53,17 @@ def copy_store(store: MemoryStore) -> MemoryStore:
 
 
 def keys_by_kind(store: MemoryStore) -> dict[str, list[str]]:
-    """Every key of the store by ``OBJECT_KINDS``, in order."""
+    """Every key of the store that is of one of ``OBJECT_KINDS``, in order."""
     found: dict[str, list[str]] = {kind: [] for kind in OBJECT_KINDS}
     for key, data in sorted(store.objects.items()):
         room = key.partition("/")[0]
         if room == "packs":
             head, _ = parse_pack_head(data)
             kind = "data pack" if head.kind is PackKind.DATA else "listing pack"
-        else:
+        elif room in _ROOMS:
             kind = _ROOMS[room]
+        else:
+            continue
         found[kind].append(key)
     return found
 

@@ -357,19 +357,19 @@ def test_packs_of_a_host_that_is_not_enrolled_are_nobodys(repository: SmallRepos
     assert repair.plan.is_empty
 
 
-def sweep(owner: OwnerRepository, store: MemoryStore, keys: list[str], *, done: bool = False) -> None:
-    """A collection that is about to delete packs."""
-    names = [name for key in keys if (name := parse_pack_key(key))]
+def sweep(owner: OwnerRepository, store: MemoryStore, keys: list[str], *, kept: list[str] | None = None) -> None:
+    """A collection that is about to delete packs, or is done and has kept some."""
     collection = CollectionId(b"collect!")
-    packs = tuple(HostPacks(host, (pack,)) for host, pack in names)
-    for stage in (Stage.SWEEP, *((Stage.DONE,) if done else ())):
-        record = CollectionRecord(owner.repository, 1, collection, stage, packs if stage is Stage.SWEEP else ())
-        store.put(collection_key(1, collection, stage), build_record(Magic.COLLECTION, record, owner.key.maintain_key().sign))
+    for stage, named in ((Stage.SWEEP, keys), (Stage.DONE, kept)):
+        if named is not None:
+            packs = tuple(HostPacks(name[0], (name[1],)) for key in named if (name := parse_pack_key(key)))
+            record = CollectionRecord(owner.repository, 1, collection, stage, packs)
+            store.put(collection_key(1, collection, stage), build_record(Magic.COLLECTION, record, owner.key.maintain_key().sign))
 
 
-@pytest.mark.parametrize("done", [False, True])
-def test_what_a_collection_is_about_to_delete_waits_for_it(
-    done: bool, repository: SmallRepository, store: MemoryStore, repair: Repairing, tree: Path
+@pytest.mark.parametrize("end", ["unfinished", "done", "done and kept"])
+def test_what_is_for_a_collection_to_delete_is_left_to_it(
+    end: str, repository: SmallRepository, store: MemoryStore, repair: Repairing, tree: Path
 ) -> None:
     repository.backup(tree)
     needed = set(store.objects)
@@ -379,11 +379,11 @@ def test_what_a_collection_is_about_to_delete_waits_for_it(
         del store.objects[key]
     del store.objects[keys_by_kind(store)["snapshot"][1]]
     packs = [key for key in store.objects if key.startswith("packs/")]
-    sweep(repository.owner(), store, packs, done=done)
+    sweep(repository.owner(), store, packs, kept={"unfinished": None, "done": [], "done and kept": packs}[end])
     repair()
-    expected = {key for key in packs if key in needed or done}
+    expected = {key for key in packs if key in needed or end == "done and kept"}
     assert {pack.key for pack in repair.plan.list_again} == expected  # the others no snapshot needs
-    assert set(repair.plan.waiting) == set(packs) - expected
+    assert set(repair.plan.swept) == set(packs) - expected
 
 
 def test_a_collection_meanwhile_is_told(repository: SmallRepository, store: MemoryStore, repair: Repairing, tree: Path) -> None:

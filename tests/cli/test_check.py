@@ -1,0 +1,116 @@
+"""``check`` with its options, ``check --repair`` and ``scrub``, as a person and as a program sees them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from seedcorn.format.pack import PackKind, parse_pack_head
+from seedcorn.testing.machine import Machine
+
+
+def data_pack(machine: Machine) -> Path:
+    """The largest one, which is of the first backup."""
+    packs = [path for path in machine.repository.glob("packs/*/*") if parse_pack_head(path.read_bytes())[0].kind is PackKind.DATA]
+    return max(packs, key=lambda path: path.stat().st_size)
+
+
+def flip(path: Path, place: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1
+    path.chmod(0o600)
+    path.write_bytes(data)
+
+
+def test_a_part_and_what_was_read_lately(machine: Machine) -> None:
+    parts = [machine.owner("check", "--read-data-subset", f"{number}/2", "--json").lines[-1] for number in (1, 2)]
+    assert sum(part["read_packs"] for part in parts) == parts[0]["packs"]
+    assert all(part["read_data"] and part["read_packs"] + part["skipped_packs"] == part["packs"] for part in parts)
+    again = machine.owner("check", "--read-data", "--max-age", "1d")
+    assert again.code == 0, again.err
+    assert "Read 0 packs, left out" in again.out
+    assert machine.owner("check", "--read-data-subset", "100%", "--json").lines[-1]["skipped_packs"] == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--max-age", "5d"),
+        ("--publish",),
+        ("--dry-run",),
+        ("--delete-damaged",),
+        ("--read-data-subset", "7/3"),
+        ("--read-data", "--max-age", "soon"),
+    ],
+)
+def test_options_that_make_no_sense(arguments: tuple[str, ...], machine: Machine) -> None:
+    assert machine.owner("check", *arguments).code == 2
+
+
+def test_publish(machine: Machine) -> None:
+    first = machine.owner("check", "--read-data", "--publish")
+    assert "newly published as verified" in first.out
+    assert len(list(machine.repository.glob("verified/*"))) == 1
+    again = machine.owner("check", "--read-data", "--publish", "--json").lines[-1]
+    assert (again["published_packs"], again["problems"]) == (0, [])
+    assert len(list(machine.repository.glob("verified/*"))) == 1
+
+
+def test_a_lost_pack_from_the_first_alarm_to_a_whole_snapshot(machine: Machine) -> None:
+    data_pack(machine).unlink()
+    alarm = machine.owner("check")
+    assert alarm.code == 13
+    assert "--repair --dry-run" in alarm.out
+    planned = machine.owner("check", "--repair", "--dry-run")
+    assert planned.code == 13
+    assert "give up" in planned.out and "replace" in planned.out
+    assert machine.owner("check", "--repair", "--dry-run").out.count("give up") == 1  # nothing has been done
+    repaired = machine.owner("check", "--repair")
+    assert repaired.code == 13
+    assert "Repaired: put 0 packs and 1 index segment, removed" in repaired.out
+    assert "can not be restored whole" in repaired.out
+    lines = machine.owner("check", "--repair", "--json")
+    (plan,) = lines.of_type("repair_plan")
+    assert not any(plan[what] for what in ("list_again", "move", "give_up", "replace_segments", "remove_segments", "delete_packs"))
+    damage = lines.of_type("damage")
+    assert {line["host"] for line in damage} == {"here"}
+    assert all(line["paths"] and line["lost_bytes"] for line in damage)
+    assert {line["lost_bytes"] > 0 for line in lines.of_type("affected")} == {True}
+    template_source = Path(machine.owner("snapshots", "--json").lines[0]["paths"][0])
+    assert machine.back_up(template_source).code == 0
+    restored = machine.owner("restore", f"latest:{template_source}", "--target", "restored")
+    assert restored.code == 0, restored.err
+    assert (machine.folder / "restored" / "file").read_bytes() == (template_source / "file").read_bytes()
+
+
+def test_a_damaged_segment_and_a_damaged_pack(machine: Machine) -> None:
+    segment = max(machine.repository.glob("index/*/*"))  # another one than lists the pack: without footer and index nobody knows what was in it
+    flip(segment, 300)
+    pack = data_pack(machine)
+    flip(pack, pack.stat().st_size - 30)
+    planned = machine.owner("check", "--read-data", "--repair", "--delete-damaged", "--dry-run")
+    assert planned.code == 13
+    assert f"remove       index/{segment.parent.name}/{segment.name}" in planned.out
+    assert segment.exists() and pack.exists()
+    repaired = machine.owner("check", "--read-data", "--repair", "--delete-damaged", "--json")
+    assert repaired.code == 0, repaired.out
+    (done,) = repaired.of_type("repair")
+    assert done["new_segments"] and len(done["removed_segments"]) >= 1
+    assert not segment.exists()
+    assert machine.owner("check", "--read-data").code == 0
+
+
+def test_scrub_needs_no_secret(machine: Machine) -> None:
+    good = machine.run("scrub", "-r", machine.repository)
+    assert good.code == 0, good.err
+    assert "Every object is what its name says" in good.out
+    pack = data_pack(machine)
+    flip(pack, 100)
+    for arguments in ((), ("--packs-only",), ("--read-data-subset", "1/1")):
+        bad = machine.run("scrub", "-r", machine.repository, *arguments)
+        assert bad.code == 13
+        assert pack.name in bad.err
+    summary = machine.run("scrub", "-r", machine.repository, "--json").lines[-1]
+    assert [problem["object"] for problem in summary["problems"]] == [f"packs/{pack.parent.name}/{pack.name}"]
+    assert machine.run("scrub", "-r", machine.folder / "nowhere").code == 10
