@@ -6,16 +6,20 @@ Every call in the slow tests, one in seven in the others.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from functools import partial
+from threading import Event
 
 import pytest
 from tests.collections.garden import Garden, open_garden
-from tests.collections.interrupted import Crash, CrashingStore, MeanwhileStore, When
+from tests.collections.interrupted import BeforePutStore, Crash, CrashingStore, MeanwhileStore, When
 from tests.collections.test_prune import noise
 
 from seedcorn.testing.damage import copy_store
 from seedcorn.testing.repositories import Machine
+
+TIMEOUT_SECONDS = 120
 
 
 def plant(garden: Garden) -> None:
@@ -100,6 +104,33 @@ def test_a_backup_before_any_call(garden: Garden, stride: int) -> None:
             back_up = partial(garden.back_up, {"a": noise(1, 300_000), "n": b"new"}, machine=host)
             garden.prune(store=MeanwhileStore(garden.store, at, back_up), state=garden.state())
         garden.assert_whole()
+
+
+@pytest.mark.parametrize(("part", "kept"), [(".sweep", True), (".mark", False)])
+def test_a_backup_that_began_before_the_mark_and_is_confirmed_before_the_sweep(garden: Garden, part: str, kept: bool) -> None:
+    """It relies on packs that nothing else needs, and can not see that they are going.
+
+    Confirmed just before the sweep is put, they are swept and kept; just before the mark, they are left out of the sweep.
+    """
+    garden.use(copy_store(garden.store))
+    begun, go_on = Event(), Event()
+
+    def wait() -> None:
+        begun.set()
+        assert go_on.wait(TIMEOUT_SECONDS)
+
+    with closing(garden.repository.machine_again(BeforePutStore(garden.store, "snapshots/", wait))) as host, ThreadPoolExecutor(1) as pool:
+        running = pool.submit(garden.back_up, {"a": noise(1, 300_000), "n": b"new"}, machine=host)
+        assert begun.wait(TIMEOUT_SECONDS)
+
+        def let_it_end() -> None:
+            go_on.set()
+            running.result(TIMEOUT_SECONDS)
+
+        result = garden.prune(store=BeforePutStore(garden.store, part, let_it_end), state=garden.state())
+    assert bool(result.kept_packs) is kept
+    assert not [key for key in garden.keys("receipts") if key.endswith(".void")]
+    garden.assert_whole()
 
 
 def prune_twice(garden: Garden, machines: list[Machine]) -> None:
