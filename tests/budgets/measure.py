@@ -14,9 +14,12 @@ from tests.budgets.tree import CHANGES, SMALL_FILE, make_tree
 from seedcorn.crypto import primitives
 from seedcorn.events import RecordingMonitor
 from seedcorn.format.pack import PackKind, parse_pack_head
+from seedcorn.jobs.maintain_session import MaintainSession
 from seedcorn.ops.browse import Browser
 from seedcorn.ops.check import CheckOptions, check
 from seedcorn.ops.restore import RestoreOptions, restore
+from seedcorn.ops.retention_policy import Newest, Policy
+from seedcorn.repo.maintenance import maintained_by_owner
 from seedcorn.repo.packer import PackerOptions
 from seedcorn.repo.writer import WriterOptions
 from seedcorn.store.api import Store
@@ -113,6 +116,7 @@ def _measure(store: Store, other_store: Store, folder: Path) -> Costs:
         ledger.enter("init")
         _host_works(workshop, ledger, tree)
         _owner_works(workshop, ledger, tree)
+        _maintainer_works(workshop, ledger)
     (folder / "other").mkdir()
     with open_workshop(folder / "other", other.store, settled=True, trust_hosts=True) as workshop:
         workshop.backup(tree, writer=_ONE_WORKER)
@@ -149,6 +153,26 @@ def _owner_works(workshop: Workshop, ledger: Ledger, tree: Path) -> None:
     for step, options in {"check": CheckOptions(), "check --read-data": CheckOptions(read_data=True)}.items():
         assert not check(repository.browser(), options, repository.clock, monitor).problems
         ledger.enter(step)
+
+
+def _maintainer_works(workshop: Workshop, ledger: Ledger) -> None:
+    """On the owner's machine, which has seen everything."""
+    repository = workshop.repository
+    session = MaintainSession(maintained_by_owner(repository.owner()), repository.owner_state(), repository.clock)
+    plan = session.plan_forget(Policy((Newest(1),)))
+    assert len(plan.chosen) == 1 + len(CHANGES)
+    ledger.enter("forget -n")
+    session.forget(plan)
+    ledger.enter("forget, the record")
+    session.plan_prune(grace_seconds=0)
+    ledger.enter("prune -n")
+    assert session.prune(grace_seconds=0, allow_large=True).deleted_packs
+    ledger.enter("prune --grace 0")
+    assert session.plan_prune(grace_seconds=0).is_empty
+    session.prune()
+    ledger.enter("prune, nothing to do")
+    assert list(repository.browser().snapshots)
+    ledger.skip()
 
 
 def _restore(browser: Browser, path: Path, target: Path) -> None:

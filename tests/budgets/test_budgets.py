@@ -77,6 +77,9 @@ def test_what_the_budgets_promise() -> None:
     for step in ("nothing changed", "touched", "renamed directory", "second host, same files"):
         assert ("put", "data pack") not in by_step[step], step
     assert by_step["edit in a big file"]["put", "data pack"].put_bytes < 100_000
-    assert not any(row.verb in ("delete", "head") for row in budget)
+    assert not any(row.verb in ("delete", "head") for row in budget if not row.step.startswith("prune"))
+    planning = ("forget -n", "prune -n", "prune, nothing to do")
+    assert not any(row.verb == "get" and row.kind.endswith("pack") for row in budget if row.step in planning)
+    assert not any(row.verb == "put" for row in budget if row.step in ("forget -n", "prune -n"))
     reading = ("snapshots", "ls", "restore all", "restore one file", "check", "check --read-data")
     assert not any(row.verb == "put" for row in budget if row.step in reading)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,8 +12,16 @@ import pytest
 from seedcorn.errors import StoreUnavailableError
 from seedcorn.testing.simulation.faults import FaultKind, Faults
 from seedcorn.testing.simulation.invariants import INVARIANTS
+from seedcorn.testing.simulation.scenario import scratch_parent
 from seedcorn.testing.simulation.scheduler import Actor
 from seedcorn.testing.simulation.world import Invariant, InvariantViolationError, Moment, World, WorldOptions
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """In memory, as the folders of runs are: local states are synced all the time."""
+    with tempfile.TemporaryDirectory(prefix="seedcorn-world-", dir=scratch_parent()) as path:
+        yield Path(path)
 
 
 @contextmanager
@@ -31,37 +40,37 @@ def run(world: World, body: Callable[[Actor], object], name: str = "host-1") -> 
     world.run()
 
 
-def test_a_pack_that_is_deleted_is_missed_at_that_operation(tmp_path: Path) -> None:
+def test_a_pack_that_is_deleted_is_missed_at_that_operation(folder: Path) -> None:
     def collector(actor: Actor) -> None:
         with world.process(actor, world.owner_state) as connection:
             connection.delete([next(key for key in world.store.contents.objects if key.startswith("packs/"))])
             pytest.fail("the run goes on")
 
-    with world_in(tmp_path) as world:
+    with world_in(folder) as world:
         run(world, lambda actor: world.backup(actor, world.hosts[0]))
         with pytest.raises(InvariantViolationError, match=r"^I1: "):
             run(world, collector, "maintainer")
 
 
-def test_a_pack_that_nobody_needs_can_go(tmp_path: Path) -> None:
+def test_a_pack_that_nobody_needs_can_go(folder: Path) -> None:
     def collector(actor: Actor) -> None:
         with world.process(actor, world.owner_state) as connection:
             connection.put("packs/none", b"left by a killed run")
             connection.delete(["packs/none"])
 
-    with world_in(tmp_path) as world:
+    with world_in(folder) as world:
         run(world, lambda actor: world.backup(actor, world.hosts[0]))
         run(world, collector, "maintainer")
         world.end()
 
 
-def test_invariants_are_asked_at_their_moments(tmp_path: Path) -> None:
+def test_invariants_are_asked_at_their_moments(folder: Path) -> None:
     asked: list[Moment] = []
 
     def asking(moment: Moment, *, is_weak_too: bool = True) -> Invariant:
         return Invariant(str(moment), frozenset({moment}), lambda _: asked.append(moment), is_weak_too)
 
-    with world_in(tmp_path, invariants=[asking(moment) for moment in Moment]) as world:
+    with world_in(folder, invariants=[asking(moment) for moment in Moment]) as world:
         run(world, lambda actor: world.check(actor, read_data=False), "owner")
         assert set(asked) == {Moment.OPERATION}
         assert len(asked) == len(world.store.log)
@@ -69,19 +78,19 @@ def test_invariants_are_asked_at_their_moments(tmp_path: Path) -> None:
         assert asked[-1] is Moment.END
     asked.clear()
     weak = Faults({}, is_weak=True)
-    with world_in(tmp_path / "weak", weak, [asking(Moment.END), asking(Moment.OPERATION, is_weak_too=False)]) as world:
+    with world_in(folder / "weak", weak, [asking(Moment.END), asking(Moment.OPERATION, is_weak_too=False)]) as world:
         run(world, lambda actor: world.backup(actor, world.hosts[0]))
         world.end()
     assert asked == [Moment.END]
 
 
-def test_a_check_of_an_honest_repository_finds_nothing(tmp_path: Path) -> None:
+def test_a_check_of_an_honest_repository_finds_nothing(folder: Path) -> None:
     def owner(actor: Actor) -> None:
         assert world.check(actor, read_data=True).exit_code == 0
         for confirmed in world.confirmed.values():
             assert world.restore(actor, confirmed).exit_code == 0
 
-    with world_in(tmp_path, hosts=2) as world:
+    with world_in(folder, hosts=2) as world:
         for host in world.hosts * 2:
             host.source.edit()
             run(world, lambda actor, host=host: world.backup(actor, host), host.name)  # type: ignore[misc]
@@ -90,8 +99,8 @@ def test_a_check_of_an_honest_repository_finds_nothing(tmp_path: Path) -> None:
         world.end()
 
 
-def test_an_attempt_notes_what_the_program_reports(tmp_path: Path) -> None:
-    with world_in(tmp_path, Faults({FaultKind.ERROR_BEFORE_APPLY: 1.0})) as world:
+def test_an_attempt_notes_what_the_program_reports(folder: Path) -> None:
+    with world_in(folder, Faults({FaultKind.ERROR_BEFORE_APPLY: 1.0})) as world:
         run(world, lambda actor: world.attempt("backup", lambda: world.backup(actor, world.hosts[0])))
         assert world.outcomes == {f"backup: {StoreUnavailableError.__name__}": 1}
         assert not world.confirmed
@@ -105,14 +114,14 @@ def roll_back_to(world: World, objects: dict[str, bytes]) -> None:
     world.store.on_rollback(gone)
 
 
-def test_what_a_rollback_takes_back_is_no_promise_and_the_owner_hears_of_it(tmp_path: Path) -> None:
+def test_what_a_rollback_takes_back_is_no_promise_and_the_owner_hears_of_it(folder: Path) -> None:
     """Also if the host has lost its state, and has since put other snapshots under the numbers that were taken back."""
 
     def host(actor: Actor) -> None:
         world.hosts[0].source.edit()
         world.backup(actor, world.hosts[0])
 
-    with world_in(tmp_path) as world:
+    with world_in(folder) as world:
         run(world, host)
         before = dict(world.store.contents.objects)
         run(world, host)

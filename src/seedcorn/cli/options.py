@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from seedcorn.cli.parser import Namespace, Parser
     from seedcorn.jobs.maintain_session import PruneArguments
 
-__all__ = ["declare_common", "declare_dry_run", "declare_filter", "declare_maintain", "declare_prune", "prune_arguments", "seconds"]
+__all__ = ["declare_common", "declare_dry_run", "declare_filter", "declare_maintain", "declare_prune", "declare_subset", "prune_arguments", "seconds"]
 
 
 _SPAN = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?[dhms])+|0")

@@ -5,7 +5,7 @@ Owns what this machine remembers of the newest snapshots. docs/format.md, sectio
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -109,12 +109,14 @@ def check_twins(names: HistoryNames) -> list[IntegrityError]:
     ]
 
 
-def check_gaps(names: HistoryNames, explained: Collection[tuple[bytes, int]]) -> list[IntegrityError]:
-    """One problem for each host that lacks snapshots before its newest one, but for those (host, number) that are known to be gone."""
+def check_gaps(names: HistoryNames, known: Iterable[SnapshotRef]) -> list[IntegrityError]:
+    """One problem for each host that lacks snapshots before its newest one; ``known`` are those that are listed or known to be gone."""
+    numbers: dict[bytes, set[int]] = defaultdict(set)
+    for ref in known:
+        numbers[ref.host].add(ref.seq)
     problems = []
-    for host, own in names.items():
-        present = {name.number for name in own} | {number for of_host, number in explained if of_host == host}
-        gaps = [(before + 1, after - 1) for before, after in pairwise([0, *sorted(present)]) if after > before + 1]
+    for host in names:
+        gaps = [(before + 1, after - 1) for before, after in pairwise([0, *sorted(numbers[host])]) if after > before + 1]
         if gaps:
             shown = ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in gaps[:10]) + (" …" if len(gaps) > 10 else "")
             message = f"lacks the snapshots numbered {shown}: they have been deleted or are not listed"

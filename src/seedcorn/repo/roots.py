@@ -291,9 +291,10 @@ def _what_is_missing(roots: Roots, names: HistoryNames, remembered: Heads) -> li
         )
         for ref in sorted(roots.receipts.receipted - listed - explained)
     ]
-    problems += check_gaps(names, {(ref.host, ref.seq) for ref in explained})
-    problems += check_witnesses((head for snapshot in roots.snapshots for head in snapshot.maintain.heads), listed | explained)
-    return problems + check_rollback(remembered, roots.heads) + list(check_overtaken(remembered, names, listed | explained).values())
+    known = listed | explained
+    problems += check_gaps(names, known)
+    problems += check_witnesses((head for snapshot in roots.snapshots for head in snapshot.maintain.heads), known)
+    return problems + check_rollback(remembered, roots.heads) + list(check_overtaken(remembered, names, known).values())
 
 
 def _judged(roots: Roots) -> tuple[RootSnapshot, ...]:

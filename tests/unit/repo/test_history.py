@@ -57,15 +57,19 @@ def test_a_gap(repository: SmallRepository, store: MemoryStore, tree: Path) -> N
         del store.objects[key]
     browser = repository.browser(fresh=True)
     assert len(browser.snapshots) == 2
-    ((where, message),) = problems(browser)
+    *receipts, (where, message) = problems(browser)
     assert where == f"snapshots/{repository.first.host_file.key.host.hex()}"
     assert "1, 3" in message
+    assert [text.partition(",")[0] for _, text in receipts] == ["has a receipt"] * 2
 
 
 def test_a_rollback_is_seen_by_who_has_seen_more(repository: SmallRepository, store: MemoryStore, tree: Path) -> None:
     back_up(repository, tree, 3)
     assert repository.browser().problems == ()
-    kept = store.objects.pop(snapshots(store)[-1])
+    newest = snapshots(store)[-1]
+    kept = store.objects.pop(newest)
+    assert [text.partition(",")[0] for _, text in problems(repository.browser(fresh=True))] == ["has a receipt"]
+    del store.objects[newest.replace("snapshots", "receipts")]
     assert repository.browser(fresh=True).problems == ()  # nobody else has seen the third
     for _ in range(2):  # and it goes on being said
         assert any("rolled back" in message for _, message in problems(repository.browser()))

@@ -1,0 +1,216 @@
+"""ops/gc_plan.py: what is needed, what is a copy, what waits, what is moved; values only."""
+
+from __future__ import annotations
+
+import pytest
+from tests.unit.ops.surveys import FRAME_BYTES, HOST, HOUR_NS, NOW_NS, OTHER, digest, mark, pack, record, snapshot, stored, survey, sweep
+
+from seedcorn.errors import SeedcornError, UsageError
+from seedcorn.format.collection import CollectionRecord, HostPacks, PackCopy, Stage
+from seedcorn.ops.gc_plan import CollectionOptions, MaxUnused, check_brake, is_spent, judge, plan_collection
+from seedcorn.ops.gc_survey import StoredSegment
+from seedcorn.repo.collections import Collections
+from seedcorn.repo.roots import Standing
+
+A, B, C = pack("a"), pack("b"), pack("c")
+LAX = CollectionOptions(max_unused=MaxUnused.parse("unlimited"))
+
+
+def copy_of(name: str) -> PackCopy:
+    return PackCopy(HOST, pack(name)[1], digest(name))
+
+
+# -- needed or not ---------------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_pack_is_needed_for_a_single_frame() -> None:
+    packs = {A: stored(record("a", {1: [0, 1, 2]})), B: stored(record("b", {1: [3, 4]})), C: stored()}
+    judged = judge(survey(packs, [snapshot(1, {1: [2]})]))
+    assert judged.unneeded == {B, C}
+    assert judged.copied == frozenset()
+    assert judged.uses[A].used_bytes == FRAME_BYTES and judged.uses[A].frame_bytes == 3 * FRAME_BYTES
+    assert C not in judged.uses
+
+
+def test_a_session_id_that_two_hosts_use_is_needed_of_both() -> None:
+    theirs = pack("a", OTHER)
+    packs = {A: stored(record("a", {1: [0]})), theirs: stored(record("a", {100: [0]}, OTHER))}
+    assert judge(survey(packs, [snapshot(1, {1: [0]})])).unneeded == frozenset()
+
+
+def test_two_lists_of_one_pack_are_both_believed_when_they_say_that_it_is_needed() -> None:
+    packs = {A: stored(record("a", {1: [0]}), record("a", {1: [7]}, digest_of="lie"))}
+    for needed in ([0], [7]):
+        assert judge(survey(packs, [snapshot(1, {1: needed})])).unneeded == frozenset()
+
+
+def test_what_hosts_list_twice_is_no_copy() -> None:
+    packs = {A: stored(record("a", {1: [0, 1]})), B: stored(record("b", {1: [0, 1]}))}
+    assert judge(survey(packs, [snapshot(1, {1: [0, 1]})])).collectable == frozenset()
+
+
+def test_a_copy_that_a_mark_vouches_for_makes_a_pack_superfluous() -> None:
+    packs = {A: stored(record("a", {1: [0, 1]})), B: stored(record("b", {1: [0]}))}
+    log = Collections((mark(A, copies=[copy_of("b")]),), (), {}, 2)
+    judged = judge(survey(packs, [snapshot(1, {1: [0]})], log))
+    assert judged.copied == {A} and judged.copies == {copy_of("b")}
+    assert judge(survey(packs, [snapshot(1, {1: [0, 1]})], log)).collectable == frozenset()  # b does not have all of it
+
+
+@pytest.mark.parametrize("flaw", ["absent", "listed otherwise", "swept", "swept and done"])
+def test_a_copy_that_can_not_be_relied_on(flaw: str) -> None:
+    copy = record("b", {1: [0]}, digest_of="lie" if flaw == "listed otherwise" else "")
+    packs = {A: stored(record("a", {1: [0]})), B: stored(copy, present=flaw != "absent")}
+    sweeps = (sweep(B),) if flaw.startswith("swept") else ()
+    done = {b"s" * 8: CollectionRecord(b"r" * 16, 1, b"s" * 8, Stage.DONE)} if flaw == "swept and done" else {}
+    log = Collections((mark(A, copies=[copy_of("b")]),), sweeps, done, 2)
+    assert A not in judge(survey(packs, [snapshot(1, {1: [0]})], log)).collectable
+
+
+def test_a_copy_in_ones_own_sweep_or_one_that_was_kept_counts() -> None:
+    packs = {A: stored(record("a", {1: [0]})), B: stored(record("b", {1: [0]}))}
+    marks = (mark(A, copies=[copy_of("b")]),)
+    own = Collections(marks, (sweep(A, B),), {}, 2)
+    assert judge(survey(packs, [snapshot(1, {1: [0]})], own), sweep=b"s" * 8).copied == {A}
+    kept = CollectionRecord(b"r" * 16, 1, b"s" * 8, Stage.DONE, (HostPacks(HOST, (B[1],)),))
+    done = Collections(marks, (sweep(A, B),), {b"s" * 8: kept}, 2)
+    assert judge(survey(packs, [snapshot(1, {1: [0]})], done)).copied == {A}
+
+
+def test_of_two_copies_one_stays() -> None:
+    packs = {A: stored(record("a", {1: [0]})), B: stored(record("b", {1: [0]})), C: stored(record("c", {1: [0]}))}
+    log = Collections((mark(A, copies=[copy_of("b"), copy_of("c")]),), (), {}, 2)
+    assert judge(survey(packs, [snapshot(1, {1: [0]})], log)).copied == {A, C}
+
+
+# -- mark, wait, sweep -----------------------------------------------------------------------------------------------------------------------
+
+
+def test_garbage_is_marked_once_and_waits_for_the_grace() -> None:
+    packs = {A: stored(record("a", {1: [0]})), B: stored(record("b", {1: [1]}), hours_old=23), C: stored(record("c", {1: [2]}))}
+    keeps = [snapshot(1, {1: [2]})]
+    assert plan_collection(survey(packs, keeps), LAX).new == {A}
+    young = Collections((mark(A, hours_old=71),), (), {}, 2)
+    plan = plan_collection(survey(packs, keeps, young), LAX)
+    assert (plan.new, plan.ripe, plan.waiting) == (frozenset(), frozenset(), frozenset({A}))
+    old = Collections((mark(A, C, hours_old=72),), (), {}, 2)
+    plan = plan_collection(survey(packs, keeps, old), LAX)
+    assert (plan.new, plan.ripe, plan.waiting) == (frozenset(), frozenset({A}), frozenset())  # c has come to be needed
+    assert plan.ripe_bytes == FRAME_BYTES and plan.total_bytes == 3 * FRAME_BYTES
+
+
+def test_without_a_grace_all_goes_at_once() -> None:
+    packs = {A: stored(record("a", {1: [0]}), hours_old=0), C: stored(record("c", {1: [2]}))}
+    plan = plan_collection(survey(packs, [snapshot(1, {1: [2]})]), CollectionOptions(grace_ns=0))
+    assert plan.new == plan.ripe == {A}
+
+
+def test_what_another_collection_left_has_waited_long_enough() -> None:
+    packs = {A: stored(record("a", {1: [0]})), C: stored(record("c", {1: [2]}))}
+    plan = plan_collection(survey(packs, [snapshot(1, {1: [2]})], Collections((), (sweep(A, C),), {}, 2)), LAX)
+    assert plan.ripe == {A} and not plan.new
+
+
+def test_the_brake_counts_what_is_lost_and_not_what_is_moved() -> None:
+    packs = {A: stored(record("a", {1: [0]})), B: stored(record("b", {1: [1]})), C: stored(record("c", {1: [1, 2, 3, 4]}))}
+    found = survey(packs, [snapshot(1, {1: [1]})], Collections((mark(B, copies=[copy_of("c")]),), (), {}, 2))
+    judged = judge(found)
+    check_brake(found, {A, B}, judged, LAX)
+    with pytest.raises(SeedcornError, match="allow-large"):
+        check_brake(found, {A, C}, judged, LAX)
+    check_brake(found, {A, C}, judged, CollectionOptions(allow_large=True))
+
+
+def test_a_mark_is_spent_when_what_it_named_is_swept_or_needed_again() -> None:
+    packs = {A: stored(record("a", {1: [0]})), C: stored(record("c", {1: [2]}))}
+    for copies, hours_old, spent in (((), 100, True), ((), 1, False), ((copy_of("c"),), 100, True)):
+        one = mark(A, C, copies=copies, hours_old=hours_old)
+        found = survey(packs, [snapshot(1, {1: [2]})], Collections((one,), (), {}, 2))
+        assert is_spent(one, found, plan_collection(found, LAX), LAX.grace_ns) is spent
+    vouching = mark(C, copies=[copy_of("a")], hours_old=1)
+    found = survey(packs, [snapshot(1, {1: [0, 2]})], Collections((vouching,), (), {}, 2))
+    assert not is_spent(vouching, found, plan_collection(found, CollectionOptions(grace_ns=0)), 0)
+
+
+# -- moving ----------------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("text", "moved"), [("5%", {A, B}), ("45%", {A}), ("unlimited", set()), ("0", {A, B}), ("200", {A}), ("1G", set())])
+def test_packs_with_the_smallest_share_move_first_until_little_is_unused(text: str, moved: set[object]) -> None:
+    packs = {
+        A: stored(record("a", {1: range(10)})),
+        B: stored(record("b", {1: range(10, 12)})),
+        C: stored(record("c", {1: range(12, 15)})),
+    }
+    found = survey(packs, [snapshot(1, {1: [0, 10, 12, 13, 14]})])
+    plan = plan_collection(found, CollectionOptions(max_unused=MaxUnused.parse(text)))
+    assert set(plan.repack) == moved
+    assert plan.unused_bytes == 10 * FRAME_BYTES
+
+
+def test_what_can_not_be_moved() -> None:
+    needs = [snapshot(1, {1: [0]})]
+    options = CollectionOptions(max_unused=MaxUnused.parse("0"))
+    assert plan_collection(survey({A: stored(record("a", {1: [0, 1]}))}, needs), options).repack == (A,)
+    young = {A: stored(record("a", {1: [0, 1]}), hours_old=1)}
+    assert not plan_collection(survey(young, needs), options).repack
+    doubtful = {A: stored(record("a", {1: [0, 1]}), record("a", {1: [0, 5]}, digest_of="lie"))}
+    assert not plan_collection(survey(doubtful, needs), options).repack
+    marked = survey({A: stored(record("a", {1: [0, 1]}))}, needs, Collections((mark(A, hours_old=1),), (), {}, 2))
+    assert not plan_collection(marked, options).repack
+
+
+def test_amounts_that_make_sense() -> None:
+    assert MaxUnused.parse("20%").limit_bytes(400) == 100  # of all that stays, as restic has it
+    assert MaxUnused.parse("1.5k").limit_bytes(400) == 1536
+    assert MaxUnused.parse("unlimited").limit_bytes(400) == float("inf")
+
+
+@pytest.mark.parametrize("text", ["", "100%", "-5%", "5 %", "much", "5%%"])
+def test_amounts_that_make_none(text: str) -> None:
+    with pytest.raises(UsageError):
+        MaxUnused.parse(text)
+
+
+# -- segments, snapshots ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_small_segments_and_those_that_list_the_same_are_merged() -> None:
+    packs = {A: stored(record("a", {1: [0]})), B: stored(record("b", {1: [1]}))}
+
+    def merged(*segments: StoredSegment) -> int:
+        keys = {f"index/{HOST.hex()}/{number:010d}-{'0' * 64}": one for number, one in enumerate(segments)}
+        return len(plan_collection(survey(packs, [snapshot(1, {1: [0, 1]})], segments=keys), LAX).merge)
+
+    small, large = StoredSegment(1000, (A,)), StoredSegment(5 << 20, (B,))
+    assert merged(small, large) == 0
+    assert merged(*[StoredSegment(1000, ())] * 7, small, large) == 8
+    assert merged(small, small, large) == 2
+    assert merged(StoredSegment(5 << 20, (A,)), small, large) == 2
+
+
+def test_snapshots_that_expire_and_those_that_are_removed() -> None:
+    packs = {A: stored(record("a", {1: [0, 1]}))}
+    snapshots = [
+        snapshot(1, {1: [0]}, Standing.VOID),
+        snapshot(2, {1: [0]}, Standing.SUPERSEDED, hours_old=1),
+        snapshot(3, {1: [0]}, Standing.FORGOTTEN),
+        snapshot(4, {1: [0]}, Standing.FORGOTTEN),
+        snapshot(5, {1: [0]}),
+        snapshot(6, {1: [0]}, Standing.UNCONFIRMED, hours_old=1),
+        snapshot(7, {1: [0]}, Standing.UNCONFIRMED),
+        snapshot(8, {1: [0]}, Standing.VOID),
+    ]
+    forgotten = {snapshots[2].ref: NOW_NS - 100 * HOUR_NS, snapshots[3].ref: NOW_NS - HOUR_NS}
+    plan = plan_collection(survey(packs, snapshots, forgotten=forgotten), LAX)
+    assert [ref.seq for ref in plan.expired] == [1, 7]  # the newest object of a host stays
+    assert [ref.seq for ref in plan.removed] == [3]
+    none_confirmed = [one for one in snapshots if one.standing not in (Standing.CONFIRMED, Standing.FORGOTTEN)]
+    assert not plan_collection(survey(packs, none_confirmed), LAX).expired
+
+
+def test_a_forgotten_snapshot_whose_packs_go_can_not_be_taken_back() -> None:
+    packs = {A: stored(record("a", {1: [0]})), C: stored(record("c", {1: [2]}))}
+    gone, kept = snapshot(1, {1: [0]}, Standing.FORGOTTEN), snapshot(2, {1: [2]})
+    found = survey(packs, [gone, kept], Collections((mark(A),), (), {}, 2), forgotten={gone.ref: NOW_NS})
+    assert plan_collection(found, LAX).removed == (gone.ref,)

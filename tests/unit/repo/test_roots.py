@@ -1,0 +1,148 @@
+"""repo/roots.py, forgetting.py, maintenance.py: who is a root, which record rules, and what a maintain file opens."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from seedcorn.crypto.keys import OwnerKey, new_owner_seed
+from seedcorn.errors import CredentialError, IntegrityError
+from seedcorn.format.collection import CheckpointMaintain, ForgetRecord, SnapshotRef
+from seedcorn.ids import RepositoryId, SessionId
+from seedcorn.ops import access
+from seedcorn.repo.checkpoints import build_checkpoint
+from seedcorn.repo.forgetting import build_forget, read_forget_log
+from seedcorn.repo.hosts import load_registry
+from seedcorn.repo.maintenance import MaintainFile, maintained_by_owner
+from seedcorn.repo.receipts import build_receipt
+from seedcorn.repo.roots import Roots, RootsReader, Standing
+from seedcorn.testing.memory_store import MemoryStore
+from seedcorn.testing.repositories import SmallRepository, make_tree
+
+
+def roots(repository: SmallRepository) -> Roots:
+    maintainer = maintained_by_owner(repository.owner())
+    registry = load_registry(repository.store, maintainer.repository, maintainer.key.public)
+    return RootsReader(maintainer, repository.new_state()).read(registry)
+
+
+def standings(repository: SmallRepository) -> list[Standing]:
+    return [snapshot.standing for snapshot in roots(repository).snapshots]
+
+
+def unconfirm(store: MemoryStore, number: int) -> None:
+    (key,) = [key for key in store.objects if key.startswith("receipts/") and f"/{number:010d}-" in key]
+    del store.objects[key]
+
+
+@pytest.fixture
+def three(repository: SmallRepository, tmp_path: Path) -> SmallRepository:
+    """Three snapshots of one group."""
+    tree = make_tree(tmp_path / "tree", {"file": os.urandom(2_000)})
+    for _ in range(3):
+        repository.backup(tree)
+    return repository
+
+
+# -- roots -----------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_standings_by_receipts(three: SmallRepository, store: MemoryStore) -> None:
+    assert standings(three) == [Standing.CONFIRMED] * 3
+    unconfirm(store, 1)
+    unconfirm(store, 3)
+    assert standings(three) == [Standing.SUPERSEDED, Standing.CONFIRMED, Standing.UNCONFIRMED]
+    (second,) = [snapshot for snapshot in roots(three).snapshots if snapshot.ref.seq == 2]
+    store.put(*build_receipt(three.first.repository, 2, second.id, void=True))
+    assert standings(three) == [Standing.UNCONFIRMED, Standing.VOID, Standing.UNCONFIRMED]
+
+
+def test_another_group_does_not_supersede(three: SmallRepository, store: MemoryStore, tmp_path: Path) -> None:
+    unconfirm(store, 3)
+    three.backup(make_tree(tmp_path / "other", {"file": b"x"}))
+    assert standings(three)[2:] == [Standing.UNCONFIRMED, Standing.CONFIRMED]
+
+
+def test_a_checkpoint_is_a_root_until_its_session_or_a_later_one_has_ended(three: SmallRepository, store: MemoryStore, tmp_path: Path) -> None:
+    found = roots(three)
+    group, ended = found.snapshots[0].maintain.group, SessionId(found.snapshots[0].public.session)
+    running = SessionId(os.urandom(16))
+    for session, of_group, numbers in ((running, group, 2), (ended, b"another group...", 1)):
+        for number in range(1, numbers + 1):
+            maintain = CheckpointMaintain(0, of_group, found.snapshots[0].maintain.needed)
+            store.put(*build_checkpoint(three.first.repository, session, number, maintain))
+    by_session = {checkpoint.ref.session: checkpoint for checkpoint in roots(three).checkpoints}
+    assert by_session[running].is_root and len(by_session[running].older) == 1
+    assert not by_session[ended].is_root
+    three.backup(tmp_path / "tree")
+    assert not any(checkpoint.is_root for checkpoint in roots(three).checkpoints)
+
+
+def test_the_owners_part_stays_sealed(three: SmallRepository) -> None:
+    """A maintainer has no method to open it; what is known is what the public and the maintainers' part say."""
+    owner = three.owner()
+    maintainer = access.open_maintainer(three.store, MaintainFile.of(owner))
+    assert not hasattr(maintainer.key, "open_read")
+    found = RootsReader(maintainer, three.new_state()).read(load_registry(three.store, maintainer.repository, maintainer.key.public))
+    assert not found.problems and len(found.snapshots) == 3
+
+
+# -- forget records --------------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_last_record_that_names_a_snapshot_rules(three: SmallRepository, store: MemoryStore) -> None:
+    maintainer = maintained_by_owner(three.owner())
+    refs = [snapshot.ref for snapshot in roots(three).snapshots]
+
+    def put(number: int, forgotten: list[SnapshotRef], taken_back: list[SnapshotRef]) -> None:
+        record = ForgetRecord(maintainer.repository, number, 0, tuple(forgotten), tuple(taken_back))
+        store.put(*build_forget(record, maintainer.key.sign))
+
+    put(1, refs, [])
+    put(3, [], refs[:1])
+    put(2, refs[:1], [])  # before the one that takes back
+    log = read_forget_log(store, three.new_state(), maintainer.repository, maintainer.key.public)
+    assert set(log.forgotten) == set(refs[1:])
+    assert (log.named, log.next_number) == (frozenset(refs), 4)
+    assert standings(three) == [Standing.CONFIRMED, Standing.FORGOTTEN, Standing.FORGOTTEN]
+    store.put(*build_forget(ForgetRecord(maintainer.repository, 9, 0, (), tuple(refs)), three.first.host_file.key.sign))
+    with pytest.raises(IntegrityError, match="signature"):
+        raise read_forget_log(store, three.new_state(), maintainer.repository, maintainer.key.public).problems[0]
+
+
+# -- the maintain file -----------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_maintain_file_is_read_as_it_was_written(repository: SmallRepository) -> None:
+    file = MaintainFile.of(repository.owner())
+    again = MaintainFile.parse(file.serialize(), source="here")
+    assert again == file
+    assert again.index_key(0) == repository.owner().key.index_key(0)
+    with pytest.raises(CredentialError, match="domain 7"):
+        again.index_key(7)
+    assert file.key.sign_private.hex() not in repr(file) and file.index_keys[0].hex() not in repr(file)
+
+
+@pytest.mark.parametrize("harm", ["seedcorn_maintainer", "maintain_kem_private", "maintain_sign_private", "owner_sign", "index"])
+def test_what_is_no_maintain_file(repository: SmallRepository, harm: str) -> None:
+    fields = json.loads(MaintainFile.of(repository.owner()).serialize())
+    for wrong in ("00", 2, None, {"0": "00"}):
+        with pytest.raises(CredentialError, match="here"):
+            MaintainFile.parse(json.dumps(fields | {harm: wrong}).encode(), source="here")
+    for text in (b"", b"[]", b"{}", b'"x"', repository.first.host_file.serialize()):
+        with pytest.raises(CredentialError, match="here"):
+            MaintainFile.parse(text, source="here")
+
+
+def test_a_maintainer_believes_no_header_but_the_owners(repository: SmallRepository) -> None:
+    file, store = MaintainFile.of(repository.owner()), repository.store
+    other = OwnerKey.from_seed(new_owner_seed(), file.key.repository)
+    pinned = dataclasses.replace(file, key=dataclasses.replace(file.key, public=other.public))
+    with pytest.raises(IntegrityError, match="replaced"):
+        access.open_maintainer(store, pinned)
+    with pytest.raises(CredentialError, match="belongs to repository"):
+        access.open_maintainer(store, dataclasses.replace(file, key=dataclasses.replace(file.key, repository=RepositoryId(b"x" * 16))))
