@@ -24,7 +24,8 @@ from seedcorn.ops.copy import CopyResult, copy_snapshots, plan_copy
 from seedcorn.ops.restore import RestoreOptions, restore
 from seedcorn.repo.roots import Standing
 from seedcorn.repo.writer import WriterOptions
-from seedcorn.store.api import Requests, Store
+from seedcorn.store.api import Buffer, Requests, Store
+from seedcorn.store.wrappers import WrappedStore
 from seedcorn.testing.damage import flip_byte, keys_by_kind
 from seedcorn.testing.memory_store import MemoryStore
 from seedcorn.testing.repositories import Machine, SmallRepository, read_tree
@@ -306,7 +307,7 @@ def test_killed_at_every_call_of_the_destination(when: When, lost: bool, worksho
             assert copies.copy().exit_code == 0
             assert copies.copy().copies == ()
             _assert_copied(copies, originals)
-    assert call > 25
+    assert call > 20
 
 
 def _assert_copied(copies: Copies, originals: dict[SnapshotId, dict[bytes, bytes | None]]) -> None:
@@ -322,15 +323,19 @@ def _assert_copied(copies: Copies, originals: dict[SnapshotId, dict[bytes, bytes
     assert found.keys() == originals.keys() and max(found.values()) <= 2
 
 
+class _WithoutSnapshots(WrappedStore):
+    def put(self, key: str, data: Buffer) -> None:
+        if key.startswith("snapshots/"):
+            raise Crash
+        super().put(key, data)
+
+
 def test_an_interrupted_copy_goes_on(copies: Copies) -> None:
     """What was read and stored before a store failed is neither read nor stored again."""
     fill(copies.workshop.source)
     copies.workshop.backup()
-    uninterrupted = copies.other.machine("other")
-    calls = CrashingStore(copies.other.store, -1, When.BEFORE)
-    copies.copy(store=calls, machine=uninterrupted)
     with pytest.raises(Crash):
-        copies.copy(store=CrashingStore(copies.other.store, calls.calls - 4, When.BEFORE))  # the snapshot is not put yet
+        copies.copy(store=_WithoutSnapshots(copies.other.store))
     result = copies.copy()
     assert result.copies[0].read_bytes == 0 and result.copies[0].new_bytes == 0
     assert result.requests.put_bytes < 20_000
