@@ -62,7 +62,7 @@ class Copies:
     def copied(self) -> list[Snapshot]:
         return list(self.other.browser().snapshots)
 
-    def assert_equal(self, source: Snapshot, copy: Snapshot, **comparison: bool) -> None:
+    def assert_equal(self, source: Snapshot, copy: Snapshot) -> None:
         """The copy restores as the original does, and says the same of itself."""
         trees = []
         for repository, snapshot in ((self.workshop.repository, source), (self.other, copy)):
@@ -73,7 +73,7 @@ class Copies:
             trees.append(describe(target))
             del trees[-1][b"."]  # the target's own
             remove_tree(target)
-        assert differences(*trees, **comparison) == []
+        assert differences(*trees) == []
         root = msgspec.structs.replace(source.owner.root, content=copy.owner.root.content, extra=copy.owner.root.extra)
         assert copy.owner == msgspec.structs.replace(source.owner, root=root, copied_from=CopiedFrom(source.public.repository, source.id))
         assert copy.maintain.complete == source.maintain.complete
