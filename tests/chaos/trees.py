@@ -1,0 +1,60 @@
+"""What the hosts back up: trees of which nine tenths are the same on all of them, and which change between runs.
+
+Common files have few versions, and every host goes from one to another by itself. So hosts come back to content that was garbage a moment ago: the
+hardest thing for a collection that runs meanwhile. Deterministic for a seed.
+"""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+__all__ = ["HostTree"]
+
+_FILES = 300
+_COMMON_SHARE = 0.9
+_FOLDERS = 10
+_VERSIONS = 4
+_LARGEST_BYTES = 24_000
+
+
+class HostTree:
+    """The tree of one host, in ``folder``."""
+
+    def __init__(self, folder: Path, host: str, rng: random.Random, *, files: int = _FILES) -> None:
+        self.folder = folder
+        self._host = host
+        self._rng = rng
+        common = round(files * _COMMON_SHARE)
+        self._common = [f"d{number % _FOLDERS}/common-{number:03}" for number in range(common)]
+        self._own = [f"d{number % _FOLDERS}/own-{number:03}" for number in range(common, files)]
+        for name in self._common:
+            self._write(name, 0)
+        for name in self._own:
+            self._write(f"{name}", 0)
+
+    def change(self) -> None:
+        """What happens between two backups."""
+        rng = self._rng
+        for name in rng.sample(self._common, rng.randint(0, 12)):
+            self._write(name, rng.randrange(_VERSIONS))
+        for name in rng.sample(self._own, rng.randint(0, 3)):
+            with (self.folder / name).open("ab") as file:
+                file.write(rng.randbytes(rng.randint(1, 2_000)))
+        for name in rng.sample(self._common, rng.randint(0, 3)):
+            (self.folder / name).unlink(missing_ok=True)
+        if rng.random() < 0.2:
+            self._upgrade(f"d{rng.randrange(_FOLDERS)}/", rng.randrange(_VERSIONS))
+
+    def _upgrade(self, folder: str, version: int) -> None:
+        """A package is installed: a whole directory of one version."""
+        for name in self._common:
+            if name.startswith(folder):
+                self._write(name, version)
+
+    def _write(self, name: str, version: int) -> None:
+        owner = "" if name in self._common else self._host
+        content = random.Random(f"{owner} {name} {version}")
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.randbytes(content.randint(0, _LARGEST_BYTES)))
