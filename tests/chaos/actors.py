@@ -172,9 +172,7 @@ class Actor:
 class Host(Actor):
     """Changes its tree and backs it up. Each run has a tag of its own, by which its tree is found again, whether it was promised or not."""
 
-    def __init__(
-        self, name: str, ground: Ground, journal: Journal, rng: random.Random, chances: Chances, rest_seconds: float, *, files: int
-    ) -> None:
+    def __init__(self, name: str, ground: Ground, journal: Journal, rng: random.Random, chances: Chances, rest_seconds: float, *, files: int) -> None:
         super().__init__(name, ground, journal, rng, chances, rest_seconds)
         self.tree = HostTree(ground.folder / "trees" / name, name, rng, files=files)
         self._attempts = 0

@@ -7,10 +7,8 @@ What may be forgotten is decided here by a rule of its own: a promised snapshot 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections import defaultdict
-from pathlib import Path
 from typing import Any
 
 from tests.chaos.actors import KEEP_LAST, Journal, Promise
