@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from seedcorn.store.api import Buffer, ObjectInfo, Store
 from seedcorn.store.wrappers import WrappedStore
 
-__all__ = ["Crash", "CrashingStore", "MeanwhileStore", "When"]
+__all__ = ["BeforePutStore", "Crash", "CrashingStore", "MeanwhileStore", "When"]
 
 
 class Crash(BaseException):
@@ -78,6 +78,21 @@ class CrashingStore(_CountingStore):
         if self.crashed or (number == self._at and when is self._when):
             self.crashed = True
             raise Crash
+
+
+class BeforePutStore(WrappedStore):
+    """Before the first put of a key that contains ``part``, ``work`` is done."""
+
+    def __init__(self, inner: Store, part: str, work: Callable[[], object]) -> None:
+        super().__init__(inner)
+        self._part = part
+        self._work: Callable[[], object] | None = work
+
+    def put(self, key: str, data: Buffer) -> None:
+        if self._part in key and self._work is not None:
+            work, self._work = self._work, None
+            work()
+        super().put(key, data)
 
 
 class MeanwhileStore(_CountingStore):

@@ -1,17 +1,25 @@
-"""A collection that ends anywhere, or meets anybody anywhere, loses nothing; and a later one finishes the work."""
+"""A collection that ends anywhere, or meets anybody anywhere, loses nothing; and a later one finishes the work.
+
+Every call in the slow tests, one in seven in the others.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from functools import partial
+from threading import Event
 
 import pytest
 from tests.collections.garden import Garden, open_garden
-from tests.collections.interrupted import Crash, CrashingStore, MeanwhileStore, When
+from tests.collections.interrupted import BeforePutStore, Crash, CrashingStore, MeanwhileStore, When
 from tests.collections.test_prune import noise
 
 from seedcorn.testing.damage import copy_store
+from seedcorn.testing.repositories import Machine
+
+TIMEOUT_SECONDS = 120
 
 
 def plant(garden: Garden) -> None:
@@ -52,10 +60,14 @@ def count_calls(garden: Garden) -> int:
     return store.calls
 
 
+strides = pytest.mark.parametrize("stride", [7, pytest.param(1, marks=pytest.mark.slow)])
+
+
+@strides
 @pytest.mark.parametrize("when", When)
-def test_a_crash_at_any_call(garden: Garden, when: When) -> None:
+def test_a_crash_at_any_call(garden: Garden, when: When, stride: int) -> None:
     pristine = garden.store
-    for at in range(1, count_calls(garden) + 1):
+    for at in range(1, count_calls(garden) + 1, stride):
         garden.use(copy_store(pristine))
         with suppress(Crash):
             garden.prune(store=CrashingStore(garden.store, at, when), state=garden.state())
@@ -68,9 +80,10 @@ def test_a_crash_at_any_call(garden: Garden, when: When) -> None:
         state.close()
 
 
-def test_another_collection_before_any_call(garden: Garden) -> None:
+@strides
+def test_another_collection_before_any_call(garden: Garden, stride: int) -> None:
     pristine = garden.store
-    for at in range(1, count_calls(garden) + 1):
+    for at in range(2, count_calls(garden) + 1, stride):
         garden.use(copy_store(pristine))
         garden.prune(store=MeanwhileStore(garden.store, at, lambda: garden.prune(state=garden.state())), state=garden.state())
         garden.assert_whole()
@@ -80,10 +93,11 @@ def test_another_collection_before_any_call(garden: Garden) -> None:
         state.close()
 
 
-def test_a_backup_before_any_call(garden: Garden) -> None:
+@strides
+def test_a_backup_before_any_call(garden: Garden, stride: int) -> None:
     """Of content that the collection is just about to take."""
     pristine, expected = garden.store, dict(garden.expected)
-    for at in range(1, count_calls(garden) + 1):
+    for at in range(3, count_calls(garden) + 1, stride):
         garden.use(copy_store(pristine))
         garden.expected = dict(expected)
         with closing(garden.repository.machine_again()) as host:
@@ -92,15 +106,54 @@ def test_a_backup_before_any_call(garden: Garden) -> None:
         garden.assert_whole()
 
 
-def test_a_collection_before_any_call_of_a_backup(garden: Garden) -> None:
+@pytest.mark.parametrize(("part", "kept"), [(".sweep", True), (".mark", False)])
+def test_a_backup_that_began_before_the_mark_and_is_confirmed_before_the_sweep(garden: Garden, part: str, kept: bool) -> None:
+    """It relies on packs that nothing else needs, and can not see that they are going.
+
+    Confirmed just before the sweep is put, they are swept and kept; just before the mark, they are left out of the sweep.
+    """
+    garden.use(copy_store(garden.store))
+    begun, go_on = Event(), Event()
+
+    def wait() -> None:
+        begun.set()
+        assert go_on.wait(TIMEOUT_SECONDS)
+
+    with closing(garden.repository.machine_again(BeforePutStore(garden.store, "snapshots/", wait))) as host, ThreadPoolExecutor(1) as pool:
+        running = pool.submit(garden.back_up, {"a": noise(1, 300_000), "n": b"new"}, machine=host)
+        assert begun.wait(TIMEOUT_SECONDS)
+
+        def let_it_end() -> None:
+            go_on.set()
+            running.result(TIMEOUT_SECONDS)
+
+        result = garden.prune(store=BeforePutStore(garden.store, part, let_it_end), state=garden.state())
+    assert bool(result.kept_packs) is kept
+    assert not [key for key in garden.keys("receipts") if key.endswith(".void")]
+    garden.assert_whole()
+
+
+def prune_twice(garden: Garden, machines: list[Machine]) -> None:
+    """The second time it knows what the first has taken out of the index."""
+    state = machines[0].state if machines else garden.state()
+    garden.prune(state=state)
+    garden.prune(state=state)
+
+
+@strides
+@pytest.mark.parametrize("where", ["elsewhere", "on the same machine"])
+def test_a_collection_before_any_call_of_a_backup(garden: Garden, where: str, stride: int) -> None:
+    """On the same machine it has the same state, and takes the packs out of the index that the backup relies on."""
     pristine, expected = garden.store, dict(garden.expected)
-    at = calls = 0
-    while at <= calls:
-        at += 1
+    at, calls = 0, stride
+    while at + stride <= calls + 1:
+        at += stride
         garden.use(copy_store(pristine))
         garden.expected = dict(expected)
-        store = MeanwhileStore(garden.store, at, lambda: garden.prune(state=garden.state()))
+        machines: list[Machine] = []
+        store = MeanwhileStore(garden.store, at, partial(prune_twice, garden, machines if where == "on the same machine" else []))
         with closing(garden.repository.machine_again(store)) as host:
+            machines.append(host)
             garden.back_up({"a": noise(1, 300_000), "n": b"new"}, machine=host)
         calls = store.calls
         garden.assert_whole()

@@ -61,7 +61,8 @@ def check_repository(invocation: Invocation) -> int:
     options, output = invocation.options, invocation.output
     chosen = _chosen(options)
     session = invocation.owner()
-    examination = _examine(session, session.browser, chosen, output)
+    browser = session.browser
+    examination = _examine(session, browser, chosen, output)
     result = examination.result
     if options.repair and _repair(session, examination, options, output):
         from seedcorn.ops.browse import open_browser
@@ -70,7 +71,7 @@ def check_repository(invocation: Invocation) -> int:
         output.report("Checking again, without reading packs")
         browser = open_browser(session.repository, session.state)
         result = _examine(session, browser, CheckOptions(), output).result
-    _show(output, session, result, chosen.read_data)
+    _show(output, browser, result, chosen.read_data)
     _report(output, result, options)
     return result.exit_code
 
@@ -122,10 +123,10 @@ def _repair(session: OwnerSession, examination: Examination, options: Namespace,
     return True
 
 
-def _show(output: Output, session: OwnerSession, result: CheckResult, read_data: bool) -> None:
+def _show(output: Output, browser: Browser, result: CheckResult, read_data: bool) -> None:
     for affected in result.affected:
         output.emit("affected", snapshot_id=affected.snapshot.hex(), lost_bytes=affected.lost_bytes, **path_fields(affected.path))
-    snapshots = {snapshot.id: snapshot for snapshot in session.browser.snapshots}
+    snapshots = {snapshot.id: snapshot for snapshot in browser.snapshots}
     for damage in result.damage:
         output.emit("damage", **damage_fields(damage, snapshots[damage.snapshot]))
     output.emit(

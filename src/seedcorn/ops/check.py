@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from seedcorn.errors import EXIT_DONE, EXIT_INTEGRITY, IntegrityError
 from seedcorn.events import Clock, Monitor
 from seedcorn.format.names import pack_key
-from seedcorn.ops.browse import Browser, Snapshot
+from seedcorn.ops.browse import Browser, Snapshot, Standing
 from seedcorn.ops.check_choice import Subset
 from seedcorn.ops.check_findings import AffectedPath, Findings, SnapshotDamage
 from seedcorn.ops.check_objects import IndexedPacks, ObjectCheck
@@ -24,6 +24,7 @@ from seedcorn.ops.check_records import Records, check_records
 from seedcorn.ops.check_trees import TreeCheck
 from seedcorn.repo.hosts import HostRegistry
 from seedcorn.repo.needed import FrameSet, IndexedFrames, Needed
+from seedcorn.repo.needs import explains, taken_frames
 from seedcorn.repo.verified import publish_verified
 
 __all__ = ["AffectedPath", "CheckOptions", "CheckResult", "Examination", "SnapshotDamage", "check", "examine"]
@@ -108,11 +109,11 @@ def examine(browser: Browser, options: CheckOptions, clock: Clock, monitor: Moni
     objects.snapshots()
     index = objects.segments(registry)
     records = check_records(browser, registry, findings, options.connections)
-    packs = PackCheck(browser, findings, index.packs, {pack_key(host, pack) for host, pack in records.swept})
+    packs = PackCheck(browser, findings, index.packs, {pack_key(host, pack) for host, pack in records.collections.swept()})
     packs.presence()
     published = _read_packs(browser, packs, records, options, clock, monitor) if options.read_data else 0
     frames = IndexedFrames.of(browser.state)
-    _check_trees(browser, findings, frames, packs)
+    _check_trees(browser, findings, frames, packs, records)
     unreferenced = [size for key, size in packs.sizes.items() if key not in index.packs]
     result = CheckResult(
         snapshots=len(browser.snapshots),
@@ -148,13 +149,15 @@ def _read_packs(browser: Browser, packs: PackCheck, records: Records, options: C
     return len(new)
 
 
-def _check_trees(browser: Browser, findings: Findings, frames: IndexedFrames, packs: PackCheck) -> None:
+def _check_trees(browser: Browser, findings: Findings, frames: IndexedFrames, packs: PackCheck, records: Records) -> None:
     trees = TreeCheck(browser, findings, packs.lost)
-    collected = packs.collected
+    collected, taken = packs.collected, taken_frames(records.collections)
     for snapshot in browser.snapshots:
         needed = _needed(snapshot, findings, frames)
-        if taken := len(needed.frames & collected):
-            findings.problem(IntegrityError(f"needs {taken} frames that a collection has deleted", object_name=snapshot.key))
+        if snapshot.standing is Standing.UNCONFIRMED and needed.missing and explains(taken, needed.missing):
+            continue  # torn, and its host has not come to say so: it never reported success
+        if count := len(needed.frames & collected):
+            findings.problem(IntegrityError(f"needs {count} frames that a collection has deleted", object_name=snapshot.key))
         trees.check(snapshot, needed)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 from seedcorn.crypto import primitives
@@ -18,28 +18,23 @@ from seedcorn.format.codec import Envelope, Magic, decode
 from seedcorn.format.collection import (
     CheckpointMaintain,
     CheckpointPublic,
-    CollectionRecord,
     ForgetRecord,
     Receipt,
     ReceiptState,
-    Stage,
 )
 from seedcorn.format.names import (
     CheckpointName,
-    CollectionName,
     ReceiptName,
     RecordName,
     parse_checkpoint_key,
-    parse_collection_key,
     parse_receipt_key,
     parse_record_key,
 )
-from seedcorn.ids import CollectionId, HostId, PackId
 from seedcorn.ops.browse import Browser
 from seedcorn.ops.check_findings import Findings
 from seedcorn.ops.parallel import work_ahead
 from seedcorn.repo.bindings import checkpoint_maintain_binding
-from seedcorn.repo.collections import named_packs
+from seedcorn.repo.collections import CollectionLog, Collections, list_collections
 from seedcorn.repo.hosts import HostRegistry
 from seedcorn.repo.needed import open_bitmap
 from seedcorn.repo.records import open_record
@@ -47,26 +42,17 @@ from seedcorn.repo.verified import VerifiedSet, open_verified
 
 __all__ = ["Records", "check_records"]
 
-_REMOVABLE = ("receipts/", "checkpoints/", "gc/")  # rooms in which an object may go between a listing and the look at it
+_REMOVABLE = ("receipts/", "checkpoints/")  # rooms in which an object may go between a listing and the look at it
 N = TypeVar("N")
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Records:
-    """What the good ones say."""
+    """What the good ones say. ``log`` is what the store had of collections, good or not."""
 
-    collections: dict[CollectionName, CollectionRecord] = field(default_factory=dict)
-    verified: VerifiedSet = field(default_factory=lambda: VerifiedSet({}))
-
-    @property
-    def swept(self) -> set[tuple[HostId, PackId]]:
-        """Packs that a sweep names and has not, when it was done, said to keep: they are deleted, or may be at any moment."""
-        kept = {name.collection: named_packs([record]) for name, record in self.collections.items() if name.stage is Stage.DONE}
-        swept: set[tuple[HostId, PackId]] = set()
-        for name, record in self.collections.items():
-            if name.stage is Stage.SWEEP:
-                swept |= named_packs([record]) - kept.get(name.collection, set())
-        return swept
+    log: CollectionLog
+    collections: Collections
+    verified: VerifiedSet
 
 
 def check_records(browser: Browser, registry: HostRegistry, findings: Findings, connections: int) -> Records:
@@ -82,18 +68,23 @@ class _RecordCheck:
         self._registry = registry
         self._findings = findings
         self._connections = connections
-        self._records = Records()
         self._digests: defaultdict[tuple[bytes, bytes], set[bytes]] = defaultdict(set)
 
     def all(self) -> Records:
-        records = self._records
         self._room("receipts/", Magic.RECEIPT, parse_receipt_key, self._receipt)
         self._room("checkpoints/", Magic.CHECKPOINT, parse_checkpoint_key, self._checkpoint)
-        self._room("gc/", Magic.COLLECTION, parse_collection_key, self._collection)
         self._room("forget/", Magic.FORGET, parse_record_key, self._forget)
         self._room("verified/", Magic.VERIFIED, parse_record_key, self._verified)
-        records.verified = VerifiedSet(dict(self._digests))
-        return records
+        log = list_collections(self._repository.store)
+        return Records(log, self._collections(log), VerifiedSet(dict(self._digests)))
+
+    def _collections(self, log: CollectionLog) -> Collections:
+        collections = log.read_all(self._repository.store, None, self._repository.repository, self._public)
+        for problem in collections.problems:
+            self._problem(problem)
+        for info in log.records.values():
+            self._findings.checked(info.size_bytes)
+        return collections
 
     def _room(self, room: str, magic: Magic, parse: Callable[[str], N | None], open_one: Callable[[N, bytes], None]) -> None:
         store = self._repository.store
@@ -143,14 +134,6 @@ class _RecordCheck:
         maintain = decode(self._repository.key.open_maintain(checkpoint_maintain_binding(public_part), sealed), CheckpointMaintain)
         for needed in maintain.needed:
             open_bitmap(needed)
-
-    def _collection(self, name: CollectionName, data: bytes) -> None:
-        record = open_record(Magic.COLLECTION, data, CollectionRecord, self._public.maintain_sign)
-        if record.repository != self._repository.repository or CollectionName(record.number, CollectionId(record.collection), record.stage) != name:
-            raise _misplaced()
-        for frames in record.frames:
-            open_bitmap(frames)
-        self._records.collections[name] = record
 
     def _forget(self, name: RecordName, data: bytes) -> None:
         if primitives.object_hash(data) != name.record:

@@ -43,6 +43,8 @@ def read_base(repository: HostRepository, state: State) -> Base:
 def is_torn(repository: HostRepository, state: State, base: Base, snapshot: SnapshotRef, needed: FrameSet) -> bool:
     """H7, when the receipt is in the store: whether a sweep that was not there at H0 names this snapshot, or all packs that hold a needed frame.
 
+    A frame without any place is lost, too: another process on this machine may have taken a swept pack out of the index already.
+
     Raises:
         IntegrityError: a new sweep is damaged, so that nobody can say; the snapshot is not confirmed then.
     """
@@ -51,4 +53,4 @@ def is_torn(repository: HostRepository, state: State, base: Base, snapshot: Snap
     if any(snapshot in record.expired or snapshot in record.removed for record in records):
         return True
     swept = named_packs(records)
-    return bool(swept) and bool(state.only_in(swept | base.packs) & needed)
+    return bool(swept) and not needed <= state.outside(swept | base.packs)

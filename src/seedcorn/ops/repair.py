@@ -81,7 +81,7 @@ class _Repair:
             new_segments=tuple(self._new_segments),
             removed_segments=removed,
             removed_packs=removed_packs,
-            collected_meanwhile=not list_collections(self._store).records.keys() <= self._examination.records.collections.keys(),
+            collected_meanwhile=not list_collections(self._store).records.keys() <= self._examination.records.log.records.keys(),
         )
 
     def _list_again(self, repair: PackRepair) -> None:

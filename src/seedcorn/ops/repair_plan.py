@@ -116,7 +116,7 @@ class _Planner:
         self._index = examination.index
         self._hosts = examination.registry.hosts
         self._look_at = PackLook(browser.repository, examination)
-        self._swept = {pack_key(host, pack) for host, pack in examination.records.swept}
+        self._swept = {pack_key(host, pack) for host, pack in examination.records.collections.swept()}
         self._is_needed = needed_by_any(browser.snapshots)
 
     def plan(self, options: RepairOptions) -> RepairPlan:

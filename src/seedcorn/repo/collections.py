@@ -43,7 +43,7 @@ class CollectionLog:
         return max((name.number for name in self.records), default=0) + 1
 
     def read(
-        self, store: Store, state: State, repository: RepositoryId, public: PublicKeys, names: Iterable[CollectionName]
+        self, store: Store, state: State | None, repository: RepositoryId, public: PublicKeys, names: Iterable[CollectionName]
     ) -> list[CollectionRecord]:
         """The records of these names; a mark that has been deleted since it was listed is left out.
 
@@ -60,8 +60,8 @@ class CollectionLog:
                     raise error.named(info.key) from error
         return found
 
-    def read_all(self, store: Store, state: State, repository: RepositoryId, public: PublicKeys) -> Collections:
-        """Every record. A damaged one is a problem: nobody can say then what has been or will be deleted."""
+    def read_all(self, store: Store, state: State | None, repository: RepositoryId, public: PublicKeys) -> Collections:
+        """Every record; without ``state`` each is fetched anew. A damaged one is a problem: nobody can say then what has been or will be deleted."""
         marks: list[Mark] = []
         sweeps: list[CollectionRecord] = []
         done: dict[bytes, CollectionRecord] = {}
@@ -157,10 +157,13 @@ def build_collection(record: CollectionRecord, sign: Callable[[bytes], bytes]) -
     return collection_key(record.number, CollectionId(record.collection), record.stage), build_record(Magic.COLLECTION, record, sign)
 
 
-def _read_one(store: Store, state: State, info: ObjectInfo, name: CollectionName, repository: RepositoryId, public: PublicKeys) -> CollectionRecord:
+def _read_one(
+    store: Store, state: State | None, info: ObjectInfo, name: CollectionName, repository: RepositoryId, public: PublicKeys
+) -> CollectionRecord:
     data = fetch_small(store, state, info, Magic.COLLECTION)
     record = open_record(Magic.COLLECTION, data, CollectionRecord, public.maintain_sign)
     if record.repository != repository or CollectionName(record.number, CollectionId(record.collection), record.stage) != name:
         raise IntegrityError("belongs to another collection or repository, or has been moved")
-    state.cache_object(info.key, data)
+    if state:
+        state.cache_object(info.key, data)
     return record

@@ -6,7 +6,7 @@ reading".
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from seedcorn.errors import IntegrityError
@@ -15,7 +15,7 @@ from seedcorn.repo.collections import Collections
 from seedcorn.repo.needed import BySession, IndexedFrames, Missing, NeededByAll, SeqSet, open_bitmap
 from seedcorn.repo.roots import Roots, RootSnapshot, Standing
 
-__all__ = ["Needs", "assess_needs", "with_torn"]
+__all__ = ["Needs", "assess_needs", "explains", "taken_frames", "with_torn"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,8 @@ def assess_needs(roots: Roots, indexed: IndexedFrames) -> Needs:
             continue
         if not missing or not isinstance(root, RootSnapshot) or root.standing is Standing.UNCONFIRMED:
             continue
-        swept = _taken_frames(roots.collections) if swept is None else swept
-        if all(absent.seqs <= swept.get(absent.session, SeqSet()) for absent in missing):
+        swept = taken_frames(roots.collections) if swept is None else swept
+        if explains(swept, missing):
             torn.add(root.ref)
         else:
             problems.append(_lacks(root, missing))
@@ -55,7 +55,7 @@ def with_torn(roots: Roots, torn: frozenset[SnapshotRef]) -> Roots:
     return replace(roots, snapshots=tuple(snapshots)) if torn else roots
 
 
-def _taken_frames(collections: Collections) -> dict[bytes, SeqSet]:
+def taken_frames(collections: Collections) -> dict[bytes, SeqSet]:
     """Every frame that a sweep has deleted or may be deleting, by session id."""
     together: dict[bytes, SeqSet] = {}
     for named, kept in collections.taken_frames:
@@ -64,6 +64,11 @@ def _taken_frames(collections: Collections) -> dict[bytes, SeqSet]:
             taken = open_bitmap(entry) - spared.get(entry.session, SeqSet())
             together[entry.session] = together.get(entry.session, SeqSet()) | taken
     return together
+
+
+def explains(taken: Mapping[bytes, SeqSet], missing: Iterable[Missing]) -> bool:
+    """Whether collections have taken all that is missing."""
+    return all(absent.seqs <= taken.get(absent.session, SeqSet()) for absent in missing)
 
 
 def _lacks(root: RootSnapshot, missing: list[Missing]) -> IntegrityError:

@@ -184,7 +184,7 @@ class RootsReader:
         roots = Roots(tuple(snapshots), (), collections, receipts, forget_log, heads, (), ())
         problems += _what_is_missing(roots, names, remembered_heads(state))
         problems += self._vanished_receipts(roots)
-        oddities += check_twins(names) + check_links([Link(snapshot.key, snapshot.public) for snapshot in snapshots], names)
+        oddities += check_twins(_receipted(names, receipts)) + check_links([Link(snapshot.key, snapshot.public) for snapshot in snapshots], names)
         judged = _judged(roots)
         checkpoints = _judged_checkpoints(listed_checkpoints, judged, collections)
         return replace(roots, snapshots=judged, checkpoints=checkpoints, problems=tuple(problems), oddities=tuple(oddities))
@@ -295,6 +295,11 @@ def _what_is_missing(roots: Roots, names: HistoryNames, remembered: Heads) -> li
     problems += check_gaps(names, known)
     problems += check_witnesses((head for snapshot in roots.snapshots for head in snapshot.maintain.heads), known)
     return problems + check_rollback(remembered, roots.heads) + list(check_overtaken(remembered, names, known).values())
+
+
+def _receipted(names: HistoryNames, receipts: Receipts) -> HistoryNames:
+    """Without snapshots that have no receipt: a put that was given up may arrive after its number has been used again, and is nobody's clone."""
+    return {host: [name for name in own if SnapshotRef(host, name.number, name.object_id) in receipts.receipted] for host, own in names.items()}
 
 
 def _judged(roots: Roots) -> tuple[RootSnapshot, ...]:

@@ -259,9 +259,9 @@ class State:
         self._avoided = self._frames.only_in(packs) if packs else FrameSet()
         self._renew()
 
-    def only_in(self, packs: Collection[tuple[HostId, PackId]]) -> FrameSet:
-        """The frames that have a place in these packs and in no other."""
-        return self._frames.only_in(packs)
+    def outside(self, packs: Collection[tuple[HostId, PackId]]) -> FrameSet:
+        """The frames that have a place in another pack than these."""
+        return self._frames.outside(packs)
 
     def _renew(self) -> None:
         """Let lookups see what has been committed since."""

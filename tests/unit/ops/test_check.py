@@ -11,19 +11,18 @@ import pytest
 
 from seedcorn.errors import StoreUnavailableError
 from seedcorn.events import Counter, RecordingMonitor, SystemClock, VoidMonitor
-from seedcorn.format.codec import Magic
 from seedcorn.format.collection import CollectionRecord, HostPacks, Stage
-from seedcorn.format.names import collection_key, parse_numbered_key, parse_pack_key
-from seedcorn.ids import CollectionId, PackId
+from seedcorn.format.names import parse_numbered_key, parse_pack_key
+from seedcorn.ids import PackId
 from seedcorn.ops import access, backup_run, check_findings
 from seedcorn.ops.browse import Browser
 from seedcorn.ops.check import CheckOptions, CheckResult, check
 from seedcorn.ops.check_choice import AmountOfBytes, Part, Percentage
+from seedcorn.repo.collections import build_collection
 from seedcorn.repo.index import open_segment
 from seedcorn.repo.maintenance import maintained_by_owner
 from seedcorn.repo.needed import needed_frames
 from seedcorn.repo.packs import entries_digest, open_pack
-from seedcorn.repo.records import build_record
 from seedcorn.repo.repacking import LiveFrames, repack
 from seedcorn.repo.rewriting import rewrite_segments, write_segment
 from seedcorn.repo.verified import read_verified
@@ -328,7 +327,7 @@ def test_a_pack_that_a_collection_has_taken_may_be_listed_as_long_as_nothing_nee
     owner, stage = repository.owner(), Stage.SWEEP
     packs = tuple(HostPacks(name[0], (name[1],)) for key in store.objects if (name := parse_pack_key(key)) and key not in kept)
     record = CollectionRecord(owner.repository, 1, b"collect!", stage, packs)
-    store.put(collection_key(1, CollectionId(b"collect!"), stage), build_record(Magic.COLLECTION, record, owner.key.maintain_key().sign))
+    store.put(*build_collection(record, owner.key.maintain_key().sign))
     for key in [key for key in store.objects if key.startswith("packs/") and key not in kept]:
         del store.objects[key]
     problems = run(repository.browser(fresh=True)).problems
@@ -336,3 +335,21 @@ def test_a_pack_that_a_collection_has_taken_may_be_listed_as_long_as_nothing_nee
     assert not any(problem.object_name == first for problem in problems)
     store.delete([second, second.replace("snapshots/", "receipts/")])
     assert run(repository.browser(fresh=True)).problems == ()
+
+
+def test_an_unconfirmed_snapshot_that_a_collection_has_torn_is_no_damage(repository: SmallRepository, store: MemoryStore, tree: Path) -> None:
+    """Its host was killed before it could take the snapshot back. A confirmed one that lacks something is damage, whoever took it."""
+    repository.backup(tree)
+    (snapshot,) = repository.browser().snapshots
+    for room in ("packs/", "index/"):
+        store.delete([key for key in store.objects if key.startswith(room)])
+    receipt = snapshot.key.replace("snapshots/", "receipts/")
+    content = store.objects[receipt]
+    store.delete([receipt])
+    assert run(repository.browser(fresh=True)).problems
+    owner = repository.owner()
+    record = CollectionRecord(owner.repository, 1, b"collect!", Stage.SWEEP, frames=snapshot.maintain.needed)
+    store.put(*build_collection(record, owner.key.maintain_key().sign))
+    assert run(repository.browser(fresh=True)).problems == ()
+    store.put(receipt, content)
+    assert repository.browser(fresh=True).snapshots == ()  # torn: the host went on and never reported success

@@ -169,4 +169,4 @@ def test_which_packs_a_collection_deletes(recorded: Recorded) -> None:
     ]
     for name, step, expected in steps:
         step()
-        assert recorded.examine().records.swept == expected, name
+        assert recorded.examine().records.collections.swept() == expected, name

@@ -13,16 +13,15 @@ import pytest
 from seedcorn.crypto import primitives
 from seedcorn.errors import IntegrityError, StoreUnavailableError
 from seedcorn.events import SystemClock, VoidMonitor
-from seedcorn.format.codec import Magic
 from seedcorn.format.collection import CollectionRecord, HostPacks, Stage
-from seedcorn.format.names import collection_key, parse_numbered_key, parse_pack_key
+from seedcorn.format.names import parse_numbered_key, parse_pack_key
 from seedcorn.format.pack import parse_trailer
 from seedcorn.ids import CollectionId
 from seedcorn.ops.browse import Browser
 from seedcorn.ops.check import CheckOptions, Examination, check, examine
 from seedcorn.ops.repair import RepairResult, execute_repair
 from seedcorn.ops.repair_plan import RepairOptions, RepairPlan, plan_repair
-from seedcorn.repo.records import build_record
+from seedcorn.repo.collections import build_collection
 from seedcorn.repo.repository import OwnerRepository
 from seedcorn.store.wrappers import RecordingStore, WrappedStore
 from seedcorn.testing.damage import flip_byte, keys_by_kind
@@ -364,7 +363,7 @@ def sweep(owner: OwnerRepository, store: MemoryStore, keys: list[str], *, kept: 
         if named is not None:
             packs = tuple(HostPacks(name[0], (name[1],)) for key in named if (name := parse_pack_key(key)))
             record = CollectionRecord(owner.repository, 1, collection, stage, packs)
-            store.put(collection_key(1, collection, stage), build_record(Magic.COLLECTION, record, owner.key.maintain_key().sign))
+            store.put(*build_collection(record, owner.key.maintain_key().sign))
 
 
 @pytest.mark.parametrize("end", ["unfinished", "done", "done and kept"])

@@ -278,7 +278,9 @@ def test_what_is_avoided_is_not_found_unless_it_lies_elsewhere_too(state: State)
     state.avoid({(ALPHA, PackId(b"p" * 32))})
     assert state.find(A) is None
     assert state.find(B) == frame_ordinal(number, 1)
-    assert state.only_in({(ALPHA, PackId(b"p" * 32)), (ALPHA, PackId(b"q" * 32))}) == FrameSet([frame_ordinal(number, 0), frame_ordinal(number, 1)])
+    assert state.outside({(ALPHA, PackId(b"p" * 32))}) == FrameSet([frame_ordinal(number, 1)])
+    assert state.outside({(ALPHA, PackId(b"p" * 32)), (ALPHA, PackId(b"q" * 32))}) == FrameSet()
+    assert state.outside(set()) == FrameSet([frame_ordinal(number, 0), frame_ordinal(number, 1)])
     state.avoid(set())
     assert state.find(A) is not None
 
