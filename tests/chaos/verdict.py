@@ -11,7 +11,7 @@ import shutil
 from collections import defaultdict
 from typing import Any
 
-from tests.chaos.actors import KEEP_LAST, Journal, Promise
+from tests.chaos.actors import KEEP_LAST, Journal, Promise, story
 from tests.chaos.ground import Ground
 
 from seedcorn.testing.trees import describe, differences
@@ -42,7 +42,7 @@ def judge(ground: Ground, journal: Journal) -> None:
 def _snapshots(ground: Ground, journal: Journal) -> list[Found] | None:
     listed = ground.owner("snapshots", "--all", "--json")
     if listed.code:
-        journal.find(f"snapshots can not be listed ({listed.code}): {listed.err[-1500:]}")
+        journal.find(f"snapshots can not be listed ({listed.code}): {story(listed)}")
         return None
     lines = [json.loads(line) for line in listed.out.splitlines()]
     return [line for line in lines if line["message_type"] == "snapshot"]
@@ -51,7 +51,7 @@ def _snapshots(ground: Ground, journal: Journal) -> list[Found] | None:
 def _check(ground: Ground, journal: Journal) -> None:
     checked = ground.owner("check", "--read-data", "--json")
     if checked.code:
-        journal.find(f"check --read-data ended with {checked.code}: {(checked.err + checked.out)[-3000:]}")
+        journal.find(f"check --read-data ended with {checked.code}: {story(checked)}")
 
 
 def _compare_with_promises(journal: Journal, found: list[Found], confirmed: list[Found]) -> None:
@@ -87,7 +87,7 @@ def _restore_all(ground: Ground, journal: Journal, snapshots: list[Found]) -> No
         restored = ground.owner("restore", f"{one['id']}:{path}", "--target", target)
         told = f"{one['id'][:12]} of {attempt}"
         if restored.code:
-            journal.find(f"restoring {told} ended with {restored.code}: {restored.err[-1500:]}")
+            journal.find(f"restoring {told} ended with {restored.code}: {story(restored)}")
         if target.exists():
             wrong = differences(journal.trees[attempt], describe(target))
             if wrong:
@@ -109,7 +109,7 @@ def _collect_twice(ground: Ground, journal: Journal) -> None:
     for _ in range(2):
         pruned = ground.maintainer("prune", "--grace", "0", "--allow-large", "--json")
         if pruned.code:
-            journal.find(f"the last prune ended with {pruned.code}: {pruned.err[-1500:]}")
+            journal.find(f"the last prune ended with {pruned.code}: {story(pruned)}")
     plan = _only(ground.maintainer("prune", "--grace", "0", "--dry-run", "--json").out, "plan")
     stats = _only(ground.owner("stats", "--json").out, "stats")
     stored = stats["stored"]

@@ -1,4 +1,4 @@
-"""``python -m tests.drill`` (``make drill``): the stolen-host drill on every server that tests have and that takes policies; figures as JSON lines."""
+"""``python -m tests.drill`` (``make drill``): the stolen-host drill on every test server that takes policies; figures as JSON lines."""
 
 from __future__ import annotations
 
