@@ -230,7 +230,8 @@ class Maintainer(Actor):
     def prepare(self) -> list[str | Path]:
         self._verb = "forget" if self._forgets and self._verb == "prune" else "prune"
         self._journal.counts[f"{self._verb}s_attempted"] += 1
-        how = ["--keep-last", str(KEEP_LAST)] if self._verb == "forget" else ["--grace", GRACE, "--allow-large"]
+        unused = self._rng.choice(("0%", "5%"))
+        how = ["--keep-last", str(KEEP_LAST)] if self._verb == "forget" else ["--grace", GRACE, "--allow-large", "--max-unused", unused]
         return [self._verb, *how, "--json", "--maintain-file", self._ground.maintain_file]
 
     def ended(self, finished: Finished) -> None:

@@ -15,7 +15,7 @@ _FILES = 300
 _COMMON_SHARE = 0.9
 _FOLDERS = 10
 _VERSIONS = 4
-_LARGEST_BYTES = 24_000
+_LARGEST_BYTES = 48_000
 
 
 class HostTree:
@@ -31,7 +31,7 @@ class HostTree:
         for name in self._common:
             self._write(name, 0)
         for name in self._own:
-            self._write(f"{name}", 0)
+            self._write(name, 0)
 
     def change(self) -> None:
         """What happens between two backups."""
@@ -44,12 +44,13 @@ class HostTree:
         for name in rng.sample(self._common, rng.randint(0, 3)):
             (self.folder / name).unlink(missing_ok=True)
         if rng.random() < 0.2:
-            self._upgrade(f"d{rng.randrange(_FOLDERS)}/", rng.randrange(_VERSIONS))
+            self._upgrade(rng.randint(1, _FOLDERS), rng.randrange(_VERSIONS))
 
-    def _upgrade(self, folder: str, version: int) -> None:
-        """A package is installed: a whole directory of one version."""
+    def _upgrade(self, folders: int, version: int) -> None:
+        """One package or all of a distribution: whole directories of one version, so that packs of several frames come to be, and are left in part."""
+        chosen = tuple(f"d{number}/" for number in self._rng.sample(range(_FOLDERS), folders))
         for name in self._common:
-            if name.startswith(folder):
+            if name.startswith(chosen):
                 self._write(name, version)
 
     def _write(self, name: str, version: int) -> None:

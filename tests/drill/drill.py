@@ -13,7 +13,7 @@ import itertools
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -103,11 +103,12 @@ def drill(server: S3Server, folder: Path, *, condition: bool, versions: bool) ->
         credentials = server.add_user(bucket, _policy(repository, bucket, condition=condition))
         _read_everything(repository, objects, report)
         thief = _Thief(server, credentials, bucket, "repository")
-        _fetch(thief, objects, report)
-        _destroy(thief, owner_store, objects, repository.first.repository.key.host.hex(), report)
+        named = _versions(owner_store, objects) if versions else {}
+        _fetch(thief, objects, named, report)
+        _destroy(thief, owner_store, objects, named, repository.first.repository.key.host.hex(), report)
         report.snapshots = len(home.trees)
         report.restored_at_once = home.restorable()
-        _bring_back(owner_store, objects)
+        _bring_back(owner_store, objects, named)
         report.restored = home.restorable()
         host_store = open_store(server.address(bucket, "repository"), credentials=credentials, options=StoreOptions())
         report.backup_works = _backs_up(repository, host_store, home.sources["stolen"])
@@ -180,12 +181,19 @@ class _Home:
         return OwnerSession(self._repository.owner(), self._repository.new_state())
 
 
-def _bring_back(store: Store, objects: Mapping[str, bytes]) -> None:
-    """What an owner does who has versions: put the bytes from before the theft back."""
+def _versions(store: Store, keys: Iterable[str]) -> dict[str, str]:
+    """The present version of each object."""
     assert isinstance(store, CloudStore)
-    for key, data in objects.items():
-        if store.get(key) != data:
-            store.overwrite(key, data)
+    found = {key: store.version_of(key) for key in keys}
+    return {key: version for key, version in found.items() if version}
+
+
+def _bring_back(store: Store, objects: Mapping[str, bytes], versions: Mapping[str, str]) -> None:
+    """What an owner does who has versions: put those from before the theft back."""
+    assert isinstance(store, CloudStore)
+    for key, version in versions.items():
+        if store.get(key) != objects[key]:
+            store.overwrite(key, store.get_version(key, version))
 
 
 # -- the thief's ------------------------------------------------------------------------------------------------------------------------------
@@ -200,14 +208,14 @@ class _Thief:
         self._bucket_url = f"{server.endpoint}/{bucket}"
         self._prefix = prefix
 
-    def get(self, key: str) -> bool:
-        return self._accepted("GET", self._url(key))
+    def get(self, key: str, version: str = "") -> bool:
+        return self._accepted("GET", self._url(key, version))
 
     def overwrite(self, key: str, *, conditional: bool = False) -> bool:
         return self._accepted("PUT", self._url(key), _RANSOM, {"If-None-Match": "*"} if conditional else {})
 
-    def delete(self, key: str, version: str | None = None) -> bool:
-        return self._accepted("DELETE", self._url(key) + (f"?versionId={version}" if version else ""))
+    def delete(self, key: str, version: str = "") -> bool:
+        return self._accepted("DELETE", self._url(key, version))
 
     def delete_many(self, keys: list[str]) -> bool:
         """In one request, which can be answered with 200 and mean no: what is gone is for the owner to say."""
@@ -224,8 +232,8 @@ class _Thief:
         digest = hashlib.md5(body, usedforsecurity=False).digest()
         return self._accepted(method, f"{self._bucket_url}?{what}", body, {"Content-MD5": base64.b64encode(digest).decode()})
 
-    def _url(self, key: str) -> str:
-        return f"{self._bucket_url}/{self._prefix}/{key}"
+    def _url(self, key: str, version: str = "") -> str:
+        return f"{self._bucket_url}/{self._prefix}/{key}" + (f"?versionId={version}" if version else "")
 
     def _accepted(self, method: str, url: str, body: bytes = b"", headers: Mapping[str, str] = _NO_HEADERS) -> bool:
         request = s3_request(method, url, body=body, region=self._region, **self._keys)
@@ -240,19 +248,19 @@ class _Thief:
             return False
 
 
-def _fetch(thief: _Thief, objects: Mapping[str, bytes], report: DrillReport) -> None:
+def _fetch(thief: _Thief, objects: Mapping[str, bytes], versions: Mapping[str, str], report: DrillReport) -> None:
+    """Every object; and what is refused, once more by its version."""
     accepted, refused = Counter[str](), Counter[str]()
     for key in objects:
-        (accepted if thief.get(key) else refused)[key.partition("/")[0]] += 1
+        is_read = thief.get(key) or (key in versions and thief.get(key, versions[key]))
+        (accepted if is_read else refused)[key.partition("/")[0]] += 1
     report.reads_accepted, report.reads_refused = dict(accepted), dict(refused)
 
 
-def _destroy(thief: _Thief, owner: Store, objects: Mapping[str, bytes], host: str, report: DrillReport) -> None:
+def _destroy(thief: _Thief, owner: Store, objects: Mapping[str, bytes], versions: Mapping[str, str], host: str, report: DrillReport) -> None:
     """Every existing key is overwritten in two ways and deleted in three; then the bucket itself."""
-    assert isinstance(owner, CloudStore)
     keys = sorted(objects)
     own = {key for key in keys if f"/{host}/" in key and not key.startswith("hosts/")}
-    versions = {key: owner.version_of(key) for key in keys} if report.versions else {}
     report.own_objects = len(own)
     for key in keys:
         report.conditional_overwrites_tried += 1
@@ -260,7 +268,7 @@ def _destroy(thief: _Thief, owner: Store, objects: Mapping[str, bytes], host: st
         report.overwrites_tried += 1
         report.overwrites_accepted += thief.overwrite(key)
     for key in keys:
-        for version in {None, versions.get(key)}:
+        for version in {"", versions.get(key, "")}:
             report.deletes_tried += 1
             report.deletes_accepted += thief.delete(key, version)
     thief.delete_many(keys)
