@@ -47,7 +47,7 @@ class HostTree:
             self._upgrade(rng.randint(1, _FOLDERS), rng.randrange(_VERSIONS))
 
     def _upgrade(self, folders: int, version: int) -> None:
-        """One package or all of a distribution: whole directories of one version, so that packs of several frames come to be, and are left in part."""
+        """One package or a whole distribution: directories of one version, so that packs of several frames come to be, and are left in part."""
         chosen = tuple(f"d{number}/" for number in self._rng.sample(range(_FOLDERS), folders))
         for name in self._common:
             if name.startswith(chosen):
