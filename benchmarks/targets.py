@@ -71,7 +71,14 @@ def outcomes(suites: Mapping[str, Results], index: Mapping[str, float] | None = 
         _of_scale(scale) if scale is not None else [Outcome("peak memory, flat", "± 10 % in a large directory", "MiB", note="make benchmark-scale")]
     )
     found.append(_of_index(index) if index else Outcome("peak memory, flat", "± 10 % in a large repository", "MiB", note="make benchmark-scale"))
-    found.append(Outcome("forget + prune planning, 1,000 snapshots", "≤ 2 s, no pack read", "s", note="make benchmark-micro SELECT=forget_and_prune; docs/performance.md"))
+    found.append(
+        Outcome(
+            "forget + prune planning, 1,000 snapshots",
+            "≤ 2 s, no pack read",
+            "s",
+            note="make benchmark-micro SELECT=forget_and_prune; docs/performance.md",
+        )
+    )
     return found
 
 

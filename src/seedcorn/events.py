@@ -28,6 +28,8 @@ class Counter(enum.Enum):
     RESTORED_BYTES = "restored_bytes"
     CHECKED_OBJECTS = "checked_objects"
     CHECKED_BYTES = "checked_bytes"
+    COPIED_SNAPSHOTS = "copied_snapshots"
+    COPIED_BYTES = "copied_bytes"  # content read from the source repository
 
 
 class Monitor(Protocol):

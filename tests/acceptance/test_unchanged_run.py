@@ -1,4 +1,4 @@
-"""The second run over an unchanged tree: nothing read, no pack, five requests, whatever the store."""
+"""The second run over an unchanged tree: nothing read, no pack, eight requests, whatever the store."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ def _assert_little_is_asked(folder: Path, store: Store) -> None:
         tree = describe(workshop.source)
         first = workshop.backup()
         assert first.packs == 2
-        # header, host record · hosts, index, snapshots · data pack, listing pack, segment, snapshot
-        assert _kinds(first.requests) == Requests(get=2, list=3, put=4)
+        # header, host record · collections, hosts, index, snapshots, verified set, collections · data pack, listing pack, segment, snapshot, receipt
+        assert _kinds(first.requests) == Requests(get=2, list=6, put=5)
 
         for _ in range(2):
             again = workshop.backup()
             assert again.packs == 0
             assert again.monitor.counted[Counter.READ_BYTES] == 0
-            # header · hosts, index, snapshots · snapshot
-            assert _kinds(again.requests) == Requests(get=1, list=3, put=1)
+            # header · collections, hosts, index, snapshots, collections · snapshot, receipt
+            assert _kinds(again.requests) == Requests(get=1, list=5, put=2)
             assert again.requests.put_bytes < 5_000
             workshop.assert_restores(again.id, tree)
 

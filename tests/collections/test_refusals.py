@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 
 import pytest
@@ -10,14 +11,17 @@ from tests.collections.test_prune import noise
 
 from seedcorn.crypto.primitives import object_hash, random_bytes
 from seedcorn.errors import IntegrityError
+from seedcorn.events import SystemClock
 from seedcorn.format.collection import CollectionRecord, HostPacks, Stage
 from seedcorn.format.names import pack_key
 from seedcorn.format.pack import KeyRow, PackEntry
 from seedcorn.ids import PackId, SessionId
+from seedcorn.jobs.maintain_session import MaintainSession
 from seedcorn.ops import access
 from seedcorn.ops.forget import choose_snapshots, forget_snapshots
 from seedcorn.ops.gc_plan import CollectionOptions
 from seedcorn.ops.gc_survey import Surveyor
+from seedcorn.ops.retention_policy import Newest, Policy
 from seedcorn.repo.collections import build_collection
 from seedcorn.repo.hosts import load_registry
 from seedcorn.repo.index import build_segment
@@ -26,6 +30,7 @@ from seedcorn.repo.roots import Standing
 from seedcorn.store.api import ObjectInfo
 from seedcorn.store.wrappers import RecordingStore, WrappedStore
 from seedcorn.testing.damage import flip_byte
+from seedcorn.testing.memory_store import MemoryStore
 from seedcorn.testing.repositories import Machine
 
 
@@ -163,6 +168,28 @@ def test_a_host_that_claims_copies_of_its_own_frames(garden: Garden) -> None:
     for number in range(8):
         garden.back_up({"n": noise(20 + number, 100)})
     for _ in range(3):
+        garden.prune()
+        garden.assert_whole()
+
+
+class _Ahead(SystemClock):
+    """Ten years."""
+
+    def now_ns(self) -> int:
+        return super().now_ns() + 3653 * 86400 * 10**9
+
+
+def test_a_snapshot_that_claims_to_be_of_the_future_takes_no_place_from_a_true_one() -> None:
+    with open_garden(MemoryStore(time.time_ns)) as garden:
+        for number in range(2):
+            garden.back_up({"a": noise(number)})
+        garden.repository.first.clock = _Ahead()
+        future = garden.back_up({"a": noise(7)})
+        session = MaintainSession(garden.maintainer(), garden.repository.owner_state(), garden.repository.clock)
+        plan = session.plan_forget(Policy((Newest(2),)))
+        assert not plan.chosen
+        (flagged,) = [decision for group in plan.retention.groups for decision in group.decisions if decision.candidate.flagged]
+        assert flagged.candidate.id == future and flagged.keep
         garden.prune()
         garden.assert_whole()
 

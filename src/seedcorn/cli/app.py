@@ -37,6 +37,7 @@ COMMANDS = {  # name, which is also the module's -> what the list of commands sa
     "forget": "Remove snapshots, by a policy or one by one.",
     "undelete": "Take back that snapshots were forgotten.",
     "prune": "Delete what no snapshot needs any more.",
+    "copy": "Copy snapshots to another repository.",
     "doctor": "Find out what a store guarantees, and grade it.",
     "key": "Manage passphrases.",
     "host": "Manage machines that may back up.",

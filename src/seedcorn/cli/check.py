@@ -36,10 +36,10 @@ COUNTED = (
 )
 EXAMPLES = """
     seedcorn check
-    seedcorn check --read-data                             # now and then: fetches everything
-    seedcorn check --read-data-subset 3/30                 # on the third of the month
-    seedcorn check --read-data-subset 20G --max-age 90d    # every night, the rest another time
-    seedcorn check --read-data --repair --dry-run          # something is wrong: what can be put right?
+    seedcorn check --read-data                             # fetches everything
+    seedcorn check --read-data-subset 3/30                 # on the third
+    seedcorn check --read-data-subset 20G --max-age 90d    # every night
+    seedcorn check --read-data --repair --dry-run          # what can be mended?
 """
 
 

@@ -32,10 +32,11 @@ __all__ = ["Invocation"]
 
 
 class Invocation:
-    """What a command function is given."""
+    """What a command function is given. ``environment`` stands in for the process's own."""
 
-    def __init__(self, options: Namespace) -> None:
+    def __init__(self, options: Namespace, environment: Environment | None = None) -> None:
         self.options = options
+        self._environment = environment
         self.output = Output(as_json=options.json, quiet=options.quiet, verbose=options.verbose)
         self._resources = ExitStack()
 
@@ -52,7 +53,7 @@ class Invocation:
         from seedcorn.jobs.process import prepare_process
 
         prepare_process()
-        return Environment.of_process()
+        return self._environment or Environment.of_process()
 
     @cached_property
     def place(self) -> str:

@@ -41,6 +41,7 @@ BACKUP = Work("Backing up", Counter.SOURCE_ENTRIES, "entry", Counter.SOURCE_BYTE
 RESTORE = Work("Restoring", Counter.RESTORED_ENTRIES, "entry", Counter.RESTORED_BYTES)
 CHECK = Work("Checking", Counter.CHECKED_OBJECTS, "object", Counter.CHECKED_BYTES)
 SCRUB = Work("Hashing", Counter.CHECKED_OBJECTS, "object", Counter.CHECKED_BYTES)
+COPY = Work("Copying", Counter.COPIED_SNAPSHOTS, "snapshot", Counter.COPIED_BYTES)
 PROBE = Work("Probing", Counter.CHECKED_OBJECTS, "object", Counter.CHECKED_BYTES)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from seedcorn.errors import IntegrityError, SeedcornError, SourceError, StoreError, TargetError
 
 if TYPE_CHECKING:  # rendering needs their fields, and no command should load what it does not use
-    from seedcorn.format.snapshot import Statistics
+    from seedcorn.format.snapshot import SnapshotOwner, Statistics
     from seedcorn.ops.backup import Requests
     from seedcorn.ops.browse import Entry, Snapshot
 
@@ -88,7 +88,13 @@ def snapshot_fields(snapshot: Snapshot) -> dict[str, Any]:
         "excludes": list(owner.excludes),
         "program": owner.program,
         "statistics": statistics_fields(owner.statistics),
+        **_copied_from_fields(owner),
     }
+
+
+def _copied_from_fields(owner: SnapshotOwner) -> dict[str, dict[str, str]]:
+    source = owner.copied_from
+    return {"copied_from": {"repository": source.repository.hex(), "snapshot": source.snapshot.hex()}} if source else {}
 
 
 def entry_fields(entry: Entry) -> dict[str, Any]:

@@ -66,6 +66,8 @@ def _remarks(snapshot: Snapshot, with_standing: bool) -> str:
     remarks = [] if snapshot.maintain.complete else [count_text(snapshot.owner.error_count, "error")]
     if snapshot.standing.value == "unconfirmed" and not with_standing:
         remarks.append("unconfirmed")
+    if snapshot.owner.copied_from:
+        remarks.append(f"copy of {snapshot.owner.copied_from.snapshot.hex()[:SHORT_ID_DIGITS]}")
     return f"  ({', '.join(remarks)})" if remarks else ""
 
 

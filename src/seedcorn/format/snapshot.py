@@ -9,7 +9,7 @@ import msgspec
 
 from seedcorn.format.tree import Node
 
-__all__ = ["Head", "NeededFrames", "SnapshotMaintain", "SnapshotOwner", "SnapshotPublic", "Statistics"]
+__all__ = ["CopiedFrom", "Head", "NeededFrames", "SnapshotMaintain", "SnapshotOwner", "SnapshotPublic", "Statistics"]
 
 
 class SnapshotPublic(msgspec.Struct, array_like=True, frozen=True):
@@ -71,6 +71,13 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     listing_packs: int = 0
 
 
+class CopiedFrom(msgspec.Struct, array_like=True, frozen=True):
+    """The snapshot of another repository that one is a copy of."""
+
+    repository: bytes
+    snapshot: bytes
+
+
 class SnapshotOwner(msgspec.Struct, frozen=True, kw_only=True):
     """Part 3, a map."""
 
@@ -88,3 +95,4 @@ class SnapshotOwner(msgspec.Struct, frozen=True, kw_only=True):
     users: dict[int, str] = {}
     groups: dict[int, str] = {}
     source: str = "files"
+    copied_from: CopiedFrom | msgspec.UnsetType = msgspec.UNSET  # absent from all but copies

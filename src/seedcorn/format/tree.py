@@ -30,6 +30,7 @@ __all__ = [
     "decode_own_nodes",
     "encode_nodes",
     "pack_content",
+    "with_content",
 ]
 
 CONTENT_RECORD_BYTES = CHUNK_ID_BYTES + 4
@@ -93,6 +94,12 @@ class Node(msgspec.Struct, array_like=True, frozen=True, gc=False):
     size: int  # bytes of a file with its holes; number of entries of a directory; 0 otherwise
     content: bytes = b""  # content records: a file's chunks, or the chunks of a directory's listing
     extra: Extra | None = None
+
+
+def with_content(node: Node, content: bytes, depth: int, size: int) -> Node:
+    """The same entry with another content."""
+    extra = msgspec.structs.replace(node.extra or Extra(), depth=depth)
+    return msgspec.structs.replace(node, content=content, size=size, extra=extra if extra != Extra() else None)
 
 
 _ENCODER = msgspec.msgpack.Encoder()

@@ -20,6 +20,8 @@ from seedcorn.store.options import StoreOptions
 __all__ = ["Environment", "bucket_of", "place_of"]
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]*:")
+_FROM = "SEEDCORN_FROM_"
+_OWN = tuple(f"SEEDCORN_{name}" for name in ("REPOSITORY", "PASSPHRASE", "PASSPHRASE_FILE", "PASSPHRASE_COMMAND"))
 _PROVIDERS = ("AWS_", "GOOGLE_", "AZURE_")
 
 
@@ -34,6 +36,15 @@ class Environment:
     def of_process(cls) -> Environment:
         """This process's, as it is now."""
         return cls(dict(os.environ), Path.cwd())
+
+    def of_source(self) -> Environment:
+        """For the repository that another one is copied from: ``SEEDCORN_FROM_X`` is its ``SEEDCORN_X``, or, of a provider's variable, its ``X``."""
+        variables = {name: value for name, value in self.variables.items() if name not in _OWN}
+        for name, value in self.variables.items():
+            if name.startswith(_FROM):
+                meant = name.removeprefix(_FROM)
+                variables[meant if meant.startswith(_PROVIDERS) else f"SEEDCORN_{meant}"] = value
+        return replace(self, variables=variables)
 
     @property
     def config_dir(self) -> Path:

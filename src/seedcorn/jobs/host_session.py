@@ -63,19 +63,28 @@ class HostSession(Session):
         job = self._job(arguments)
         return backup_stream(job.repository, self.state, read_into, os.fsencode(file_name), job.options, self.clock, job.monitor)
 
-    def _job(self, arguments: BackupArguments) -> _BackupJob:
+    def writer_options(self, *, level: int | None = None, verify_seal: bool = True) -> WriterOptions:
+        """How this machine writes; ``level`` is zstd's, 1 to 19.
+
+        Raises:
+            UsageError: an impossible level.
+        """
         usual = PackerOptions()
-        level = arguments.get("level", usual.level)
+        level = usual.level if level is None else level
         if level not in LEVELS:
             raise UsageError(f"compression level {level}: give one from {LEVELS[0]} to {LEVELS[-1]}")
-        dry_run = arguments.get("dry_run", False)
-        from_files = [pattern for path in arguments.get("exclude_files", ()) for pattern in read_exclude_file(path)]
         packer = PackerOptions(
             workers=min(max(2, len(os.sched_getaffinity(0))), _WORKERS_LIMIT),
             connections=self._connections or (_DISK_PUTS if parse_address(self.repository.store.url).kind == "local" else usual.connections),
             level=level,
-            verify_seal=arguments.get("verify_seal", True),
+            verify_seal=verify_seal,
         )
+        return WriterOptions(packer=packer)
+
+    def _job(self, arguments: BackupArguments) -> _BackupJob:
+        writer = self.writer_options(level=arguments.get("level"), verify_seal=arguments.get("verify_seal", True))
+        dry_run = arguments.get("dry_run", False)
+        from_files = [pattern for path in arguments.get("exclude_files", ()) for pattern in read_exclude_file(path)]
         options = BackupOptions(
             host_name=arguments.get("host_name") or self.repository.host_name,
             excludes=tuple(from_files) + tuple(arguments.get("excludes", ())),
@@ -84,7 +93,7 @@ class HostSession(Session):
             force=arguments.get("force", False),
             dry_run=dry_run,
             tags=tuple(arguments.get("tags", ())),
-            writer=WriterOptions(packer=packer),
+            writer=writer,
         )
         repository = replace(self.repository, store=access.dry_run(self.repository.store)) if dry_run else self.repository
         return _BackupJob(repository, options, arguments.get("monitor") or VoidMonitor())

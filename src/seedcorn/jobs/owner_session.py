@@ -7,15 +7,27 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
 from seedcorn.events import Clock, Monitor, SystemClock, VoidMonitor
 from seedcorn.jobs.maintain_session import Maintaining
 from seedcorn.ops import access
-from seedcorn.ops.browse import Browser, Entry, Snapshot, SnapshotFilter, open_browser, split_reference
+from seedcorn.ops.browse import Browser, Entry, Snapshot, SnapshotFilter, Standing, open_browser, split_reference
 from seedcorn.ops.restore import Overwrite, RestoreOptions, RestoreResult, restore
 
-__all__ = ["OwnerSession", "RestoreArguments", "snapshot_filter"]
+if TYPE_CHECKING:  # only a copy needs what writes
+    from seedcorn.jobs.host_session import HostSession
+    from seedcorn.ops.copy import CopyPlan, CopyResult
+
+__all__ = ["CopyArguments", "OwnerSession", "RestoreArguments", "snapshot_filter"]
+
+
+class CopyArguments(TypedDict, total=False):
+    """Keyword arguments of ``OwnerSession.copy_to``."""
+
+    level: int  # of zstd, 1 to 19
+    verify_seal: bool  # open every sealed frame again before it is sent
+    monitor: Monitor
 
 
 class RestoreArguments(TypedDict, total=False):
@@ -84,6 +96,40 @@ class OwnerSession(Maintaining):
             processes=arguments.get("processes", usual.processes),
         )
         return restore(self.browser, self._snapshot(reference), path, options, arguments.get("monitor") or VoidMonitor())
+
+    def plan_copy(
+        self,
+        host: HostSession,
+        references: Sequence[str | Snapshot] = (),
+        chosen: SnapshotFilter = SnapshotFilter(),  # noqa: B008  # frozen
+        *,
+        again: bool = False,
+    ) -> CopyPlan:
+        """What ``copy_to`` would copy: the snapshots of these names, or every confirmed one, that ``chosen`` accepts. ``again``: copied or not.
+
+        Raises:
+            UsageError: no such snapshot, or ``host`` is one of this repository.
+        """
+        from seedcorn.ops.copy import plan_copy
+
+        if references:
+            found = [self.browser.find(one, chosen) if isinstance(one, str) else one for one in references]
+        else:
+            found = [snapshot for snapshot in self.browser.select(chosen) if snapshot.standing is Standing.CONFIRMED]
+        return plan_copy(self.browser, found, host.repository, host.state, again=again)
+
+    def copy_to(self, host: HostSession, plan: CopyPlan | None = None, **arguments: Unpack[CopyArguments]) -> CopyResult:
+        """Copy what ``plan_copy`` has planned (without a plan: every confirmed snapshot that has not been copied yet) to the repository of ``host``.
+
+        Raises:
+            UsageError: an impossible level, or ``host`` is one of this repository.
+            SeedcornError: one of the stores fails. What has been copied stays, and the next call goes on.
+        """
+        from seedcorn.ops.copy import copy_snapshots
+
+        writer = host.writer_options(level=arguments.get("level"), verify_seal=arguments.get("verify_seal", True))
+        plan = self.plan_copy(host) if plan is None else plan
+        return copy_snapshots(self.browser, host.repository, host.state, plan, writer, host.clock, arguments.get("monitor") or VoidMonitor())
 
     def _snapshot(self, reference: str | Snapshot) -> Snapshot:
         return self.browser.find(reference) if isinstance(reference, str) else reference

@@ -13,7 +13,7 @@ from seedcorn.errors import SeedcornError, UsageError, printable
 from seedcorn.events import Clock, Counter, Monitor
 from seedcorn.format.tree import Extra, Kind, Node
 from seedcorn.fs.selection import Selection
-from seedcorn.ops.backup_run import BackupOptions, BackupResult, BackupRun
+from seedcorn.ops.backup_run import ATTEMPTS, BackupOptions, BackupResult, BackupRun
 from seedcorn.ops.entries import Tally
 from seedcorn.ops.scan import ScanOptions, TreeScanner
 from seedcorn.repo.repository import HostRepository
@@ -22,8 +22,6 @@ from seedcorn.repo.writer import ReadInto, Writer
 from seedcorn.store.api import Requests
 
 __all__ = ["BackupOptions", "BackupResult", "Requests", "backup", "backup_stream"]
-
-_ATTEMPTS = 5  # each loses to a collection that began after it; a collection takes what is old, and each attempt stores anew what was taken
 
 
 def backup(repository: HostRepository, state: State, paths: Sequence[bytes], options: BackupOptions, clock: Clock, monitor: Monitor) -> BackupResult:
@@ -40,7 +38,7 @@ def backup(repository: HostRepository, state: State, paths: Sequence[bytes], opt
         raise UsageError("nothing to back up: give at least one path")
     excluded = Selection(options.excludes).excluded if options.excludes else None
     scan = ScanOptions(excluded, options.exclude_caches, options.one_file_system, options.force)
-    for _ in range(_ATTEMPTS):
+    for _ in range(ATTEMPTS):
         with BackupRun(repository, state, wanted, options, clock, monitor) as run:
             scanner = TreeScanner(run.writer, state, scan, run.start_ns, monitor, run.heartbeat)
             root = _scan_paths(scanner, run.writer, wanted)
@@ -52,7 +50,7 @@ def backup(repository: HostRepository, state: State, paths: Sequence[bytes], opt
             return result
         monitor.note("a collection has removed data that this backup was about to reuse: what is missing is read and stored again")
     raise SeedcornError(
-        f"{_ATTEMPTS} times a collection has removed what this backup relied on: is `prune` running without pause? Run the backup again"
+        f"{ATTEMPTS} times a collection has removed what this backup relied on: is `prune` running without pause? Run the backup again"
     )
 
 

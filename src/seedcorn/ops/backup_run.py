@@ -40,9 +40,10 @@ from seedcorn.repo.writer import Writer, WriterOptions
 from seedcorn.store.api import Requests
 from seedcorn.version import PROGRAM
 
-__all__ = ["BackupOptions", "BackupResult", "BackupRun"]
+__all__ = ["ATTEMPTS", "ERRORS_LIMIT", "BackupOptions", "BackupResult", "BackupRun"]
 
-_ERRORS_LIMIT = 10_000
+ATTEMPTS = 5  # each loses to a collection that began after it; a collection takes what is old, and each attempt stores anew what was taken
+ERRORS_LIMIT = 10_000
 _CHECKPOINT_SECONDS = 30 * 60
 _OWNERS = "owners"
 
@@ -186,7 +187,7 @@ class BackupRun:
             start_ns=self.start_ns,
             end_ns=end_ns,
             statistics=statistics,
-            errors=tuple((error.path, error.message) for error in tally.errors[:_ERRORS_LIMIT]),
+            errors=tuple((error.path, error.message) for error in tally.errors[:ERRORS_LIMIT]),
             error_count=len(tally.errors),
             excludes=self._options.excludes,
             program=PROGRAM,
@@ -194,9 +195,10 @@ class BackupRun:
             groups=groups,
             source=source,
         )
-        snapshot, seq = self._put_snapshot(owner, frames)
-        if not self._options.dry_run and not self._confirm(snapshot, seq, frames):
+        committed = self.commit_snapshot(owner, frames)
+        if committed is None:
             return None
+        snapshot, seq = committed
         requests = self._requests()
         return BackupResult(
             snapshot=None if self._options.dry_run else snapshot,
@@ -209,6 +211,13 @@ class BackupRun:
             errors=tuple(tally.errors),
             problems=tuple(self.problems),
         )
+
+    def commit_snapshot(self, owner: SnapshotOwner, frames: FrameSet) -> tuple[SnapshotId, int] | None:
+        """Put a snapshot and confirm it, once the writer is finished: its id and number. None if it was torn: it is void now."""
+        snapshot, seq = self._put_snapshot(owner, frames)
+        if not self._options.dry_run and not self._confirm(snapshot, seq, frames):
+            return None
+        return snapshot, seq
 
     def _put_snapshot(self, owner: SnapshotOwner, frames: FrameSet) -> tuple[SnapshotId, int]:
         repository, state = self._repository, self._state

@@ -140,7 +140,7 @@ class Browser:
 def open_browser(repository: OwnerRepository, state: State) -> Browser:
     """Read the snapshots first, then bring the index up to date (in this order, so that what a snapshot needs is there)."""
     hosts = registry(repository, state)
-    roots = RootsReader(repository, state).read(hosts)
+    roots = RootsReader(repository, state, checkpoints=False).read(hosts)
     problems = [*roots.problems, *roots.oddities]
     problems += sync_state(repository.store, state, repository.repository, repository.key.index_key, hosts, only=None)
     if roots.collections.sweeps:

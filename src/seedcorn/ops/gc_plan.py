@@ -1,8 +1,8 @@
 """What a collection would do, as a value that can be shown before anything is done. Pure: set operations over bitmaps; nothing is fetched here.
 
-Owns which packs are garbage, which are worth repacking, which segments become one, which snapshots and checkpoints expire, and the brake. Invariants:
-a pack that holds a needed frame is collected only if a maintainer's copy of that frame stays; a host's word about copies counts for nothing; time is
-the store's, and safety does not depend on it. docs/format.md, "Order of writing and reading".
+Owns which packs are marked and which have waited, which are worth repacking, which segments become one, which snapshots and checkpoints expire, and
+the brake; what is needed at all is said by ``gc_judge``. Time is the store's, and safety does not depend on it. docs/format.md, "Order of writing and
+reading".
 """
 
 from __future__ import annotations
@@ -14,30 +14,23 @@ from dataclasses import dataclass
 from itertools import chain
 
 from seedcorn.errors import SeedcornError, UsageError
-from seedcorn.format.collection import CheckpointRef, PackCopy, SnapshotRef
+from seedcorn.format.collection import CheckpointRef, SnapshotRef
 from seedcorn.format.names import parse_numbered_key, receipt_key
-from seedcorn.format.snapshot import NeededFrames
-from seedcorn.ids import HostId, PackId, SnapshotId
-from seedcorn.ops.gc_survey import StoredPack, Survey
+from seedcorn.ids import HostId, SnapshotId
+from seedcorn.ops.gc_judge import Judgement, frames_only_in, judge, named_frames
+from seedcorn.ops.gc_survey import Survey
 from seedcorn.repo.collections import Mark, Pack, named_packs
-from seedcorn.repo.needed import BySession, SeqSet, open_bitmap
+from seedcorn.repo.needed import open_bitmap
 from seedcorn.repo.rewriting import SMALL_SEGMENT_BYTES
 from seedcorn.repo.roots import RootSnapshot, Standing
-from seedcorn.repo.state import PackRecord
 
 __all__ = [
     "GRACE_NS",
     "CollectionOptions",
     "CollectionPlan",
-    "Judgement",
     "MaxUnused",
-    "PackUse",
     "check_brake",
-    "frames_of",
-    "frames_only_in",
     "is_spent",
-    "judge",
-    "named_frames",
     "plan_collection",
     "segments_to_merge",
     "stale_keys",
@@ -89,29 +82,6 @@ class CollectionOptions:
     grace_ns: int = GRACE_NS
     max_unused: MaxUnused = MaxUnused()
     allow_large: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class PackUse:
-    """How much of a pack's frames is needed, in bytes as stored."""
-
-    used_bytes: int
-    frame_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """``unneeded`` packs hold nothing that a root needs; all that ``copied`` ones hold of it is in ``copies`` too, which stay. ``uses`` are of all
-    packs that a segment lists and the store has."""
-
-    unneeded: frozenset[Pack]
-    copied: frozenset[Pack]
-    copies: frozenset[PackCopy]
-    uses: dict[Pack, PackUse]
-
-    @property
-    def collectable(self) -> frozenset[Pack]:
-        return self.unneeded | self.copied
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,77 +180,6 @@ def check_brake(survey: Survey, packs: Collection[Pack], judgement: Judgement, o
 # -- packs -----------------------------------------------------------------------------------------------------------------------------------
 
 
-def judge(survey: Survey, *, sweep: bytes = b"") -> Judgement:
-    """What is needed of every pack. ``sweep`` is the collector's own, if it has put one: what others are about to delete is no copy to rely on."""
-    needed = survey.needs.frames
-    covered, copies, keepers = _cover(survey, survey.collections.swept(but=sweep))
-    unneeded: set[Pack] = set()
-    copied: set[Pack] = set()
-    uses: dict[Pack, PackUse] = {}
-    for name, pack in survey.packs.items():
-        live = _live(pack.records, needed)
-        if pack.present and pack.records:
-            uses[name] = _use(pack, live)
-        if not live:
-            unneeded.add(name)
-        elif covered and name not in keepers and all(seqs <= covered.get(number, SeqSet()) for number, seqs in live.items()):
-            copied.add(name)
-    return Judgement(frozenset(unneeded), frozenset(copied), copies, uses)
-
-
-def _cover(survey: Survey, swept: frozenset[Pack]) -> tuple[BySession, frozenset[PackCopy], frozenset[Pack]]:
-    """What the copies that stay hold of what is needed; those copies. Of two with the same frames the first by name stays."""
-    covered: BySession = {}
-    kept: set[PackCopy] = set()
-    for copy in sorted(survey.collections.copies):
-        name = _pack_of(copy)
-        pack = survey.packs.get(name)
-        if pack is None or not pack.present or name in swept:
-            continue
-        live = _live([record for record in pack.records if record.digest == copy.digest], survey.needs.frames)
-        if any(not seqs <= covered.get(number, SeqSet()) for number, seqs in live.items()):
-            kept.add(copy)
-            for number, seqs in live.items():
-                covered[number] = covered.get(number, SeqSet()) | seqs
-    return covered, frozenset(kept), frozenset(map(_pack_of, kept))
-
-
-def _pack_of(copy: PackCopy) -> Pack:
-    return HostId(copy.host), PackId(copy.pack)
-
-
-def _live(records: Iterable[PackRecord], needed: BySession) -> BySession:
-    """The frames in these lists that something needs."""
-    live: BySession = {}
-    for record in records:
-        for number, packed in record.runs:
-            wanted = needed.get(number)
-            if wanted is None:
-                continue
-            seqs = SeqSet.deserialize(packed) & wanted
-            if seqs:
-                live[number] = live[number] | seqs if number in live else seqs
-    return live
-
-
-def _use(pack: StoredPack, live: BySession) -> PackUse:
-    record = pack.records[0]
-    sizes = record.sealed_bytes
-    total = sum(sizes)
-    if not live:
-        return PackUse(0, total)
-    used = at = 0
-    for number, packed in record.runs:
-        seqs = SeqSet.deserialize(packed)
-        kept = live.get(number, SeqSet())
-        if seqs <= kept:
-            used += sum(sizes[at : at + len(seqs)])
-        elif kept:
-            used += sum(size for seq, size in zip(seqs, sizes[at : at + len(seqs)], strict=True) if seq in kept)
-        at += len(seqs)
-    return PackUse(used, total)
-
-
 def _choose_repacks(survey: Survey, judgement: Judgement, eligible: Collection[Pack], max_unused: MaxUnused) -> Iterator[Pack]:
     """Packs with the smallest share of needed bytes first, until what stays unused is within its limit."""
     uses = {name: use for name, use in judgement.uses.items() if name not in judgement.collectable}
@@ -294,37 +193,6 @@ def _choose_repacks(survey: Survey, judgement: Judgement, eligible: Collection[P
             continue
         unused_bytes -= uses[name].frame_bytes - uses[name].used_bytes
         yield name
-
-
-def frames_of(survey: Survey, packs: Iterable[Pack]) -> BySession:
-    """Every frame that segments say is in these packs."""
-    together: BySession = {}
-    for name in packs:
-        for record in survey.packs[name].records:
-            for number, seqs in record.frames().items():
-                together[number] = together[number] | seqs if number in together else seqs
-    return together
-
-
-def frames_only_in(survey: Survey, packs: Collection[Pack]) -> BySession:
-    """Every frame that is in these packs and in no other of the store."""
-    alone = frames_of(survey, packs)
-    for name, pack in survey.packs.items():
-        if alone and pack.present and name not in packs:
-            for record in pack.records:
-                for number, packed in record.runs:
-                    if number in alone:
-                        alone[number] = alone[number] - SeqSet.deserialize(packed)
-    return alone
-
-
-def named_frames(survey: Survey, frames: BySession) -> tuple[NeededFrames, ...]:
-    """Frames as records name them: by the ids of sessions."""
-    together: dict[bytes, SeqSet] = {}
-    for number, seqs in frames.items():
-        session = survey.sessions[number].session
-        together[session] = together.get(session, SeqSet()) | seqs
-    return tuple(NeededFrames(session, seqs.serialize()) for session, seqs in sorted(together.items()) if seqs)
 
 
 def is_spent(mark: Mark, survey: Survey, plan: CollectionPlan, grace_ns: int) -> bool:

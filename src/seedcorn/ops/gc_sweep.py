@@ -21,15 +21,12 @@ from seedcorn.format.collection import CollectionRecord, HostPacks, PackCopy, St
 from seedcorn.format.names import pack_key, parse_numbered_key, probe_key, receipt_key
 from seedcorn.format.pack import FrameEntry, PackEntry
 from seedcorn.ids import COLLECTION_ID_BYTES, HostId, PackId, SessionId
+from seedcorn.ops.gc_judge import frames_of, frames_only_in, judge, named_frames
 from seedcorn.ops.gc_plan import (
     CollectionOptions,
     CollectionPlan,
     check_brake,
-    frames_of,
-    frames_only_in,
     is_spent,
-    judge,
-    named_frames,
     plan_collection,
     segments_to_merge,
     stale_keys,
@@ -70,6 +67,7 @@ class Collector:
     def __init__(self, repository: MaintainRepository, state: State, options: CollectionOptions, monitor: Monitor) -> None:
         self._repository = repository
         self._store = repository.store
+        self._state = state
         self._options = options
         self._monitor = monitor
         self._surveyor = Surveyor(repository, state)
@@ -257,7 +255,9 @@ class Collector:
         named = tuple(HostPacks(host, tuple(own)) for host, own in by_host.items())
         number, name = (of.number, of.collection) if of else (survey.collections.next_number, random_bytes(COLLECTION_ID_BYTES))
         record = CollectionRecord(self._repository.repository, number, name, stage, named, **fields)
-        self._store.put(*build_collection(record, self._repository.key.sign))
+        key, data = build_collection(record, self._repository.key.sign)
+        self._store.put(key, data)
+        self._state.cache_object(key, data)
         return record
 
     def _delete(self, keys: Iterable[str]) -> None:

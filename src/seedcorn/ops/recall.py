@@ -12,7 +12,7 @@ from itertools import islice, takewhile
 import msgspec
 
 from seedcorn.crypto.primitives import object_hash
-from seedcorn.format.tree import Extra, Kind, Node, content_records, decode_own_nodes, encode_nodes
+from seedcorn.format.tree import Kind, Node, content_records, decode_own_nodes, encode_nodes, with_content
 from seedcorn.fs.walk import BLOCK_ENTRIES, Listed
 from seedcorn.repo.listings import CachedListing, CachedPart, ListingCache
 from seedcorn.repo.state import FrameSet
@@ -64,9 +64,7 @@ class Children:
 
     def node(self, old: Node) -> Node:
         """The node of one, which besides its listing is as it was."""
-        content, depth, entries = self._listings[old.name]
-        extra = msgspec.structs.replace(old.extra or Extra(), depth=depth)
-        return msgspec.structs.replace(old, content=content, size=entries, extra=extra if extra != Extra() else None)
+        return with_content(old, *self._listings[old.name])
 
     def fingerprint(self) -> bytes:
         """Equal for equal listings under equal names; 16 bytes."""

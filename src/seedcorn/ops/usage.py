@@ -29,7 +29,7 @@ class StoredBytes:
     unreferenced_packs: int = 0
     index: int = 0
     snapshots: int = 0
-    other: int = 0  # header, key slots, host records
+    other: int = 0  # header, key slots, host records, receipts and what is small beside these
     objects: int = 0
 
     @property

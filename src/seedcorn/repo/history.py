@@ -62,7 +62,7 @@ def build_snapshot(
 
 
 def open_snapshots(repository: OwnerRepository, roots: Roots) -> tuple[list[Snapshot], list[IntegrityError]]:
-    """Every good snapshot, whatever its standing, oldest first; and those whose part for the owner does not open."""
+    """Every good snapshot, whatever its standing, oldest first (of copies of one snapshot, the one made last comes last); and those whose part for the owner does not open."""
     problems: list[IntegrityError] = []
     snapshots: list[Snapshot] = []
     for root in roots.snapshots:
@@ -71,7 +71,7 @@ def open_snapshots(repository: OwnerRepository, roots: Roots) -> tuple[list[Snap
             snapshots.append(Snapshot(root.id, root.key, root.public, root.maintain, owner, root.stored_ns, root.standing))
         except IntegrityError as error:
             problems.append(error.named(root.key))
-    return sorted(snapshots, key=lambda snapshot: (snapshot.owner.start_ns, snapshot.id)), problems
+    return sorted(snapshots, key=lambda snapshot: (snapshot.owner.start_ns, snapshot.public.seq, snapshot.id)), problems
 
 
 def _open_owner_part(repository: OwnerRepository, root: RootSnapshot) -> SnapshotOwner:

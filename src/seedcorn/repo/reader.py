@@ -207,7 +207,15 @@ class Reader:
         raise problem
 
     def _chunk_at(self, kind: PackKind, chunk_id: ChunkId, length: int, place: ChunkPlace) -> bytes | memoryview:
-        raw = memoryview(self.frame(place.ordinal))
+        return self.chunk_in(self.frame(place.ordinal), place, kind, chunk_id, length)
+
+    def chunk_in(self, frame: bytes | memoryview, place: ChunkPlace, kind: PackKind, chunk_id: ChunkId, length: int) -> memoryview:
+        """A chunk out of the raw bytes of the frame that it lies in, verified.
+
+        Raises:
+            IntegrityError: other bytes are there.
+        """
+        raw = memoryview(frame)
         end = verify_chunks(self._session(place.ordinal >> 32).id_key(kind), raw, place.offset, pack_content([(chunk_id, length)]))
         return raw[place.offset : end]
 

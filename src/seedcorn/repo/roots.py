@@ -152,10 +152,14 @@ class Roots:
 
 
 class RootsReader:
-    """Reads the roots of one repository, as often as it is asked to. Objects never change, so each is opened once."""
+    """Reads the roots of one repository, as often as it is asked to. Objects never change, so each is opened once.
 
-    def __init__(self, repository: RootRepository, state: State) -> None:
+    Checkpoints are for collectors; who only reads snapshots may do without that listing.
+    """
+
+    def __init__(self, repository: RootRepository, state: State, *, checkpoints: bool = True) -> None:
         self._repository = repository
+        self._with_checkpoints = checkpoints
         self._state = state
         self._snapshots: dict[str, RootSnapshot] = {}
         self._checkpoints: dict[str, RootCheckpoint] = {}
@@ -178,7 +182,7 @@ class RootsReader:
         receipts = read_receipts(store, state, repository, registry)
         problems = [*registry.problems, *collections.problems, *forget_log.problems, *receipts.problems]
         oddities: list[IntegrityError] = []
-        listed_checkpoints = self._read_checkpoints(registry, problems)
+        listed_checkpoints = self._read_checkpoints(registry, problems) if self._with_checkpoints else []
         names, snapshots = self._read_snapshots(registry, problems, oddities)
         heads = {host: Head(host, own[-1].number, own[-1].object_id) for host, own in names.items()}
         roots = Roots(tuple(snapshots), (), collections, receipts, forget_log, heads, (), ())

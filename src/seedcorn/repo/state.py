@@ -28,6 +28,7 @@ from seedcorn.format.pack import KeyRow, PackEntry
 from seedcorn.ids import ChunkId, HostId, PackId, RepositoryId
 from seedcorn.repo.chunk_index import ChunkIndex
 from seedcorn.repo.chunk_table import ChunkPlace, DamagedTableError
+from seedcorn.repo.copied_contents import CopiedContents
 from seedcorn.repo.frame_index import FrameIndex, FramePlace, FrameSet, PackRecord, SessionRecord, frame_ordinal
 from seedcorn.repo.listings import CachedListing, ListingCache
 from seedcorn.repo.mapping import FileMapping
@@ -95,6 +96,7 @@ class State:
         self._listing_parts = self._env.open_db(b"listing-parts")  # directory key, session number, part -> CachedPart
         self._objects = self._env.open_db(b"objects")  # store key -> host records and snapshots, as stored
         self._verified = self._env.open_db(b"verified")  # pack id -> when it was verified, and as what
+        self._copied = self._env.open_db(b"copied-contents")  # content of another repository -> what it has become in this one
 
     def close(self) -> None:
         self._env.close()
@@ -359,8 +361,15 @@ class State:
         """A listing of this epoch and of a run that ended well can be relied on; of any other one every frame is looked up."""
         if cached.epoch == self._epoch and cached.session_number in self._complete and not self._avoided:
             return True
-        frames = FrameSet.deserialize(cached.frames)
+        return self.may_rely_on_all(FrameSet.deserialize(cached.frames))
+
+    def may_rely_on_all(self, frames: FrameSet) -> bool:
+        """Whether every one of these frames is in the index, and none is about to be deleted."""
         return self._frames.has_all(frames) and not frames & self._avoided
+
+    def copied_contents(self, source: RepositoryId) -> CopiedContents:
+        """What content copied from the repository ``source`` has become here."""
+        return CopiedContents(self._env, self._copied, self._writing, source)
 
     def has_all(self, frames: FrameSet) -> bool:
         """Whether every one of these frames is in the index."""

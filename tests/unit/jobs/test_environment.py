@@ -56,6 +56,22 @@ def test_bucket() -> None:
             bucket_of(other)
 
 
+def test_the_source_of_a_copy_has_variables_of_its_own() -> None:
+    both = {
+        "AWS_REGION": "here",
+        "AWS_ACCESS_KEY_ID": "mine",
+        "SEEDCORN_REPOSITORY": "/mine",
+        "SEEDCORN_PASSPHRASE_FILE": "/p",
+        "SEEDCORN_STATE_DIR": "/s",
+    }
+    source = of(**both, SEEDCORN_FROM_REPOSITORY="/theirs", SEEDCORN_FROM_AWS_ACCESS_KEY_ID="theirs").of_source()
+    assert source.repository(None) == "/theirs" and source.state_dir == Path("/s")
+    assert source.credentials == {"AWS_REGION": "here", "AWS_ACCESS_KEY_ID": "theirs"}
+    assert "SEEDCORN_PASSPHRASE_FILE" not in source.variables
+    with pytest.raises(UsageError):
+        of(**both).of_source().repository(None)
+
+
 def test_only_what_the_providers_define_is_passed_on() -> None:
     given = {"AWS_ACCESS_KEY_ID": "a", "GOOGLE_SERVICE_ACCOUNT": "g", "AZURE_TENANT_ID": "t", "SEEDCORN_PASSPHRASE": "p", "PATH": "/bin"}
     assert of(**given).credentials.keys() == {"AWS_ACCESS_KEY_ID", "GOOGLE_SERVICE_ACCOUNT", "AZURE_TENANT_ID"}

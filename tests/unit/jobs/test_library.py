@@ -53,6 +53,25 @@ def test_there_and_back(home: Path) -> None:
     assert second.public.previous == first.id
 
 
+def test_copies(home: Path) -> None:
+    (home / "source").mkdir()
+    (home / "source" / "file").write_text("one")
+    for place in ("repository", "offsite"):
+        seedcorn.init(home / place, passphrase="something", host_name="here")
+    with seedcorn.open(home / "repository") as host:
+        host.backup([home / "source"])
+    with seedcorn.open_owner(home / "repository", passphrase="something") as owner, seedcorn.open(home / "offsite") as host:
+        plan = owner.plan_copy(host, ["latest"])
+        assert [planned.snapshot for planned in plan.wanted] == owner.snapshots()
+        assert owner.copy_to(host, plan, level=3).exit_code == 0
+        assert owner.copy_to(host).copies == ()
+        with pytest.raises(UsageError, match="level 0"):
+            owner.copy_to(host, level=0)
+    with seedcorn.open_owner(home / "offsite", passphrase="something") as owner:
+        assert owner.restore(f"latest:{home}/source", home / "out").files == 1
+    assert (home / "out" / "file").read_text() == "one"
+
+
 def test_what_is_refused(home: Path) -> None:
     with pytest.raises(RepositoryNotFoundError):
         seedcorn.open(home / "repository")

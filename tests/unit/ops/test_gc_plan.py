@@ -1,4 +1,4 @@
-"""ops/gc_plan.py: what is needed, what is a copy, what waits, what is moved; values only."""
+"""ops/gc_judge.py and gc_plan.py: what is needed, what is a copy, what waits, what is moved; values only."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from tests.unit.ops.surveys import FRAME_BYTES, HOST, HOUR_NS, NOW_NS, OTHER, di
 
 from seedcorn.errors import SeedcornError, UsageError
 from seedcorn.format.collection import CollectionRecord, HostPacks, PackCopy, Stage
-from seedcorn.ops.gc_plan import CollectionOptions, MaxUnused, check_brake, is_spent, judge, plan_collection
+from seedcorn.ops.gc_judge import judge
+from seedcorn.ops.gc_plan import CollectionOptions, MaxUnused, check_brake, is_spent, plan_collection
 from seedcorn.ops.gc_survey import StoredSegment
 from seedcorn.repo.collections import Collections
 from seedcorn.repo.roots import Standing

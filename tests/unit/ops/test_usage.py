@@ -51,7 +51,7 @@ def test_the_same_content_twice(repository: SmallRepository, store: MemoryStore,
         listing_packs=sizes["listing pack"],
         index=sizes["segment"],
         snapshots=sizes["snapshot"],
-        other=sizes["header"] + sizes["slot"] + sizes["host record"],
+        other=sizes["header"] + sizes["slot"] + sizes["host record"] + sizes["receipt"],
         objects=len(store.objects),
     )
     assert found.packs == len(keys["data pack"]) + len(keys["listing pack"])

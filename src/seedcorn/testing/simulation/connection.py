@@ -51,6 +51,7 @@ class Connection:
         self._doomed = False  # dies at the next call, or at its end
         self._content: bytes | None = None  # of the call that is being made
         self._meter = RequestMeter()
+        self._has_seen_collections = False
         self.calls = 0
         self.acknowledged: set[str] = set()
 
@@ -94,15 +95,21 @@ class Connection:
         while page is None or len(page) == PAGE_KEYS:
             self._meter.list()
             fault, page = self._call(Verb.LIST, prefix, lambda fault, after=after: (fault, self._store.page(prefix, after)))  # type: ignore[misc]
-            if fault is FaultKind.LIST_EMPTY and page:
+            if fault is FaultKind.LIST_EMPTY and page and not after and self._can_tell(prefix):
                 self._store.plan.count(fault)
                 return
+            self._has_seen_collections |= prefix == "gc/" and bool(page)
             if fault is FaultKind.LIST_CUT:
                 self._store.plan.count(fault)
                 yield from page[: len(page) // 2]
                 raise StoreUnavailableError("the store broke off in the middle of a listing", key=prefix)
             yield from page
             after = page[-1].key if page else after
+
+    def _can_tell(self, prefix: str) -> bool:
+        """Whether an empty listing can be known for what it is. A repository in which nothing was ever collected has an empty ``gc/``, too; so that
+        fault is outside of what is claimed unless this process has seen something there."""
+        return prefix != "gc/" or self._has_seen_collections
 
     def delete(self, keys: Sequence[str]) -> None:
         for key in keys:

@@ -9,6 +9,7 @@ from functools import lru_cache
 from seedcorn.events import SystemClock
 from seedcorn.ops import access
 from seedcorn.ops.access import HostFile
+from seedcorn.repo.maintenance import MaintainFile
 from seedcorn.testing.memory_store import MemoryStore
 from seedcorn.testing.repositories import PASSPHRASE, cheap_kdf
 from seedcorn.testing.simulation.surroundings import seeded
@@ -20,10 +21,11 @@ HOSTS_LIMIT = 4
 
 @dataclass(frozen=True, slots=True)
 class Founding:
-    """What the owner has after making it: the words, a file for each host, and the objects in the store."""
+    """What the owner has after making it: the words, a file for each host and one for maintainers, and the objects in the store."""
 
     words: str
     host_files: tuple[HostFile, ...]
+    maintain_file: MaintainFile
     objects: dict[str, bytes]
 
 
@@ -41,4 +43,4 @@ def founding(*, trust_hosts: bool) -> Founding:
         words = " ".join(made.words)
         owner = access.open_owner_with_words(store, words)
         added = [access.add_host(owner, f"host-{number}", clock) for number in range(2, HOSTS_LIMIT + 1)]
-    return Founding(words, (made.host_file, *added), dict(store.objects))
+    return Founding(words, (made.host_file, *added), MaintainFile.of(owner), dict(store.objects))

@@ -1,4 +1,5 @@
-"""A whole run out of one seed: hosts that edit and back up, an owner who checks and restores, faults in between, and a quiet end.
+"""A whole run out of one seed: hosts that edit and back up, an owner who checks, restores and repairs, maintainers who forget and collect, now and then
+a host that lies, faults in between, and a quiet end.
 
 Owns who does what and when. A run is a function of its seed and options: the log of its store operations says so, byte for byte.
 """
@@ -10,13 +11,16 @@ import random
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from seedcorn.testing.simulation.faults import FaultKind, Faults
 from seedcorn.testing.simulation.invariants import INVARIANTS
+from seedcorn.testing.simulation.liar import lie
+from seedcorn.testing.simulation.maintainers import choose_collection, forget, forget_by_policy, must_collect, prune, repair, undelete
 from seedcorn.testing.simulation.scheduler import EPOCH_NS, Actor, Crash
-from seedcorn.testing.simulation.world import Host, Invariant, InvariantViolationError, World, WorldOptions
+from seedcorn.testing.simulation.world import Confirmed, Host, Invariant, InvariantViolationError, Maintainer, World, WorldOptions
 
 __all__ = ["RunReport", "SimulationOptions", "scratch_parent", "simulate"]
 
@@ -25,6 +29,7 @@ _PAUSES_SECONDS = (0.0, 10.0, 10.0, 60.0, 3 * 3600.0, 26 * 3600.0, 9 * 24 * 3600
 _FAULT_SCALES = (0.0, 0.3, 1.0, 1.0, 3.0)
 _STATE_LOSS = 0.3  # of the crashes
 _DISK_LOSS = 0.06  # of the backups: the local state is gone before
+_LIARS = 0.25  # of the runs among hosts that do not trust each other
 _LAST_CHECK = 0.3  # of the runs: it sees what the invariants see
 
 
@@ -97,7 +102,9 @@ def _world(folder: Path, seed: int, options: SimulationOptions, invariants: Sequ
     faults = (Faults.weak() if options.weak else Faults.strong()).scaled(chosen.choice(_FAULT_SCALES))
     if options.rollback:
         faults = faults.with_rollback()
-    made = WorldOptions(str(seed), hosts=chosen.choice((1, 2, 2, 3)), trust_hosts=chosen.random() < 0.4, faults=faults, wall=options.wall)
+    hosts, trust_hosts = chosen.choice((1, 2, 2, 3)), chosen.random() < 0.4
+    maintainers = 0 if options.weak else chosen.choice((0, 1, 1, 2, 2))  # who collects needs listings that can be believed
+    made = WorldOptions(str(seed), hosts=hosts, maintainers=maintainers, trust_hosts=trust_hosts, faults=faults, wall=options.wall)
     return World(folder, made, invariants)
 
 
@@ -106,11 +113,17 @@ class _Scenario:
 
     def __init__(self, world: World, options: SimulationOptions) -> None:
         self._world = world
-        jobs = Counter(world.random("jobs").choices([*(host.name for host in world.hosts), "owner"], k=options.steps))
+        names = [*(host.name for host in world.hosts), *(maintainer.name for maintainer in world.maintainers), "owner"]
+        jobs = Counter(world.random("jobs").choices(names, k=options.steps))
         for host in world.hosts:
             world.act(host.name, self._host_body(host, jobs[host.name] or 1))
+        for maintainer in world.maintainers:
+            world.act(maintainer.name, self._maintainer_body(maintainer, jobs[maintainer.name] or 1))
         if jobs["owner"]:
             world.act("owner", self._owner_body(jobs["owner"]))
+        self._has_liar = not world.options.trust_hosts and world.random("liar").random() < _LIARS
+        if self._has_liar:
+            world.act("liar", self._liar_body)
 
     def run(self) -> None:
         """Everything, and then once more for everybody when nothing fails any more."""
@@ -123,7 +136,15 @@ class _Scenario:
         if world.taken_back or world.random("last check").random() < _LAST_CHECK:
             world.act("owner", self._last_check)
             world.run()
+        if world.maintainers and not self._is_history_in_doubt:
+            world.act("maintainer-1", lambda actor: must_collect(world, actor, world.maintainers[0]))
+            world.run()
         world.end()
+
+    @property
+    def _is_history_in_doubt(self) -> bool:
+        """Whether nobody may collect: a provider has rolled back, or a host has put something between its snapshots that does not open."""
+        return self._world.store.rolled_back or any(key.startswith("snapshots/") for key in self._world.lies)
 
     def _host_body(self, host: Host, jobs: int) -> Callable[[Actor], None]:
         world, chosen = self._world, self._world.random(f"{host.name} jobs")
@@ -152,17 +173,66 @@ class _Scenario:
                 actor.clock.sleep(chosen.random() * chosen.choice(_PAUSES_SECONDS))
                 confirmed = list(world.confirmed.values())
                 try:
-                    if confirmed and chosen.random() < 0.5:
-                        which = chosen.choice(confirmed)
-                        world.attempt("restore", lambda which=which: world.restore(actor, which))  # type: ignore[misc]
-                    else:
-                        read_data = chosen.random() < 0.5
-                        world.attempt("check", lambda read_data=read_data: world.check(actor, read_data=read_data))  # type: ignore[misc]
+                    self._owner_job(actor, chosen, confirmed)
                 except Crash:
                     if chosen.random() < _STATE_LOSS:
                         world.lose_owner_state()
 
         return body
+
+    def _owner_job(self, actor: Actor, chosen: random.Random, confirmed: Sequence[Confirmed]) -> None:
+        world, what = self._world, chosen.random()
+        if confirmed and what < 0.4:
+            which = chosen.choice(confirmed)
+            world.attempt("restore", lambda: world.restore(actor, which))
+        elif what < 0.8 or world.options.faults.is_weak:
+            read_data, publish = chosen.choice(((False, False), (True, False), (True, True)))
+            world.attempt("check", lambda: world.check(actor, read_data=read_data, publish=publish))
+        else:
+            delete_damaged = chosen.random() < 0.5
+            world.attempt("repair", lambda: repair(world, actor, delete_damaged=delete_damaged))
+
+    def _maintainer_body(self, maintainer: Maintainer, jobs: int) -> Callable[[Actor], None]:
+        world, chosen = self._world, self._world.random(f"{maintainer.name} jobs")
+
+        def body(actor: Actor) -> None:
+            for _ in range(jobs):
+                actor.clock.sleep(chosen.random() * chosen.choice(_PAUSES_SECONDS))
+                try:
+                    self._maintainer_job(actor, maintainer, chosen)
+                except Crash:
+                    if chosen.random() < _STATE_LOSS:
+                        maintainer.state.lose()
+
+        return body
+
+    def _maintainer_job(self, actor: Actor, maintainer: Maintainer, chosen: random.Random) -> None:
+        """Forget something, often, and collect; or take something back."""
+        world, what = self._world, chosen.random()
+        confirmed, forgotten = list(world.confirmed.values()), list(world.forgotten.values())
+        if what < 0.15 and forgotten:
+            which = chosen.choice(forgotten)
+            world.attempt("undelete", lambda: undelete(world, actor, maintainer, [which]))
+            return
+        if what < 0.5 and confirmed:
+            which = chosen.choice(confirmed)
+            world.attempt("forget", lambda: forget(world, actor, maintainer, which))
+        elif what < 0.75:
+            host, count = chosen.choice(world.hosts), chosen.choice((1, 1, 2))
+            world.attempt("forget by policy", lambda: forget_by_policy(world, actor, maintainer, host, count))
+        if what >= 0.3:
+            options = choose_collection(chosen)
+            world.attempt("prune", lambda: prune(world, actor, maintainer, options))
+
+    def _liar_body(self, actor: Actor) -> None:
+        world, chosen = self._world, self._world.random("lies")
+        for _ in range(chosen.randrange(1, 4)):
+            actor.clock.sleep(chosen.random() * chosen.choice(_PAUSES_SECONDS))
+            with suppress(Crash):
+                if chosen.random() < 0.4:
+                    world.attempt("liar's backup", lambda: world.backup(actor, world.liar))
+                else:
+                    world.attempt("lie", lambda: lie(world, actor, chosen))
 
     def _last_backup(self, host: Host) -> Callable[[Actor], None]:
         def body(actor: Actor) -> None:

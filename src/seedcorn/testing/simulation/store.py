@@ -24,6 +24,7 @@ _LATE_OPERATIONS = 120
 _STALE_NS = 6 * 3600 * 10**9
 _SKEW_NS = 36 * 3600 * 10**9
 _ROLLBACK_WRITES = 12
+_DONE = {"ok", FaultKind.SKEWED_TIME.value, FaultKind.IGNORED_CONDITION.value, FaultKind.STALE_GET.value, FaultKind.STALE_LIST.value}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,11 @@ class Operation:
     def keys(self) -> list[str]:
         """The keys of a delete; of any other call the one."""
         return self.key.split(" ")
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the caller was told that it has been done, as it should be."""
+        return self.outcome in _DONE
 
     def __str__(self) -> str:
         return f"{self.actor} {self.verb.value} {self.key} {self.outcome}"
@@ -128,9 +134,9 @@ class SimulatedStore:
         self._late.append(_LatePut(len(self.log) + self.plan.random.randint(1, _LATE_OPERATIONS), key, data))
 
     @property
-    def awaits_puts(self) -> bool:
-        """Whether puts are on their way whose senders have given up."""
-        return bool(self._late)
+    def late_puts(self) -> list[tuple[str, bytes]]:
+        """The puts that are on their way, and whose senders have given up."""
+        return [(late.key, late.data) for late in self._late]
 
     def _arrive(self, late: _LatePut) -> None:
         if late.key not in self.contents.objects:

@@ -1,7 +1,7 @@
-"""A repository with its hosts and its owner in one store, and what must hold there.
+"""A repository with its hosts, its owner and its maintainers in one store, and what must hold there.
 
-Owns what each actor can do (the jobs, which call production code), what has been promised (``confirmed``), and when the invariants are asked.
-A run adds actors with ``act``, whose bodies call jobs; further jobs and invariants are functions over a world.
+Owns the jobs of hosts and the owner, which call production code (those of maintainers are in ``maintainers``), what has been promised
+(``confirmed``), and when the invariants are asked. A run adds actors with ``act``, whose bodies call jobs.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import random
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,16 +27,19 @@ from seedcorn.ops.browse import Browser, open_browser
 from seedcorn.ops.check import CheckOptions, CheckResult, check
 from seedcorn.ops.restore import RestoreOptions, RestoreResult, restore
 from seedcorn.repo.packer import PackerOptions
+from seedcorn.repo.rewriting import NO_SESSION
 from seedcorn.repo.writer import WriterOptions
 from seedcorn.testing.simulation.connection import Connection, CrashPoint
-from seedcorn.testing.simulation.faults import FaultPlan, Faults
+from seedcorn.testing.simulation.faults import FaultPlan, Faults, Verb
 from seedcorn.testing.simulation.founding import founding
+from seedcorn.testing.simulation.process import Process, Purpose
 from seedcorn.testing.simulation.scheduler import Actor, Crash, Scheduler
 from seedcorn.testing.simulation.source import Source, Tree
 from seedcorn.testing.simulation.store import Operation, SimulatedStore
 from seedcorn.testing.simulation.surroundings import seeded
+from seedcorn.testing.simulation.truth import Frames, Truth, session_of_put
 
-__all__ = ["Confirmed", "Host", "Invariant", "InvariantViolationError", "LocalState", "Moment", "World", "WorldOptions"]
+__all__ = ["Confirmed", "Host", "Invariant", "InvariantViolationError", "LocalState", "Maintainer", "Moment", "World", "WorldOptions"]
 
 _WRITER = WriterOptions(PackerOptions(workers=0, connections=1), checkpoint_packs=1)
 _CHECK_CONNECTIONS = 1  # and so in the caller's thread
@@ -47,8 +50,11 @@ class InvariantViolationError(AssertionError):
 
 
 class Moment(enum.Enum):
-    """When an invariant is asked: after each store operation (it must be cheap), after a removal of objects, at the end of the run."""
+    """When an invariant is asked: after each store operation (it must be cheap), after a removal of objects, when a promise is made, when
+    a collector has decided what to delete, at the end of the run."""
 
+    CONFIRMED = enum.auto()
+    DECIDED = enum.auto()
     OPERATION = enum.auto()
     REMOVAL = enum.auto()
     END = enum.auto()
@@ -72,6 +78,11 @@ class Confirmed:
     key: str
     host: Host
     tree: Tree
+    needed: Frames = field(default_factory=dict, compare=False)
+
+    @property
+    def receipt_key(self) -> str:
+        return self.key.replace("snapshots/", "receipts/", 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +91,7 @@ class WorldOptions:
 
     seed: str
     hosts: int = 2
+    maintainers: int = 2
     trust_hosts: bool = False
     faults: Faults = field(default_factory=Faults.none)
     wall: int = 0
@@ -122,6 +134,14 @@ class Host:
         self.state = LocalState(folder / "state", host_file.key.repository)
 
 
+class Maintainer:
+    """One machine with the maintain file, and its local state."""
+
+    def __init__(self, name: str, folder: Path, repository: RepositoryId) -> None:
+        self.name = name
+        self.state = LocalState(folder / "state", repository)
+
+
 class World:
     """One run. A context manager: production code in it draws its randomness from the seed."""
 
@@ -132,16 +152,26 @@ class World:
         self.plan = FaultPlan(options.faults, self.random("faults"))
         self.store = SimulatedStore(self.scheduler, self.plan)
         self.store.after_operation = self._after_operation
-        self.store.after_removal = lambda: self._ask(Moment.REMOVAL)
+        self.store.after_removal = lambda: self.ask(Moment.REMOVAL)
         self.store.on_rollback = self._on_rollback
         made = founding(trust_hosts=options.trust_hosts)
         for key, data in made.objects.items():
             self.store.contents.put(key, data)
-        self.owner_state = LocalState(folder / "owner", made.host_files[0].key.repository)
+        repository = made.host_files[0].key.repository
+        self.maintain_file = made.maintain_file
+        self.truth = Truth(self.store.contents.objects, made.maintain_file)
+        self.processes: dict[str, Process] = {}  # by actor
+        self.owner_state = LocalState(folder / "owner", repository)
+        names = [f"maintainer-{number + 1}" for number in range(options.maintainers)]
+        self.maintainers = [Maintainer(name, folder / name, repository) for name in names]
+        self.liar = Host(made.host_files[-1], folder / "liar", self.random("liar"))
+        self.lies: set[str] = set()  # keys that the lying host has put without being entitled to
         self.hosts = [Host(file, folder / file.name, self.random(file.name)) for file in made.host_files[: options.hosts]]
         self.confirmed: dict[SnapshotId, Confirmed] = {}
+        self.forgotten: dict[SnapshotId, Confirmed] = {}  # was promised, and a forget record has named it since
         self.written: dict[str, bytes] = {}  # what each key was put with first
         self.outcomes: Counter[str] = Counter()
+        self.last_error: SeedcornError | None = None  # of the attempt that failed last
         self.crash_points: dict[str, CrashPoint] = {}  # by actor, for its next process
         self.calls = 0  # of the process that ended last
         self._words = made.words
@@ -151,12 +181,12 @@ class World:
                 for moment in invariant.moments:
                     self._invariants[moment].append(invariant)
         self._seeded = seeded(self.random("bytes"))
-        self._judge_state = LocalState(folder / "judge", made.host_files[0].key.repository)
+        self._judge_state = LocalState(folder / "judge", repository)
         self._judge: Browser | None = None
         self._judged = 0  # operations that the judge knows of
         self._folders = 0
-        self._sessions = 0  # backups that are running
-        self.claims_end = False  # a rollback tore a backup apart, running or with puts on their way: who relies on its index relies on what is gone
+        self.claims_end = False  # a rollback has hit a process that removes, lists anew or takes back: what it saw is not so any more
+        self.torn_sessions: set[bytes] = set()  # a rollback has taken back some of what they had put, and they went on
         self.taken_back: set[str] = set()  # keys of confirmed snapshots that a rollback has removed
         self.seen_by_owner: set[str] = set()  # keys of snapshots that the owner's state knows of
 
@@ -165,7 +195,7 @@ class World:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        for state in (self.owner_state, self._judge_state, *(host.state for host in self.hosts)):
+        for state in (self.owner_state, self._judge_state, *(one.state for one in (*self.hosts, *self.maintainers, self.liar))):
             state.close()
         self._seeded.__exit__(None, None, None)
 
@@ -199,16 +229,17 @@ class World:
 
     def end(self) -> None:
         """Ask what must hold at the end."""
-        self._ask(Moment.END)
+        self.ask(Moment.END)
 
     @contextmanager
-    def process(self, actor: Actor, state: LocalState) -> Iterator[Connection]:
+    def process(self, actor: Actor, state: LocalState, purpose: Purpose) -> Iterator[Connection]:
         """A process of ``actor`` from its start to its end, and its way to the store.
 
         Raises:
             Crash: it has been killed.
         """
         connection = Connection(self.store, actor, crash=self.crash_points.pop(actor.name, None))
+        self.processes[actor.name] = Process(purpose, connection)
         try:
             yield connection
             connection.finish()
@@ -217,6 +248,7 @@ class World:
             raise
         finally:
             self.calls = connection.calls
+            del self.processes[actor.name]
 
     def attempt(self, what: str, job: Callable[[], object]) -> bool:
         """Run a job and note what came of it; whether it ended. Failures that the program reports are no violations; anything else is.
@@ -228,6 +260,7 @@ class World:
             job()
         except SeedcornError as error:
             self.outcomes[f"{what}: {type(error).__name__}"] += 1
+            self.last_error = error
             return False
         except Crash:
             self.outcomes[f"{what}: crash"] += 1
@@ -244,35 +277,34 @@ class World:
     def backup(self, actor: Actor, host: Host) -> BackupResult:
         """Back up a host's files; what comes back is a promise from then on."""
         tree = dict(host.source.tree)
-        with self.process(actor, host.state) as connection, self._session():
+        with self.process(actor, host.state, Purpose("backup", writes=True)) as connection:
+            process = self.processes[actor.name]
             repository = access.open_host(connection, host.host_file)
             options = BackupOptions(host.name, writer=_WRITER)
             result = backup(repository, host.state.opened, [os.fsencode(host.source.folder)], options, actor.clock, VoidMonitor())
-            acknowledged = connection.acknowledged
-        self._confirm(host, result, tree, acknowledged)
+            self._confirm(host, result, tree, process)
         return result
 
-    @contextmanager
-    def _session(self) -> Iterator[None]:
-        self._sessions += 1
-        try:
-            yield
-        finally:
-            self._sessions -= 1
-
-    def _confirm(self, host: Host, result: BackupResult, tree: Tree, acknowledged: set[str]) -> None:
+    def _confirm(self, host: Host, result: BackupResult, tree: Tree, process: Process) -> None:
         assert result.snapshot is not None
         key = snapshot_key(host.host_file.key.host, result.seq, result.snapshot)
-        if key not in acknowledged:
+        if key not in process.connection.acknowledged:
             raise InvariantViolationError(f"I2: {host.name} reported snapshot {result.seq} as done, and the store never said that it had it")
-        if not self.claims_end:
-            self.confirmed[result.snapshot] = Confirmed(result.snapshot, key, host, tree)
+        if process.is_rolled_back or self.claims_end:
+            return
+        if key not in self.store.contents.objects:
+            raise InvariantViolationError(f"I1: {key} is gone before it was confirmed")
+        confirmed = Confirmed(result.snapshot, key, host, tree, self.truth.needed_by(key))
+        if self.torn_sessions.isdisjoint(confirmed.needed):
+            is_forgotten = result.snapshot in self.truth.forgotten()
+            (self.forgotten if is_forgotten else self.confirmed)[result.snapshot] = confirmed
+            self.ask(Moment.CONFIRMED)
 
-    def check(self, actor: Actor, *, read_data: bool) -> CheckResult:
+    def check(self, actor: Actor, *, read_data: bool, publish: bool = False) -> CheckResult:
         """Check the repository as its owner."""
-        with self.process(actor, self.owner_state) as connection:
+        with self.process(actor, self.owner_state, Purpose("check")) as connection:
             browser = open_browser(self.owner(connection), self.owner_state.opened)
-            options = CheckOptions(read_data=read_data, connections=_CHECK_CONNECTIONS, readers=_CHECK_CONNECTIONS)
+            options = CheckOptions(read_data=read_data, publish=publish, connections=_CHECK_CONNECTIONS, readers=_CHECK_CONNECTIONS)
             self.seen_by_owner.update(snapshot.key for snapshot in browser.snapshots)
             return check(browser, options, actor.clock, VoidMonitor())
 
@@ -280,7 +312,7 @@ class World:
         """Restore a snapshot; if that claims to have worked, the files are what they should be."""
         target = self.new_folder("restored")
         try:
-            with self.process(actor, self.owner_state) as connection:
+            with self.process(actor, self.owner_state, Purpose("restore")) as connection:
                 browser = open_browser(self.owner(connection), self.owner_state.opened)
                 snapshot = browser.find(confirmed.snapshot.hex())
                 self.seen_by_owner.update(snapshot.key for snapshot in browser.snapshots)
@@ -304,18 +336,60 @@ class World:
         return self._judge
 
     def _after_operation(self, operation: Operation) -> None:
-        self._ask(Moment.OPERATION)
+        process = self.processes.get(operation.actor)
+        if process is not None:
+            process.log.append(operation)
+            if operation.key == "gc/" and process.begins_listing("gc/"):
+                process.bases.append((len(process.log), self.truth.dead()))
+        self.truth.follow(operation)
+        if operation.verb is Verb.PUT and operation.key.startswith("forget/"):
+            self._end_promises(self.truth.forgotten())
+        self.ask(Moment.OPERATION)
 
-    def _ask(self, moment: Moment) -> None:
+    def ask(self, moment: Moment) -> None:
+        """Let the invariants of this moment look."""
         for invariant in self._invariants[moment]:
             invariant.check(self)
 
+    def _end_promises(self, forgotten: Collection[SnapshotId]) -> None:
+        for snapshot in forgotten:
+            if snapshot in self.confirmed:
+                self.forgotten[snapshot] = self.confirmed.pop(snapshot)
+
+    def promise_again(self, snapshots: Iterable[SnapshotId]) -> None:
+        """Somebody has been told that these are taken back."""
+        forgotten = self.truth.forgotten()
+        for snapshot in snapshots:
+            if snapshot in self.forgotten and snapshot not in forgotten and not self.claims_end:
+                self.confirmed[snapshot] = self.forgotten.pop(snapshot)
+        self.ask(Moment.CONFIRMED)
+
     def _on_rollback(self, gone: frozenset[str]) -> None:
-        """What the provider takes back is no promise any more; what was whole before still is."""
-        kept = {snapshot: confirmed for snapshot, confirmed in self.confirmed.items() if confirmed.key not in gone}
+        """What the provider takes back is no promise any more; what was whole before still is, unless somebody was about to remove or rewrite."""
+        self.truth.follow_rollback(gone)
         self.taken_back |= {confirmed.key for confirmed in self.confirmed.values()} & gone
-        self.confirmed = kept
-        self.claims_end = self.claims_end or self._sessions > 0 or self.store.awaits_puts
+        for snapshot, confirmed in [*self.confirmed.items(), *self.forgotten.items()]:
+            if confirmed.key in gone or confirmed.receipt_key in gone:
+                self.confirmed.pop(snapshot, None)
+                self.forgotten.pop(snapshot, None)
+        self._end_promises(self.truth.forgotten())
+        for process in self.processes.values():
+            process.is_rolled_back = True
+            self.claims_end |= process.purpose.writes and process.purpose.name != "backup"
+            for operation in process.log:
+                self._tear(operation.key, operation.content)
+        for key, content in self.store.late_puts:
+            self._tear(key, content)
+        if self.claims_end:
+            self.confirmed.clear()
+            self.forgotten.clear()
+
+    def _tear(self, key: str, content: bytes | None) -> None:
+        """Others may rely on the session of this put, of which something has been taken back while the rest was still to come."""
+        session = session_of_put(key, content) if content is not None else None
+        if session is not None:
+            self.torn_sessions.add(session)
+            self.claims_end |= session == NO_SESSION
 
 
 def _tree_in(folder: Path) -> Tree:
