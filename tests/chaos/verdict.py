@@ -61,14 +61,16 @@ def _compare_with_promises(journal: Journal, found: list[Found], confirmed: list
     for one in confirmed:
         numbers[one["host"]].append(_attempt_number(one["tags"][0]))
     for promise in journal.promises:
-        one = by_id.get(promise.snapshot)
-        if one is not None and one["standing"] == "confirmed":
-            if one["tags"] != [promise.attempt]:
-                journal.find(f"{promise.snapshot} was promised for {promise.attempt} and is {one['tags']}")
+        promised = by_id.get(promise.snapshot)
+        if promised and promised["standing"] == "confirmed":
+            if promised["tags"] != [promise.attempt]:
+                journal.find(f"{promise.snapshot} was promised for {promise.attempt} and is {promised['tags']}")
             continue
         newer = [number for number in numbers[promise.host] if number > _attempt_number(promise.attempt)]
         if len(newer) < KEEP_LAST:
-            journal.find(f"{_told(promise)} is {one['standing'] if one else 'gone'}, and only {len(newer)} newer ones of its host are confirmed")
+            journal.find(
+                f"{_told(promise)} is {promised['standing'] if promised else 'gone'}, and only {len(newer)} newer ones of its host are confirmed"
+            )
 
 
 def _attempt_number(attempt: str) -> int:
