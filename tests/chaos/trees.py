@@ -16,6 +16,8 @@ _COMMON_SHARE = 0.9
 _FOLDERS = 10
 _VERSIONS = 4
 _LARGEST_BYTES = 48_000
+_TABLE_BYTES = 700_000  # of each of the parts of a database: more than half a frame, so that its packs are soon needed in part
+_TABLES = 4
 
 
 class HostTree:
@@ -32,6 +34,8 @@ class HostTree:
             self._write(name, 0)
         for name in self._own:
             self._write(name, 0)
+        for table in range(_TABLES):
+            self._rewrite(table)
 
     def change(self) -> None:
         """What happens between two backups."""
@@ -43,15 +47,23 @@ class HostTree:
                 file.write(rng.randbytes(rng.randint(1, 2_000)))
         for name in rng.sample(self._common, rng.randint(0, 3)):
             (self.folder / name).unlink(missing_ok=True)
+        if rng.random() < 0.5:
+            self._rewrite(rng.randrange(_TABLES))
         if rng.random() < 0.2:
             self._upgrade(rng.randint(1, _FOLDERS), rng.randrange(_VERSIONS))
 
     def _upgrade(self, folders: int, version: int) -> None:
-        """One package or a whole distribution: directories of one version, so that packs of several frames come to be, and are left in part."""
+        """One package or a whole distribution: directories of one version, so that packs of several frames come to be."""
         chosen = tuple(f"d{number}/" for number in self._rng.sample(range(_FOLDERS), folders))
         for name in self._common:
             if name.startswith(chosen):
                 self._write(name, version)
+
+    def _rewrite(self, table: int) -> None:
+        """What a table held before never comes back."""
+        with (self.folder / "database").open("r+b" if (self.folder / "database").exists() else "wb") as file:
+            file.seek(table * _TABLE_BYTES)
+            file.write(self._rng.randbytes(_TABLE_BYTES))
 
     def _write(self, name: str, version: int) -> None:
         owner = "" if name in self._common else self._host
