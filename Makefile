@@ -29,6 +29,15 @@ test-ceph: servers ## run the tests against a Ceph cluster that they start
 	@tools/install_system ceph
 	pytest -m ceph
 
+.PHONY: chaos
+chaos: servers ## hosts back up, others prune, all are killed and suspended, on a real server: MINUTES=10 HOSTS=8 SEED=1 WORK=/dev/shm REPORT=...
+	TMPDIR="$(or $(WORK),/dev/shm)" PYTHONPATH=src python -m tests.chaos --minutes "$(or $(MINUTES),10)" --hosts "$(or $(HOSTS),8)" \
+		--seed "$(or $(SEED),1)" $(if $(REPORT),--json "$(REPORT)")
+
+.PHONY: drill
+drill: servers ## what a thief of a host can read, overwrite and delete on real servers, as JSON lines
+	PYTHONPATH=src python -m tests.drill
+
 .PHONY: fuzz
 fuzz: dev ## mutate objects of every kind and parse them, for FUZZ_SECONDS=600
 	SEEDCORN_FUZZ_SECONDS=$(or $(FUZZ_SECONDS),600) pytest -q tests/fuzz

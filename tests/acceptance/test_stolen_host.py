@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import random
 import shutil
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.acceptance.program import Program
+from tests.acceptance.theft import private_keys_of, sealed_to_the_owner, secrets_of, with_derived
 from tests.acceptance.workshop import Workshop, open_workshop
 
 from seedcorn.crypto import primitives
@@ -19,14 +19,11 @@ from seedcorn.crypto.frames import Sealer
 from seedcorn.crypto.keys import OwnerKey, OwnerSeed
 from seedcorn.crypto.words import seed_to_words
 from seedcorn.errors import CredentialError, IntegrityError
-from seedcorn.format.codec import Envelope, Magic, decode
-from seedcorn.format.header import HostPublic
 from seedcorn.format.names import parse_numbered_key
-from seedcorn.format.pack import KeyRow, SegmentPublic
 from seedcorn.ops import access
 from seedcorn.ops.access import HostFile
 from seedcorn.ops.recall import listing_key
-from seedcorn.repo.bindings import frame_binding, host_binding, session_binding, slot_binding, snapshot_maintain_binding, snapshot_owner_binding
+from seedcorn.repo.bindings import frame_binding, slot_binding
 from seedcorn.repo.hosts import load_registry
 from seedcorn.repo.index import open_segment
 from seedcorn.store.local import LocalStore
@@ -46,18 +43,6 @@ def stolen(folder: Path) -> Iterator[Workshop]:
         shutil.rmtree(workshop.source / _GONE)
         assert workshop.backup().result.exit_code == 0
         yield workshop
-
-
-def _secrets(host_file: bytes) -> list[bytes]:
-    """Every 32-byte value in a host file, secret or public."""
-    values = [bytes.fromhex(value) for value in json.loads(host_file).values() if isinstance(value, str) and _is_hex(value)]
-    found = [value for value in values if len(value) == 32]
-    assert len(found) == 7, "the file has gained or lost a key: look at this test again"
-    return found
-
-
-def _is_hex(text: str) -> bool:
-    return len(text) % 2 == 0 and all(char in "0123456789abcdef" for char in text)
 
 
 def _objects(workshop: Workshop) -> dict[str, bytes]:
@@ -122,7 +107,7 @@ def test_no_secret_of_a_host_opens_a_frame_in_any_role(stolen: Workshop) -> None
     host = stolen.machine.host_file.key
     objects = _objects(stolen)
     registry = load_registry(stolen.store, host.repository, host.public)
-    keys = [*_secrets(stolen.machine.host_file.serialize()), bytes(32)]
+    keys = [*secrets_of(stolen.machine.host_file.serialize()), bytes(32)]
     frames = 0
     for key, data in objects.items():
         name = parse_numbered_key(key)
@@ -134,24 +119,18 @@ def test_no_secret_of_a_host_opens_a_frame_in_any_role(stolen: Workshop) -> None
                 sealed = pack[frame.offset : frame.offset + frame.sealed_bytes]
                 assert len(sealed) == frame.sealed_bytes
                 binding = frame_binding(entry.kind, host.repository, frame.session, frame.seq)
-                for secret, label in itertools.product(_with_derived(keys, host.repository), ("frame", "footer", "segment")):
+                for secret, label in itertools.product(with_derived(keys, host.repository), ("frame", "footer", "segment")):
                     _assert_closed(lambda: Sealer(secret, label).open(sealed, binding))  # noqa: B023  # called at once
                 frames += 1
     assert frames >= 3
 
 
-def _with_derived(keys: list[bytes], repository: bytes) -> list[bytes]:
-    labels = ("owner-sign", "maintain-sign", "domain/0/chunk-id", "domain/0/listing-id", "domain/0/cut", "domain/0/index")
-    return keys + [primitives.derive(key, repository, label) for key in keys for label in labels]
-
-
-def test_no_secret_of_a_host_opens_what_is_sealed_to_the_owner(stolen: Workshop) -> None:
+def test_no_secret_of_a_host_opens_what_issealed_to_the_owner(stolen: Workshop) -> None:
     """Session keys, both sealed parts of snapshots, and hosts' names: with each secret as the seed, and each three as the private key."""
     host = stolen.machine.host_file.key
-    secrets = _secrets(stolen.machine.host_file.serialize())
-    private_keys = [b"".join(three) for three in itertools.product(secrets, repeat=3)]
-    private_keys += [primitives.derive(secret, host.repository, label, 96) for secret in secrets for label in ("read-kem", "maintain-kem")]
-    sealed = list(_sealed_to_the_owner(_objects(stolen), host.repository, host.host))
+    secrets = secrets_of(stolen.machine.host_file.serialize())
+    private_keys = private_keys_of(secrets, host.repository)
+    sealed = list(sealed_to_the_owner(_objects(stolen), host.repository, host.host))
     assert {what for what, _, _ in sealed} == {"session key", "snapshot for maintainers", "snapshot for the owner", "host name"}
     kinds = {what: (info, data) for what, info, data in sealed}
     for info, data in kinds.values():
@@ -161,25 +140,8 @@ def test_no_secret_of_a_host_opens_what_is_sealed_to_the_owner(stolen: Workshop)
         assert OwnerKey.from_seed(OwnerSeed(secret), host.repository).public != host.public
 
 
-def _sealed_to_the_owner(objects: dict[str, bytes], repository: bytes, host: bytes) -> Iterator[tuple[str, bytes, bytes]]:
-    """(what it is, HPKE info, sealed bytes)."""
-    for key, data in objects.items():
-        if key.startswith("index/"):
-            for row in decode(Envelope.parse(Magic.SEGMENT, data).parts[0], SegmentPublic).key_rows:
-                assert isinstance(row, KeyRow)
-                yield "session key", session_binding(repository, host, row.session), row.sealed_key
-        elif key.startswith("snapshots/"):
-            public, maintain, owner = Envelope.parse(Magic.SNAPSHOT, data).parts
-            yield "snapshot for maintainers", snapshot_maintain_binding(public), maintain
-            yield "snapshot for the owner", snapshot_owner_binding(public), owner
-        elif key.startswith("hosts/"):
-            public, sealed = Envelope.parse(Magic.HOST, data).parts
-            assert decode(public, HostPublic).host == host
-            yield "host name", host_binding(public), sealed
-
-
 def test_no_secret_of_a_host_opens_a_key_slot_or_passes_for_a_passphrase(stolen: Workshop) -> None:
-    secrets = _secrets(stolen.machine.host_file.serialize())
+    secrets = secrets_of(stolen.machine.host_file.serialize())
     (slot,) = access.keys(stolen.store)
     for secret in secrets:
         out = bytearray(32)

@@ -17,6 +17,7 @@ from seedcorn.ops import access
 from seedcorn.ops.browse import Browser, open_browser
 from seedcorn.ops.check import CheckOptions, CheckResult, check
 from seedcorn.ops.restore import RestoreOptions, restore
+from seedcorn.repo.collections import Collections
 from seedcorn.store.api import Store
 from seedcorn.testing.damage import DAMAGES, OBJECT_KINDS, Damage, Pristine, apply_damage, copy_store
 from seedcorn.testing.repositories import read_file
@@ -114,7 +115,7 @@ def test_a_damaged_header_is_refused_and_found(damage: Damage, pristine: Pristin
     with pytest.raises((RepositoryNotFoundError, IntegrityError, CredentialError)):  # another repository id or owner key in it is a wrong credential
         pristine.repository.owner(damaged)
     owner = replace(pristine.repository.owner(), store=damaged)
-    browser = Browser(owner, pristine.repository.new_state(), access.registry(owner), (), ())
+    browser = Browser(owner, pristine.repository.new_state(), access.registry(owner), (), (), Collections((), (), {}, 1))
     assert [problem.object_name for problem in run_check(browser, read_data=False).problems] == ["seedcorn.json"]
 
 

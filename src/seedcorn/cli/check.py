@@ -61,17 +61,15 @@ def check_repository(invocation: Invocation) -> int:
     options, output = invocation.options, invocation.output
     chosen = _chosen(options)
     session = invocation.owner()
-    browser = session.browser
-    examination = _examine(session, browser, chosen, output)
-    result = examination.result
+    examination = _examine(session, session.browser, chosen, output)
     if options.repair and _repair(session, examination, options, output):
         from seedcorn.ops.browse import open_browser
         from seedcorn.ops.check import CheckOptions
 
         output.report("Checking again, without reading packs")
-        browser = open_browser(session.repository, session.state)
-        result = _examine(session, browser, CheckOptions(), output).result
-    _show(output, browser, result, chosen.read_data)
+        examination = _examine(session, open_browser(session.repository, session.state), CheckOptions(), output)
+    result = examination.result
+    _show(output, examination.browser, result, chosen.read_data)
     _report(output, result, options)
     return result.exit_code
 
@@ -107,14 +105,14 @@ def _repair(session: OwnerSession, examination: Examination, options: Namespace,
     from seedcorn.ops.repair import execute_repair
     from seedcorn.ops.repair_plan import RepairOptions, plan_repair
 
-    plan = plan_repair(session.browser, examination, RepairOptions(delete_damaged=options.delete_damaged))
+    plan = plan_repair(examination.browser, examination, RepairOptions(delete_damaged=options.delete_damaged))
     emit_plan(output, plan)
     for line in plan_lines(plan):
         output.line(line)
     if options.dry_run or plan.is_empty:
         return False
     with watched(output, CHECK) as monitor:
-        repaired = execute_repair(session.browser, examination, plan, monitor)
+        repaired = execute_repair(examination.browser, examination, plan, monitor)
     emit_repair(output, repaired)
     for line in repair_lines(repaired):
         output.report(line)

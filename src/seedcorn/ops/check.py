@@ -10,24 +10,28 @@ docs/threat-model.md, section "Claims"; the parts are ``check_objects``, ``check
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from seedcorn.errors import EXIT_DONE, EXIT_INTEGRITY, IntegrityError
+from seedcorn.errors import EXIT_DONE, EXIT_INTEGRITY, IntegrityError, SeedcornError
 from seedcorn.events import Clock, Monitor
 from seedcorn.format.names import pack_key
-from seedcorn.ops.browse import Browser, Snapshot, Standing
+from seedcorn.ops.browse import Browser, Snapshot, Standing, open_browser
 from seedcorn.ops.check_choice import Subset
 from seedcorn.ops.check_findings import AffectedPath, Findings, SnapshotDamage
 from seedcorn.ops.check_objects import IndexedPacks, ObjectCheck
 from seedcorn.ops.check_packs import PackCheck, Reading
 from seedcorn.ops.check_records import Records, check_records
 from seedcorn.ops.check_trees import TreeCheck
+from seedcorn.repo.collections import list_collections
 from seedcorn.repo.hosts import HostRegistry
 from seedcorn.repo.needed import FrameSet, IndexedFrames, Needed
 from seedcorn.repo.needs import explains, taken_frames
 from seedcorn.repo.verified import publish_verified
 
 __all__ = ["AffectedPath", "CheckOptions", "CheckResult", "Examination", "SnapshotDamage", "check", "examine"]
+
+
+_LOOKS = 3  # at what seems wrong while a collection is at work
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,7 @@ class CheckResult:
 class Examination:
     """A check's result, and what a repair has to know of how it came about."""
 
+    browser: Browser
     result: CheckResult
     registry: HostRegistry
     index: IndexedPacks
@@ -99,7 +104,58 @@ def check(browser: Browser, options: CheckOptions, clock: Clock, monitor: Monito
 
 
 def examine(browser: Browser, options: CheckOptions, clock: Clock, monitor: Monitor) -> Examination:
-    """As ``check``, for who goes on to repair what is wrong."""
+    """As ``check``, for who goes on to repair what is wrong: with ``Examination.browser``.
+
+    Collections need not wait for a check, and take what it has just seen. So what seems wrong while one may have been at work is looked at again, and
+    told only if it is; packs that have been found good are not read again.
+    """
+    begun_ns = clock.now_ns()
+    examination = _look(browser, options, clock, held := _HeldErrors(monitor))
+    for _ in range(_LOOKS - 1):
+        if not examination.result.problems or not _may_have_collected(browser):
+            break
+        monitor.note("a collection has been at work at the same time: looking again")
+        browser = open_browser(browser.repository, browser.state)
+        earlier = examination.result
+        examination = _look(browser, options, clock, held := _HeldErrors(monitor), since_ns=begun_ns)
+        examination = replace(examination, result=_together(earlier, examination.result))
+    for error in held.errors:
+        monitor.error(error)
+    return examination
+
+
+def _may_have_collected(browser: Browser) -> bool:
+    """Whether anything may have been deleted since the browser was opened: by a sweep that had not ended then, or began later."""
+    known = browser.collections
+    ended = {sweep.collection for sweep in known.sweeps} & set(known.done)
+    return any(name.collection not in ended for name in list_collections(browser.repository.store).sweeps)
+
+
+def _together(earlier: CheckResult, later: CheckResult) -> CheckResult:
+    """The later result, with the work of both."""
+    return replace(
+        later,
+        read_packs=earlier.read_packs + later.read_packs,
+        skipped_packs=max(0, later.skipped_packs - earlier.read_packs),
+        published_packs=earlier.published_packs + later.published_packs,
+        checked_bytes=earlier.checked_bytes + later.checked_bytes,
+        elapsed_ns=earlier.elapsed_ns + later.elapsed_ns,
+    )
+
+
+class _HeldErrors:
+    """Passes everything on but errors, which may turn out to be none."""
+
+    def __init__(self, monitor: Monitor) -> None:
+        self.count, self.expect, self.note = monitor.count, monitor.expect, monitor.note
+        self.errors: list[SeedcornError] = []
+
+    def error(self, error: SeedcornError) -> None:
+        self.errors.append(error)
+
+
+def _look(browser: Browser, options: CheckOptions, clock: Clock, monitor: Monitor, *, since_ns: int | None = None) -> Examination:
+    """Look at everything, but not once more at packs that have been verified ``since_ns``."""
     begun_ns = clock.elapsed_ns()
     findings = Findings(monitor, browser.problems)
     objects = ObjectCheck(browser, findings, options.connections)
@@ -111,7 +167,7 @@ def examine(browser: Browser, options: CheckOptions, clock: Clock, monitor: Moni
     records = check_records(browser, registry, findings, options.connections)
     packs = PackCheck(browser, findings, index.packs, {pack_key(host, pack) for host, pack in records.collections.swept()})
     packs.presence()
-    published = _read_packs(browser, packs, records, options, clock, monitor) if options.read_data else 0
+    published = _read_packs(browser, packs, records, options, clock, monitor, since_ns) if options.read_data else 0
     frames = IndexedFrames.of(browser.state)
     _check_trees(browser, findings, frames, packs, records)
     unreferenced = [size for key, size in packs.sizes.items() if key not in index.packs]
@@ -133,13 +189,16 @@ def examine(browser: Browser, options: CheckOptions, clock: Clock, monitor: Moni
         affected=tuple(findings.affected),
         damage=tuple(findings.damage.values()),
     )
-    return Examination(result, registry, index, packs, records)
+    return Examination(browser, result, registry, index, packs, records)
 
 
-def _read_packs(browser: Browser, packs: PackCheck, records: Records, options: CheckOptions, clock: Clock, monitor: Monitor) -> int:
+def _read_packs(
+    browser: Browser, packs: PackCheck, records: Records, options: CheckOptions, clock: Clock, monitor: Monitor, since_ns: int | None
+) -> int:
     """How many packs have become part of the verified set."""
     now_ns = clock.now_ns()
-    recent_ns = range(now_ns - options.max_age_ns + 1, now_ns + 1)  # a clock that was set back makes nothing recent
+    oldest_ns = now_ns - options.max_age_ns + 1
+    recent_ns = range(oldest_ns if since_ns is None else min(oldest_ns, since_ns), now_ns + 1)  # a clock that was set back makes nothing recent
     packs.read(Reading(recent_ns, options.subset, options.rng, options.readers), monitor)
     verified = packs.remember(now_ns)
     if not options.publish:

@@ -30,7 +30,7 @@ __all__ = ["IndexKey", "OpenedSegment", "build_segment", "next_segment_number", 
 IndexKey = Callable[[int], bytes | None]  # of a domain; None if that domain is not one's own, and so its chunks are of no use
 
 SEGMENT_RAW_LIMIT_BYTES = 1 << 30
-_LISTING_TRIES = 3
+_LISTING_TRIES = 20  # each of them loads all that is still there, so that the next has only what is newer
 
 
 class OpenedSegment:
@@ -125,6 +125,7 @@ def _sync_with(
 ) -> list[IntegrityError]:
     known = {key for key in state.segments() if key.startswith(_room(only))}
     problems: list[IntegrityError] = []
+    vanished: ObjectNotFoundError | None = None
     for key in sorted(listed.keys() - known):
         name = parse_numbered_key(key)
         assert name is not None
@@ -132,10 +133,15 @@ def _sync_with(
             if listed[key].size_bytes > Magic.SEGMENT.limit_bytes:
                 raise IntegrityError("is larger than a segment may be")
             opened = open_segment(store.get(key), name, repository, index_key, registry)
+        except ObjectNotFoundError as error:
+            vanished = error
+            continue
         except IntegrityError as error:
             problems.append(error.named(key))
             continue
         state.add_segment(key, name.host, opened.public.domain, opened.public.key_rows, opened.packs)
+    if vanished:
+        raise vanished
     if gone := known - listed.keys():  # only now: what has been rewritten is never unknown in between
         state.remove_segments(gone)
     return problems

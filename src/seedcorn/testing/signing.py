@@ -18,7 +18,7 @@ __all__ = ["azure_request", "s3_request"]
 def s3_request(
     method: str, url: str, *, access_key: str, secret_key: str, region: str, body: bytes = b"", service: str = "s3"
 ) -> urllib.request.Request:
-    """A signed request for ``url``, which must have no characters that need escaping and at most one parameter, without a value.
+    """A signed request for ``url``, which must have no characters that need escaping and at most one parameter.
 
     ``service`` is ``iam`` for what concerns users.
     """
@@ -26,7 +26,7 @@ def s3_request(
     parts, digest = urlsplit(url), hashlib.sha256(body).hexdigest()
     headers = {"host": parts.netloc, "x-amz-content-sha256": digest, "x-amz-date": now}
     names = ";".join(headers)
-    query = f"{parts.query}=" if parts.query else ""
+    query = f"{parts.query}=" if parts.query and "=" not in parts.query else parts.query
     canonical = "\n".join([method, parts.path, query, *(f"{name}:{value}" for name, value in headers.items()), "", names, digest])
     scope = f"{now[:8]}/{region}/{service}/aws4_request"
     to_sign = "\n".join(["AWS4-HMAC-SHA256", now, scope, hashlib.sha256(canonical.encode()).hexdigest()])

@@ -470,7 +470,12 @@ def test_a_repair_may_be_killed_anywhere(after: bool, harmed: SmallRepository, s
         browser, examination = repair.examine()
         plan = plan_repair(browser, examination, RepairOptions(delete_damaged=True))
         crashing = Browser(
-            replace(browser.repository, store=Crashing(store, calls, after=after)), browser.state, browser.hosts, browser.snapshots, browser.problems
+            replace(browser.repository, store=Crashing(store, calls, after=after)),
+            browser.state,
+            browser.hosts,
+            browser.snapshots,
+            browser.problems,
+            browser.collections,
         )
         try:
             execute_repair(crashing, examination, plan, VoidMonitor())

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from seedcorn.crypto.keys import OwnerKey, new_owner_seed
-from seedcorn.errors import IntegrityError
+from seedcorn.errors import IntegrityError, ObjectNotFoundError
 from seedcorn.format.names import parse_numbered_key
 from seedcorn.ids import HostId
 from seedcorn.ops import access
 from seedcorn.repo.hosts import HostRegistry
 from seedcorn.repo.index import next_segment_number, open_segment, seal_segment, sync_state
 from seedcorn.repo.state import State
+from seedcorn.store.api import ObjectInfo
 from seedcorn.testing.damage import flip_byte
 from seedcorn.testing.memory_store import MemoryStore
 from seedcorn.testing.repositories import SmallRepository, make_tree
@@ -71,6 +73,33 @@ def test_a_segment_that_vanished_begins_the_index_anew(backed_up: SmallRepositor
     assert state.epoch == 1
     assert sorted(state.segments()) == segments(store)
     assert 0 < len(list(state.frames())) < frames
+
+
+def test_segments_that_vanish_while_they_are_loaded(backed_up: SmallRepository, store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Maintainers rewrite them, again and again, faster than a slow machine loads them. What is still there is loaded at the first try."""
+    state = backed_up.new_state()
+    first, *_, last = segments(store)
+    rewritten = [f"{first[:-64]}{number:064x}" for number in range(10)]
+    real_list = store.list
+
+    def listing(prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
+        yield from real_list(prefix, after=after)
+        if rewritten and prefix == "index/":
+            assert not state.segments() or last in state.segments()
+            yield ObjectInfo(rewritten.pop(), 100, 0)
+
+    monkeypatch.setattr(store, "list", listing)
+    assert sync(backed_up, state) == []
+    assert not rewritten
+    assert sorted(state.segments()) == segments(store)
+
+
+def test_a_segment_that_is_listed_and_never_there(backed_up: SmallRepository, store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = segments(store)[0]
+    absent = ObjectInfo(f"{key[:-64]}{'0' * 64}", 100, 0)
+    monkeypatch.setattr(store, "list", lambda prefix, *, after="", real=store.list: [*real(prefix, after=after), absent])
+    with pytest.raises(ObjectNotFoundError):
+        sync(backed_up, backed_up.new_state())
 
 
 def test_a_damaged_segment_is_reported_and_the_others_count(backed_up: SmallRepository, store: MemoryStore) -> None:

@@ -1,0 +1,49 @@
+"""A few seconds of chaos in a directory, and a minute of it on a real server among the slow tests. ``make chaos`` is the real thing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.acceptance.workshop import scratch
+from tests.chaos.actors import Journal
+from tests.chaos.ground import Ground
+from tests.chaos.run import ChaosOptions, Report, run_chaos
+from tests.chaos.verdict import judge
+
+
+def run(options: ChaosOptions) -> Report:
+    with scratch() as folder:
+        report = run_chaos(folder / "chaos", options)
+        assert not report.violations, "\n\n".join([*report.violations, (folder / "chaos" / "journal.txt").read_text()])
+    assert json.loads(json.dumps(report.as_json()))["violations"] == []
+    return report
+
+
+def test_a_few_seconds_in_a_directory() -> None:
+    report = run(ChaosOptions(seconds=6, hosts=2, server=False, files=40))
+    assert report.counts["snapshots_restored"] >= report.counts["snapshots_left"]
+
+
+def test_a_lost_pack_is_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without which the other tests would prove nothing."""
+
+    def sabotage(ground: Ground, journal: Journal) -> None:
+        for pack in Path(ground.address).glob("packs/*/*"):
+            pack.unlink()
+        judge(ground, journal)
+
+    monkeypatch.setattr("tests.chaos.run.judge", sabotage)
+    with scratch() as folder:
+        report = run_chaos(folder / "chaos", ChaosOptions(seconds=1, hosts=1, server=False, files=10))
+    assert any("is missing from the store" in violation for violation in report.violations)
+    assert any(violation.startswith("restoring") for violation in report.violations)
+
+
+@pytest.mark.slow
+def test_a_minute_on_a_server() -> None:
+    report = run(ChaosOptions(seconds=45, hosts=3, files=100))
+    assert report.counts["backups_confirmed"] >= 3
+    assert report.counts["snapshots_restored"] >= 3
+    assert report.counts["kills"] > 0
