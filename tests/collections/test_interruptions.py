@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from functools import partial
 
@@ -53,9 +53,10 @@ def count_calls(garden: Garden) -> int:
 
 
 @pytest.mark.parametrize("when", When)
-def test_a_crash_at_any_call(garden: Garden, when: When) -> None:
-    pristine = garden.store
-    for at in range(1, count_calls(garden) + 1):
+def test_a_crash_at_any_call(garden: Garden, when: When, record_property: Callable[[str, object], None]) -> None:
+    pristine, calls = garden.store, count_calls(garden)
+    record_property("crashes", calls)
+    for at in range(1, calls + 1):
         garden.use(copy_store(pristine))
         with suppress(Crash):
             garden.prune(store=CrashingStore(garden.store, at, when), state=garden.state())
