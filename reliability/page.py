@@ -199,13 +199,15 @@ _FIGURES = (
         "Injected faults",
         ("simulation", "simulation_weak", "simulation_rollback"),
         _faults,
-        "A fault of 0 has not occurred in these runs, and nothing is known about it from here. Faults come at random; not every pair of them has met.",
+        "A fault of 0 has not occurred in these runs, and nothing is known about it from here. Faults come at random; not every pair of "
+        "them has met.",
     ),
     _Figure(
         "The protocol as a model",
         ("model",),
         _model,
-        "The model is an abstraction, and small: a few hosts, packs and collections. That the program does what the model says is for the simulation to show.",
+        "The model is an abstraction, and small: a few hosts, packs and collections. That the program does what the model says is for the "
+        "simulation to show.",
     ),
     _Figure(
         "Mutation score of crypto, collection and restore",
