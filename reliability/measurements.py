@@ -23,6 +23,7 @@ __all__ = ["MEASUREMENTS", "OUT", "Measurement", "Size", "measure", "measurement
 
 OUT = "OUT"  # in a command: the file that it writes its figures to; without it they are what it prints
 _RUNS, _FEW_RUNS = 2000, 60
+_OUTPUT_TAIL = 3000
 _HOSTILE = ("tests/damage", "tests/fuzz", "tests/unit/format/test_hostile_input.py", "tests/unit/fs/test_target.py", "tests/unit/test_compression.py")
 _CRASHES = ("tests/simulation/test_crash_points.py", "tests/collections/test_interruptions.py")
 _SEALING = ("tests/unit/crypto", "tests/unit/repo", "tests/vectors", "tests/golden", "tests/simulation/test_crash_points.py")
@@ -105,19 +106,19 @@ def measurements_of(names: Sequence[str]) -> list[Measurement]:
 def measure(measurement: Measurement, size: Size) -> Evidence | None:
     """Run it to its end; None if it left nothing to read. What it says on standard error is shown."""
     command = measurement.command(size)
-    begun, date = time.monotonic(), datetime.now(UTC).strftime("%Y-%m-%d")
+    begun, date, checkout = time.monotonic(), datetime.now(UTC).strftime("%Y-%m-%d"), commit()
     with tempfile.TemporaryDirectory(prefix="seedcorn-reliability-") as folder:
         out = Path(folder) / "out"
         asked = [word.replace(OUT, str(out)) for word in command]
         run = subprocess.run(_in_this_environment(asked), stdout=subprocess.PIPE, text=True, check=False, env=_environment())
         text = out.read_text() if out.exists() else run.stdout if OUT not in " ".join(command) else ""
+    if run.returncode:
+        print(run.stdout[-_OUTPUT_TAIL:])
     if not text.strip():
-        print(run.stdout[-3000:])
         return None
     seconds = round(time.monotonic() - begun, 1)
-    return Evidence(
-        measurement.name, shlex.join(command), run.returncode == 0, size.small, commit(), date, seconds, machine(), measurement.read(text)
-    )
+    figures, has_passed = measurement.read(text), run.returncode == 0
+    return Evidence(measurement.name, shlex.join(command), has_passed, size.small, checkout, date, seconds, machine(), figures)
 
 
 def _in_this_environment(command: Sequence[str]) -> list[str]:

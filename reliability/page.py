@@ -50,19 +50,19 @@ def render(found: Mapping[str, Evidence]) -> str:
 
 
 def _summary(found: Mapping[str, Evidence]) -> str:
-    rows = [
-        [str(number), figure.title, _verdict([found[name] for name in figure.sources if name in found])] for number, figure in enumerate(_FIGURES, 1)
-    ]
-    return table(["", "figure", "measured"], rows)
+    return table(["", "figure", "measured"], [[str(number), figure.title, _verdict(figure, found)] for number, figure in enumerate(_FIGURES, 1)])
 
 
-def _verdict(measured: list[Evidence]) -> str:
+def _verdict(figure: _Figure, found: Mapping[str, Evidence]) -> str:
+    measured = [found[name] for name in figure.sources if name in found]
     if not measured:
         return "**not measured**"
     failed = [evidence.name for evidence in measured if not evidence.passed]
-    if failed:
-        return f"**failed**: {', '.join(failed)}"
-    return "passed, in the short version" if any(evidence.small for evidence in measured) else "passed"
+    verdict = f"**failed**: {', '.join(failed)}" if failed else "passed"
+    if any(evidence.small for evidence in measured):
+        verdict += ", in the short version"
+    missing = [name for name in figure.sources if name not in found]
+    return f"{verdict}; **not measured**: {', '.join(missing)}" if missing else verdict
 
 
 def _section(number: int, figure: _Figure, found: Mapping[str, Evidence]) -> str:
@@ -72,10 +72,8 @@ def _section(number: int, figure: _Figure, found: Mapping[str, Evidence]) -> str
         if evidence is None:
             parts.append(f"**{name.replace('_', ' ')}**: {figure.absence}\n")
             continue
-        parts += [
-            _conditions(evidence),
-            table(["what", "how much"], [["ended as it should", "yes" if evidence.passed else "**no**"], *figure.show(evidence.figures)]),
-        ]
+        ended = ["ended as it should", "yes" if evidence.passed else "**no**"]
+        parts += [_conditions(evidence), table(["what", "how much"], [ended, *figure.show(evidence.figures)])]
     if not figure.sources:
         parts.append(f"**{figure.absence}**\n")
     return "\n".join([*parts, f"*What this does not show*: {figure.limit}\n"])
@@ -112,30 +110,23 @@ def _tests(figures: Figures) -> Rows:
 
 
 def _crashes(figures: Figures) -> Rows:
-    counted = {
-        test.rpartition("::test_")[2].replace("_", " "): values["crashes"] for test, values in figures["counted"].items() if "crashes" in values
-    }
-    return [*_tests(figures), *([name, _count(count)] for name, count in counted.items()), ["crashes in all", _count(sum(counted.values()))]]
+    counted = {test: values["crashes"] for test, values in figures["counted"].items() if "crashes" in values}
+    jobs = [[test.rpartition("::test_")[2].replace("_", " "), _count(count)] for test, count in counted.items()]
+    return [*_tests(figures), *jobs, ["crashes in all", _count(sum(counted.values()))]]
 
 
 def _model(figures: Figures) -> Rows:
     rows = figures["rows"]
     mutants = [row for row in rows if row["kind"] == "mutant"]
     killed = sum(row["violation"] is not None for row in mutants)
-    searched = [
-        [f"{row['kind']}: {row['meaning']}", f"{_count(row['states'])} states, {row['violation'] or 'no violation'}"]
-        for row in rows
-        if row not in mutants
-    ]
-    return [*searched, ["mutants killed", f"{killed} of {len(mutants)}"]]
+    searched = [row for row in rows if row not in mutants]
+    states = [[f"{row['kind']}: {row['meaning']}", f"{_count(row['states'])} states, {row['violation'] or 'no violation'}"] for row in searched]
+    return [*states, ["mutants killed", f"{killed} of {len(mutants)}"]]
 
 
 def _hostile(figures: Figures) -> Rows:
     rows = _tests(figures)
-    rows += [
-        [name.rpartition("tests.")[2], ", ".join(f"{count} {outcome}" for outcome, count in counts.items())]
-        for name, counts in figures["modules"].items()
-    ]
+    rows += [[name, _outcomes(counts)] for name, counts in figures["modules"].items()]
     rows += [["mutated objects: " + name, _count(count)] for values in _counted(figures, "refused") for name, count in values.items()]
     for values in _counted(figures, "peak_bytes"):
         rows.append([f"peak memory while a bomb of {values['bomb_bytes'] >> 20} MiB is refused", f"{_count(values['peak_bytes'])} bytes"])
@@ -148,7 +139,7 @@ def _counted(figures: Figures, name: str) -> list[dict[str, int]]:
 
 def _flips(figures: Figures) -> Rows:
     """A row for each kind, of the test that flipped most."""
-    most = max(figures["counted"].values(), key=lambda values: sum(values.values()), default={})
+    most: dict[str, int] = max(figures["counted"].values(), key=lambda values: sum(values.values()), default={})
     kinds = sorted({name.partition(": ")[0] for name in most})
     outcomes = ("detected", "harmless", "missed")
     rows = [[kind, _outcomes({outcome: most.get(f"{kind}: {outcome}", 0) for outcome in outcomes})] for kind in kinds]

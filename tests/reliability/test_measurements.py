@@ -60,5 +60,5 @@ def test_a_failed_command_is_evidence_too_but_not_if_it_found_nothing(capsys: py
     assert found is not None
     assert (found.passed, found.small, found.figures) == (False, False, {"seed": 3})
     assert found.command.endswith(OUT)
-    assert measure(script("import sys; print('why', sys.argv[1])", OUT), FULL) is None
+    assert measure(script("import sys; print('why', sys.argv[1]); sys.exit(1)", OUT), FULL) is None
     assert "why" in capsys.readouterr().out
