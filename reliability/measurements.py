@@ -26,7 +26,7 @@ _RUNS, _FEW_RUNS = 2000, 60
 _OUTPUT_TAIL = 3000
 _HOSTILE = ("tests/damage", "tests/fuzz", "tests/unit/format/test_hostile_input.py", "tests/unit/fs/test_target.py", "tests/unit/test_compression.py")
 _CRASHES = ("tests/simulation/test_crash_points.py", "tests/collections/test_interruptions.py")
-_SEALING = ("tests/unit/crypto", "tests/unit/repo", "tests/vectors", "tests/golden", "tests/simulation/test_crash_points.py")
+_SEALING = ("tests/unit/crypto", "tests/unit/repo", "tests/vectors", "tests/golden")
 
 
 @dataclass(frozen=True)
