@@ -76,7 +76,7 @@ class SealingKeys:
 
     def _seal_once(self, key: bytes, plaintext: primitives.Buffer, associated_data: bytes, out: primitives.Buffer) -> int:
         if not self._is_deaf:
-            self.ledger.record(key, primitives.os, os.environ.get("PYTEST_CURRENT_TEST", "between tests").rpartition(" ")[0])
+            self.ledger.record(key, vars(primitives)["os"], os.environ.get("PYTEST_CURRENT_TEST", "between tests").rpartition(" ")[0])
         return self._original(key, plaintext, associated_data, out)
 
     @pytest.hookimpl(trylast=True)
