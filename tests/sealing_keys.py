@@ -71,6 +71,7 @@ class SealingKeys:
     def pytest_sessionstart(self) -> None:
         primitives.seal_once = self._seal_once
 
+    @pytest.hookimpl(tryfirst=True)  # before any fixture seals
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         self._is_deaf = item.get_closest_marker(MARKER) is not None
 

@@ -73,7 +73,8 @@ def harmless(key: str, before: bytes, after: bytes) -> bool:
 def flip_all(repository: SmallRepository, stride: int, report: Report) -> list[tuple[str, int, int]]:
     """The flips that were neither detected nor harmless; all are counted in the report."""
     assert isinstance(repository.store, MemoryStore)
-    kind_of, counts, missed = kinds(repository.store), Counter[str](), []
+    kind_of, missed = kinds(repository.store), []
+    counts = Counter({f"{kind}: detected": 0 for kind in kind_of.values()})
     for key, place in places(repository.store, stride):
         bit = place % 8
         store = MemoryStore(url=repository.store.url)

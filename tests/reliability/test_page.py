@@ -23,8 +23,8 @@ FIGURES: dict[str, dict[str, Any]] = {
     "hostile_input": TESTS | {"counted": {"f": {"refused": 4321, "accepted": 9}, "b": {"peak_bytes": 5000, "bomb_bytes": 64 << 20}}},
     "every_byte": TESTS | {"counted": {"s": {"slot: detected": 1}, "all": {"slot: detected": 900, "header: harmless": 4}}},
     "sealing_keys": {"seals": 98765, "repeated": 0, "where": {}},
-    "stolen_host": TESTS | {"counted": {}},
-    "chaos": {"kills": 31, "violations": []},
+    "stolen_host": TESTS | {"counted": {"tests.c::test_grade_a": {"objects_decrypted": 0}}},
+    "chaos": {"kills": 31, "violations": ["a snapshot is gone"]},
     "overhead": {
         "source_bytes": 1 << 29,
         "stored_bytes": 1 << 28,
@@ -59,8 +59,10 @@ ALL = {name: evidence(name) for name in FIGURES}
         "| slot | 900 detected, 0 harmless, 0 missed |",
         "| all | 900 detected, 4 harmless, 0 missed |",
         "| encryptions with AES-256-GCM | 98,765 |",
+        "| grade a: objects decrypted | 0 |",
         "| kills | 31 |",
-        "| receipts | 1,000 bytes per GiB backed up |",
+        "| violations | 1 |",
+        "| all of these | 1,000 bytes per GiB backed up, 0.000 % |",
         "0.75 s, 1.50 s per GiB",
         "Commit abc1234, 2026-11-25, 61 s on 2 cores (a processor)",
         "python -m overhead",
@@ -73,10 +75,10 @@ def test_figures_are_those_of_the_evidence(text: str) -> None:
 def test_every_figure_has_a_limit_and_is_measured_or_said_to_be_missing() -> None:
     for page in (render(ALL), render({})):
         sections = page.split("\n## ")[1:]
-        assert len(sections) == 10
+        assert len(sections) == 11
         assert all("*What this does not show*: " in section for section in sections)
         assert all("| what | how much |" in section or "not measured" in section for section in sections)
-    assert render({}).count("| **not measured** |") == 10
+    assert render({}).count("| **not measured** |") == 11
 
 
 def test_what_is_missing_beside_what_is_there() -> None:
