@@ -209,14 +209,14 @@ _FIGURES = (
         "Mutation score of crypto, collection and restore",
         (),
         lambda figures: [],
-        "Anything: this figure is missing. The mutants of the model above are of the protocol's rules, not of the program's lines.",
+        "How many changed lines of these rooms the tests would notice. The mutants of the model above are of the protocol's rules, not of the program's lines.",
         "not measured: the pinned requirements hold no mutation tool",
     ),
     _Figure(
         "Hostile input",
         ("hostile_input",),
         _hostile,
-        "A parser is refused what these cases are; fuzzing of some seconds is a smoke test (`make fuzz` runs longer). A failed test would "
+        "These cases were tried and no others; fuzzing of some seconds is a smoke test (`make fuzz` runs longer). A failed test would "
         "be an escape from the target folder, an exception other than an integrity error, or damage that was not found. The peak is that of "
         "Python's own allocations.",
     ),
