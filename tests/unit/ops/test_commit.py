@@ -8,13 +8,16 @@ from pathlib import Path
 import pytest
 
 from seedcorn.errors import IntegrityError, SeedcornError
-from seedcorn.events import RecordingMonitor
+from seedcorn.events import RecordingMonitor, SystemClock
 from seedcorn.format.codec import Magic
 from seedcorn.format.collection import CollectionRecord, HostPacks, SnapshotRef, Stage
 from seedcorn.format.names import collection_key, parse_numbered_key, parse_receipt_key
 from seedcorn.ids import CollectionId, SnapshotId
 from seedcorn.ops import access
 from seedcorn.ops.backup import BackupOptions, backup_stream
+from seedcorn.ops.gc_survey import Surveyor
+from seedcorn.repo.maintenance import maintained_by_owner
+from seedcorn.repo.needed import open_bitmap
 from seedcorn.repo.receipts import read_receipts
 from seedcorn.repo.records import build_record
 from seedcorn.store.api import Buffer
@@ -183,3 +186,37 @@ def test_a_backup_gives_up_when_every_attempt_is_torn(stage: Theatre) -> None:
     with pytest.raises(SeedcornError, match="5 times a collection"):
         stage.backup_through(Relentless(stage.store))
     assert set(stage.statuses().values()) == {"confirmed", "void"}
+
+
+class LeapingClock(SystemClock):
+    """More than half an hour goes by between any two looks at it."""
+
+    def __init__(self) -> None:
+        self._elapsed_ns = 0
+
+    def elapsed_ns(self) -> int:
+        self._elapsed_ns += 31 * 60 * 10**9
+        return self._elapsed_ns
+
+
+def test_what_a_long_run_needs_is_kept_by_checkpoints(stage: Theatre) -> None:
+    """A collection that begins before the snapshot is there finds a root, and one that begins after it finds that it has served."""
+    make_tree(stage.tree, {"d0/old": b"old" * 5000})
+    stage.repository.backup(stage.tree)
+    make_tree(stage.tree, {f"d{number}/new": f"{number}".encode() * 5000 for number in range(1, 5)})
+    survey = Surveyor(maintained_by_owner(stage.repository.owner()), stage.repository.owner_state()).survey
+    seen = []
+    machine = stage.repository.first
+    machine.clock = LeapingClock()
+    machine.store = Interrupting(stage.store, "snapshots/", before=lambda: seen.append(survey()))
+    machine.backup(stage.tree)
+    (during,) = seen
+    assert during.problems == ()
+    (checkpoint,) = during.roots.checkpoints
+    assert checkpoint.is_root
+    needed = {entry.session for entry in checkpoint.maintain.needed if open_bitmap(entry)}
+    assert len(needed) == 2  # that whose chunks are reused in directories that are done, and its own
+    assert checkpoint.ref.session in needed
+    after = survey()
+    assert after.problems == ()
+    assert [one.is_root for one in after.roots.checkpoints] == [False]
