@@ -209,7 +209,8 @@ _FIGURES = (
         "Mutation score of crypto, collection and restore",
         (),
         lambda figures: [],
-        "How many changed lines of these rooms the tests would notice. The mutants of the model above are of the protocol's rules, not of the program's lines.",
+        "How many changed lines of these rooms the tests would notice. The mutants of the model above are of the protocol's rules, not of "
+        "the program's lines.",
         "not measured: the pinned requirements hold no mutation tool",
     ),
     _Figure(
