@@ -219,7 +219,7 @@ _FIGURES = (
         _hostile,
         "These cases were tried and no others; fuzzing of some seconds is a smoke test (`make fuzz` runs longer). A failed test would "
         "be an escape from the target folder, an exception other than an integrity error, or damage that was not found. The peak is that of "
-        "Python's own allocations.",
+        "Python's own allocations, without the buffers of zstd.",
     ),
     _Figure(
         "Every byte flipped",
