@@ -209,8 +209,8 @@ _FIGURES = (
         "Mutation score of crypto, collection and restore",
         (),
         lambda figures: [],
-        "How many changed lines of these rooms the tests would notice. The mutants of the model above are of the protocol's rules, not of the program's "
-        "lines.",
+        "How many changed lines of these rooms the tests would notice. The mutants of the model above are of the protocol's rules, not of "
+        "the program's lines.",
         "not measured: the pinned requirements hold no mutation tool",
     ),
     _Figure(
@@ -219,7 +219,7 @@ _FIGURES = (
         _hostile,
         "These cases were tried and no others; fuzzing of some seconds is a smoke test (`make fuzz` runs longer). A failed test would "
         "be an escape from the target folder, an exception other than an integrity error, or damage that was not found. The peak is that of "
-        "Python's own allocations.",
+        "Python's own allocations, without the buffers of zstd.",
     ),
     _Figure(
         "Every byte flipped",
