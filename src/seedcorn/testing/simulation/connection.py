@@ -69,6 +69,7 @@ class Connection:
         self._meter.put(len(content))
         self._call(Verb.PUT, key, lambda fault: self._put(key, content, fault), content)
         self.acknowledged.add(key)
+        self._has_seen_collections |= key.endswith(".sweep")
 
     def get(self, key: str) -> bytes:
         check_key(key)
@@ -98,7 +99,7 @@ class Connection:
             if fault is FaultKind.LIST_EMPTY and page and not after and self._can_tell(prefix):
                 self._store.plan.count(fault)
                 return
-            self._has_seen_collections |= prefix == "gc/" and bool(page)
+            self._has_seen_collections |= prefix == "gc/" and any(info.key.endswith(".sweep") for info in page)
             if fault is FaultKind.LIST_CUT:
                 self._store.plan.count(fault)
                 yield from page[: len(page) // 2]
@@ -107,8 +108,8 @@ class Connection:
             after = page[-1].key if page else after
 
     def _can_tell(self, prefix: str) -> bool:
-        """Whether an empty listing can be known for what it is. A repository in which nothing was ever collected has an empty ``gc/``, too; so that
-        fault is outside of what is claimed unless this process has seen something there."""
+        """Whether an empty listing can be known for what it is. A repository in which nothing was ever swept has an empty ``gc/``, too; so that
+        fault is outside of what is claimed unless this process has seen a sweep there."""
         return prefix != "gc/" or self._has_seen_collections
 
     def delete(self, keys: Sequence[str]) -> None:

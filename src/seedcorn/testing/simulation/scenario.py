@@ -1,4 +1,4 @@
-"""A whole run out of one seed: hosts that edit and back up, an owner who checks, restores and repairs, maintainers who forget and collect, now and then
+"""A whole run out of one seed: hosts that edit and back up, an owner who checks, restores and repairs, maintainers who forget and collect, sometimes
 a host that lies, faults in between, and a quiet end.
 
 Owns who does what and when. A run is a function of its seed and options: the log of its store operations says so, byte for byte.
@@ -18,7 +18,7 @@ from pathlib import Path
 from seedcorn.testing.simulation.faults import FaultKind, Faults
 from seedcorn.testing.simulation.invariants import INVARIANTS
 from seedcorn.testing.simulation.liar import lie
-from seedcorn.testing.simulation.maintainers import choose_collection, forget, forget_by_policy, must_collect, prune, repair, undelete
+from seedcorn.testing.simulation.maintainers import choose_collection, choose_policy, forget, forget_by_policy, must_collect, prune, repair, undelete
 from seedcorn.testing.simulation.scheduler import EPOCH_NS, Actor, Crash
 from seedcorn.testing.simulation.world import Confirmed, Host, Invariant, InvariantViolationError, Maintainer, World, WorldOptions
 
@@ -193,7 +193,7 @@ class _Scenario:
             world.attempt("repair", lambda: repair(world, actor, delete_damaged=delete_damaged))
 
     def _maintainer_body(self, maintainer: Maintainer, jobs: int) -> Callable[[Actor], None]:
-        world, chosen = self._world, self._world.random(f"{maintainer.name} jobs")
+        chosen = self._world.random(f"{maintainer.name} jobs")
 
         def body(actor: Actor) -> None:
             for _ in range(jobs):
@@ -218,8 +218,8 @@ class _Scenario:
             which = chosen.choice(confirmed)
             world.attempt("forget", lambda: forget(world, actor, maintainer, which))
         elif what < 0.75:
-            host, count = chosen.choice(world.hosts), chosen.choice((1, 1, 2))
-            world.attempt("forget by policy", lambda: forget_by_policy(world, actor, maintainer, host, count))
+            host, policy = chosen.choice(world.hosts), choose_policy(chosen)
+            world.attempt("forget by policy", lambda: forget_by_policy(world, actor, maintainer, host, policy))
         if what >= 0.3:
             options = choose_collection(chosen)
             world.attempt("prune", lambda: prune(world, actor, maintainer, options))
