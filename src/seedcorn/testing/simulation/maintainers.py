@@ -96,7 +96,10 @@ def prune(world: World, actor: Actor, maintainer: Maintainer, options: Collectio
         repository = access.open_maintainer(connection, world.maintain_file)
         watch = _Watch(world, world.processes[actor.name])
         collector = _WatchedCollector(repository, maintainer.state.opened, options, watch)
-        return collector.carry_out(collector.plan())
+        result = collector.carry_out(collector.plan())
+    counts = {"deleted": result.deleted_packs, "kept after all": result.kept_packs, "repacked": result.repacked_packs}
+    world.outcomes.update({f"packs {what}": count for what, count in counts.items() if count})
+    return result
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ class Source:
         self._random = chosen
         for directory in _DIRECTORIES:
             (folder / os.fsdecode(directory)).mkdir(parents=True, exist_ok=True)
-        for _ in range(3):
+        for _ in range(5):
             self.write(*self._new_file())
 
     def edit(self) -> None:
