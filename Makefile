@@ -43,6 +43,11 @@ drill: servers ## what a thief of a host can read, overwrite and delete on real 
 fuzz: dev ## mutate objects of every kind and parse them, for FUZZ_SECONDS=600
 	SEEDCORN_FUZZ_SECONDS=$(or $(FUZZ_SECONDS),600) pytest -q tests/fuzz
 
+.PHONY: simulate
+simulate: dev ## simulate SEEDS=100000 runs with faults; the figures go to REPORT=build/simulation.json
+	mkdir -p "$(dir $(or $(REPORT),build/simulation.json))"
+	python -m seedcorn.testing.simulate --seeds 0-$$(( $(or $(SEEDS),100000) - 1 )) --json > "$(or $(REPORT),build/simulation.json)"
+
 .PHONY: budgets
 budgets: dev ## write anew how many requests and bytes the steps of tests/budgets may take
 	PYTHONPATH=src python -m tests.budgets.measure

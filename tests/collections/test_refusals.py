@@ -27,7 +27,7 @@ from seedcorn.repo.hosts import load_registry
 from seedcorn.repo.index import build_segment
 from seedcorn.repo.rewriting import fetch_segment
 from seedcorn.repo.roots import Standing
-from seedcorn.store.api import ObjectInfo
+from seedcorn.store.api import Buffer, ObjectInfo
 from seedcorn.store.wrappers import RecordingStore, WrappedStore
 from seedcorn.testing.damage import flip_byte
 from seedcorn.testing.memory_store import MemoryStore
@@ -105,6 +105,33 @@ class _EmptyListing(WrappedStore):
 @pytest.mark.parametrize("room", ["snapshots/", "index/", "packs/", "hosts/"])
 def test_an_empty_listing(garden: Garden, room: str) -> None:
     assert_refused(garden, "as long as this is so", store=_EmptyListing(garden.store, room))
+
+
+class _NothingAfterTheSweep(_EmptyListing):
+    """Answers so once a sweep has been put."""
+
+    def put(self, key: str, data: Buffer) -> None:
+        super().put(key, data)
+        self._prefix = "gc/" if key.endswith(".sweep") else self._prefix
+
+
+def test_a_sweep_that_is_not_listed(garden: Garden) -> None:
+    """What hosts do not see either must not be acted upon."""
+    packs = garden.keys("packs")
+    with pytest.raises(IntegrityError, match="never removed"):
+        garden.prune(store=_NothingAfterTheSweep(garden.store, "nothing/"))
+    assert garden.keys("packs") == packs
+
+
+def test_a_first_sweep_that_is_not_listed() -> None:
+    with open_garden() as garden:
+        gone = garden.back_up({"z": noise(9)})
+        garden.back_up({"a": noise(1)})
+        garden.forget(gone)
+        packs = garden.keys("packs")
+        with pytest.raises(IntegrityError, match="just been put is not listed"):
+            garden.prune(store=_NothingAfterTheSweep(garden.store, "nothing/"))
+        assert garden.keys("packs") == packs
 
 
 def test_a_forged_record(garden: Garden) -> None:

@@ -10,11 +10,18 @@ from pathlib import Path
 import pytest
 
 from seedcorn.errors import StoreUnavailableError
+from seedcorn.ops.retention_policy import Newest, Policy
+from seedcorn.testing.simulation.connection import Connection
 from seedcorn.testing.simulation.faults import FaultKind, Faults
 from seedcorn.testing.simulation.invariants import INVARIANTS
+from seedcorn.testing.simulation.maintainers import THOROUGH, forget, forget_by_policy, must_collect, prune, repair, undelete
+from seedcorn.testing.simulation.process import Purpose
+from seedcorn.testing.simulation.protocol import PROTOCOL
 from seedcorn.testing.simulation.scenario import scratch_parent
 from seedcorn.testing.simulation.scheduler import Actor
 from seedcorn.testing.simulation.world import Invariant, InvariantViolationError, Moment, World, WorldOptions
+
+WITHOUT_PROTOCOL = [invariant for invariant in INVARIANTS if invariant not in PROTOCOL]
 
 
 @pytest.fixture
@@ -42,23 +49,32 @@ def run(world: World, body: Callable[[Actor], object], name: str = "host-1") -> 
 
 def test_a_pack_that_is_deleted_is_missed_at_that_operation(folder: Path) -> None:
     def collector(actor: Actor) -> None:
-        with world.process(actor, world.owner_state) as connection:
+        with world.process(actor, world.owner_state, Purpose("tidying", writes=True)) as connection:
             connection.delete([next(key for key in world.store.contents.objects if key.startswith("packs/"))])
             pytest.fail("the run goes on")
 
-    with world_in(folder) as world:
+    with world_in(folder, invariants=WITHOUT_PROTOCOL) as world:
         run(world, lambda actor: world.backup(actor, world.hosts[0]))
         with pytest.raises(InvariantViolationError, match=r"^I1: "):
             run(world, collector, "maintainer")
 
 
+def test_a_pack_that_no_sweep_names_must_not_go_even_if_nobody_needs_it(folder: Path) -> None:
+    def collector(actor: Actor) -> None:
+        with world.process(actor, world.owner_state, Purpose("tidying", writes=True)) as connection:
+            connection.delete(["packs/none"])
+
+    with world_in(folder) as world, pytest.raises(InvariantViolationError, match=r"^I4: "):
+        run(world, collector, "maintainer")
+
+
 def test_a_pack_that_nobody_needs_can_go(folder: Path) -> None:
     def collector(actor: Actor) -> None:
-        with world.process(actor, world.owner_state) as connection:
+        with world.process(actor, world.owner_state, Purpose("tidying", writes=True)) as connection:
             connection.put("packs/none", b"left by a killed run")
             connection.delete(["packs/none"])
 
-    with world_in(folder) as world:
+    with world_in(folder, invariants=WITHOUT_PROTOCOL) as world:
         run(world, lambda actor: world.backup(actor, world.hosts[0]))
         run(world, collector, "maintainer")
         world.end()
@@ -136,3 +152,60 @@ def test_what_a_rollback_takes_back_is_no_promise_and_the_owner_hears_of_it(fold
         run(world, lambda actor: results.append(world.check(actor, read_data=False)), "owner")
         assert results[0].exit_code == 13
         world.end()
+
+
+def back_up_twice(world: World) -> None:
+    """The second time everything is another."""
+    for number in range(2):
+        for path in list(world.hosts[0].source.tree):
+            world.hosts[0].source.write(path, path + b"%d" % number * 2000)
+        run(world, lambda actor: world.backup(actor, world.hosts[0]))
+
+
+def test_what_is_forgotten_is_no_promise_until_it_is_taken_back(folder: Path) -> None:
+    with world_in(folder) as world:
+        back_up_twice(world)
+        first, second = world.confirmed.values()
+        run(world, lambda actor: forget(world, actor, world.maintainers[0], first), "maintainer-1")
+        assert list(world.confirmed.values()) == [second]
+        assert list(world.forgotten.values()) == [first]
+        run(world, lambda actor: undelete(world, actor, world.maintainers[1], [first]), "maintainer-2")
+        assert set(world.confirmed) == {first.snapshot, second.snapshot}
+        policy = Policy((Newest(1),), trust_store_times=True)
+        run(world, lambda actor: forget_by_policy(world, actor, world.maintainers[0], world.hosts[0], policy), "maintainer-1")
+        assert list(world.confirmed.values()) == [second]
+        world.end()
+
+
+def test_collections_take_what_is_forgotten_and_nothing_else(folder: Path) -> None:
+    def packs() -> set[str]:
+        return {key for key in world.store.contents.objects if key.startswith("packs/")}
+
+    with world_in(folder, hosts=2) as world:
+        run(world, lambda actor: world.backup(actor, world.hosts[1]), "host-2")
+        back_up_twice(world)
+        before, first = packs(), next(one for one in world.confirmed.values() if one.host is world.hosts[0])
+        run(world, lambda actor: forget(world, actor, world.maintainers[0], first), "maintainer-1")
+        run(world, lambda actor: prune(world, actor, world.maintainers[0], THOROUGH), "maintainer-1")
+        assert before - packs()
+        assert len(world.confirmed) == 2
+        run(world, lambda actor: must_collect(world, actor, world.maintainers[1]), "maintainer-2")
+        world.end()
+
+
+def test_garbage_that_stays_is_noticed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Connection, "_delete", lambda self, keys, fault: None)
+    with world_in(folder) as world:
+        back_up_twice(world)
+        first = next(iter(world.confirmed.values()))
+        run(world, lambda actor: forget(world, actor, world.maintainers[0], first), "maintainer-1")
+        with pytest.raises(InvariantViolationError, match=r"^I11: "):
+            run(world, lambda actor: must_collect(world, actor, world.maintainers[0]), "maintainer-1")
+
+
+def test_a_repair_finds_nothing_to_do_where_nothing_is_wrong(folder: Path) -> None:
+    with world_in(folder) as world:
+        back_up_twice(world)
+        before = dict(world.store.contents.objects)
+        run(world, lambda actor: repair(world, actor, delete_damaged=True), "owner")
+        assert world.store.contents.objects == before

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from seedcorn.errors import IntegrityError
 from seedcorn.format.collection import SnapshotRef
 from seedcorn.format.names import CollectionName
 from seedcorn.ids import HostId, PackId
@@ -46,9 +47,11 @@ def is_torn(repository: HostRepository, state: State, base: Base, snapshot: Snap
     A frame without any place is lost, too: another process on this machine may have taken a swept pack out of the index already.
 
     Raises:
-        IntegrityError: a new sweep is damaged, so that nobody can say; the snapshot is not confirmed then.
+        IntegrityError: a new sweep is damaged, or old ones are not listed any more, so that nobody can say; the snapshot is not confirmed then.
     """
     log = list_collections(repository.store)
+    if not base.sweeps <= log.sweeps:
+        raise IntegrityError("a listing lacks records that are never removed: whether this backup is whole can not be known", object_name="gc/")
     records = log.read(repository.store, state, repository.repository, repository.key.public, sorted(log.sweeps - base.sweeps))
     if any(snapshot in record.expired or snapshot in record.removed for record in records):
         return True

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from seedcorn.crypto.primitives import random_bytes
-from seedcorn.errors import ObjectNotFoundError, SeedcornError
+from seedcorn.errors import IntegrityError, ObjectNotFoundError, SeedcornError
 from seedcorn.events import Monitor
 from seedcorn.format.collection import CollectionRecord, HostPacks, PackCopy, Stage
 from seedcorn.format.names import pack_key, parse_numbered_key, probe_key, receipt_key
@@ -211,6 +211,8 @@ class Collector:
         victims = named_packs([sweep])
         for _ in range(_TRIES):
             survey = self._survey()
+            if sweep.collection not in {record.collection for record in survey.collections.sweeps}:
+                raise IntegrityError("the sweep that has just been put is not listed: nothing is deleted", object_name="gc/")
             doomed = frozenset(victims) & judge(survey, sweep=sweep.collection).collectable
             keys = {key for key, segment in survey.segments.items() if not doomed.isdisjoint(segment.packs)}
             try:

@@ -20,7 +20,7 @@ from seedcorn.crypto.keys import PublicKeys
 from seedcorn.errors import IntegrityError, ObjectNotFoundError
 from seedcorn.format.codec import Envelope, Magic, decode
 from seedcorn.format.collection import CheckpointMaintain, CheckpointPublic, CheckpointRef, SnapshotRef
-from seedcorn.format.names import CheckpointName, NumberedKey, parse_checkpoint_key, parse_numbered_key, receipt_key, snapshot_key
+from seedcorn.format.names import CheckpointName, CollectionName, NumberedKey, parse_checkpoint_key, parse_numbered_key, receipt_key, snapshot_key
 from seedcorn.format.snapshot import Head, NeededFrames, SnapshotMaintain, SnapshotPublic
 from seedcorn.ids import HostId, RepositoryId, SnapshotId
 from seedcorn.repo.bindings import checkpoint_maintain_binding, snapshot_maintain_binding
@@ -161,6 +161,7 @@ class RootsReader:
         self._repository = repository
         self._with_checkpoints = checkpoints
         self._state = state
+        self._sweeps: frozenset[CollectionName] = frozenset()  # all that have been listed
         self._snapshots: dict[str, RootSnapshot] = {}
         self._checkpoints: dict[str, RootCheckpoint] = {}
 
@@ -177,7 +178,12 @@ class RootsReader:
 
     def _read(self, registry: HostRegistry) -> Roots:
         store, state, repository, public = self._repository.store, self._state, self._repository.repository, self._repository.key.public
-        collections = list_collections(store).read_all(store, state, repository, public)
+        log = list_collections(store)
+        collections = log.read_all(store, state, repository, public)
+        if not self._sweeps <= log.sweeps:
+            error = IntegrityError("a listing lacks records that are never removed", object_name="gc/")
+            collections = replace(collections, problems=(*collections.problems, error))
+        self._sweeps |= log.sweeps
         forget_log = read_forget_log(store, state, repository, public)
         receipts = read_receipts(store, state, repository, registry)
         problems = [*registry.problems, *collections.problems, *forget_log.problems, *receipts.problems]

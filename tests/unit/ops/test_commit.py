@@ -20,7 +20,7 @@ from seedcorn.repo.maintenance import maintained_by_owner
 from seedcorn.repo.needed import open_bitmap
 from seedcorn.repo.receipts import read_receipts
 from seedcorn.repo.records import build_record
-from seedcorn.store.api import Buffer
+from seedcorn.store.api import Buffer, ObjectInfo
 from seedcorn.store.wrappers import WrappedStore
 from seedcorn.testing.memory_store import MemoryStore
 from seedcorn.testing.repositories import SmallRepository, make_tree, read_tree
@@ -126,6 +126,23 @@ def test_a_sweep_of_what_is_not_needed_tears_nothing(stage: Theatre) -> None:
     )
     stage.repository.first.backup(stage.tree)
     assert stage.statuses() == {1: "confirmed", 2: "confirmed"}
+
+
+class Forgetful(WrappedStore):
+    """Answers once that there is nothing in ``gc/``, when it is asked for the second time."""
+
+    asked = 0
+
+    def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
+        self.asked += prefix == "gc/"
+        return iter(()) if prefix == "gc/" and self.asked == 2 else super().list(prefix, after=after)
+
+
+def test_a_listing_that_has_lost_old_sweeps_confirms_nothing(stage: Theatre) -> None:
+    stage.put_collection(Stage.SWEEP, ["packs/" + "ab" * 16 + "/" + "cd" * 32])
+    stage.repository.first.store = Forgetful(stage.store)
+    with pytest.raises(IntegrityError, match="never removed"):
+        stage.repository.first.backup(stage.tree)
 
 
 def test_an_expiry_of_the_snapshot_tears_it(stage: Theatre) -> None:

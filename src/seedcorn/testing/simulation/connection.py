@@ -18,7 +18,7 @@ from seedcorn.testing.simulation.faults import FaultKind, Verb
 from seedcorn.testing.simulation.scheduler import Actor, Crash
 from seedcorn.testing.simulation.store import PAGE_KEYS, Operation, SimulatedStore
 
-__all__ = ["Connection", "CrashMode", "CrashPoint"]
+__all__ = ["Connection", "CrashMode", "CrashPoint", "Suspension"]
 
 _T = TypeVar("_T")
 _SUSPENSION_NS = 5 * 24 * 3600 * 10**9
@@ -33,6 +33,14 @@ class CrashMode(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Suspension:
+    """Before the ``call``-th call of a connection, from 1, the process stands still."""
+
+    call: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class CrashPoint:
     """The ``call``-th call of a connection, from 1."""
 
@@ -43,10 +51,11 @@ class CrashPoint:
 class Connection:
     """A ``Store`` for one process. ``calls`` counts its operations; ``acknowledged`` has the keys of puts that it knows to have succeeded."""
 
-    def __init__(self, store: SimulatedStore, actor: Actor, *, crash: CrashPoint | None = None) -> None:
+    def __init__(self, store: SimulatedStore, actor: Actor, *, crash: CrashPoint | None = None, suspension: Suspension | None = None) -> None:
         self._store = store
         self._actor = actor
         self._crash = crash
+        self._suspension = suspension
         self._alive = True
         self._doomed = False  # dies at the next call, or at its end
         self._content: bytes | None = None  # of the call that is being made
@@ -69,6 +78,7 @@ class Connection:
         self._meter.put(len(content))
         self._call(Verb.PUT, key, lambda fault: self._put(key, content, fault), content)
         self.acknowledged.add(key)
+        self._has_seen_collections |= key.endswith(".sweep")
 
     def get(self, key: str) -> bytes:
         check_key(key)
@@ -98,7 +108,7 @@ class Connection:
             if fault is FaultKind.LIST_EMPTY and page and not after and self._can_tell(prefix):
                 self._store.plan.count(fault)
                 return
-            self._has_seen_collections |= prefix == "gc/" and bool(page)
+            self._has_seen_collections |= prefix == "gc/" and any(info.key.endswith(".sweep") for info in page)
             if fault is FaultKind.LIST_CUT:
                 self._store.plan.count(fault)
                 yield from page[: len(page) // 2]
@@ -107,8 +117,8 @@ class Connection:
             after = page[-1].key if page else after
 
     def _can_tell(self, prefix: str) -> bool:
-        """Whether an empty listing can be known for what it is. A repository in which nothing was ever collected has an empty ``gc/``, too; so that
-        fault is outside of what is claimed unless this process has seen something there."""
+        """Whether an empty listing can be known for what it is. A repository in which nothing was ever swept has an empty ``gc/``, too; so that
+        fault is outside of what is claimed unless this process has seen a sweep there."""
         return prefix != "gc/" or self._has_seen_collections
 
     def delete(self, keys: Sequence[str]) -> None:
@@ -136,6 +146,8 @@ class Connection:
         self._content = content
         if not self._alive or self._doomed:
             self._die()
+        if self._suspension is not None and self._suspension.call == self.calls + 1:
+            self._actor.clock.sleep(self._suspension.seconds)
         store.scheduler.pause(self._actor)
         store.begin()
         self.calls += 1

@@ -8,11 +8,12 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 
 from seedcorn.testing.simulation.connection import CrashMode, CrashPoint
 from seedcorn.testing.simulation.invariants import INVARIANTS
+from seedcorn.testing.simulation.maintainers import must_collect
 from seedcorn.testing.simulation.scenario import scratch_parent
 from seedcorn.testing.simulation.scheduler import Actor, Crash
 from seedcorn.testing.simulation.world import Invariant, InvariantViolationError, World, WorldOptions
@@ -23,7 +24,7 @@ __all__ = ["CrashScenario", "crash_points"]
 @dataclass(frozen=True, slots=True)
 class CrashScenario:
     """``prepare`` makes what is there before, ``job`` is what crashes and is run again, in the process of an actor called ``actor``; ``lose_state``
-    takes away what that actor keeps on its disk."""
+    takes away what that actor keeps on its disk. At the end all hosts back up and a maintainer collects, who must leave no garbage."""
 
     name: str
     actor: str
@@ -34,15 +35,15 @@ class CrashScenario:
     trust_hosts: bool = False
 
 
-def crash_points(scenario: CrashScenario, invariants: Sequence[Invariant] = INVARIANTS) -> int:
-    """Run every case; how many there were.
+def crash_points(scenario: CrashScenario, invariants: Sequence[Invariant] = INVARIANTS, *, every: int = 1) -> int:
+    """Run every case, or one of ``every`` so many; how many there were.
 
     Raises:
         InvariantViolationError: names the case.
     """
     calls = _run(scenario, invariants, None, is_state_lost=False)
     cases = 0
-    for point, is_state_lost in product(_points(calls), (False, True)):
+    for point, is_state_lost in islice(product(_points(calls), (False, True)), 0, None, every):
         try:
             _run(scenario, invariants, point, is_state_lost=is_state_lost)
         except Exception as error:
@@ -75,11 +76,19 @@ def _run(scenario: CrashScenario, invariants: Sequence[Invariant], point: CrashP
                 scenario.lose_state(world)
         scenario.job(world, actor)
 
+    def afterwards(actor: Actor) -> None:
+        for host in world.hosts:
+            world.backup(actor, host)
+        must_collect(world, actor, world.maintainers[0])
+
     options = WorldOptions(f"crash points of {scenario.name}", hosts=scenario.hosts, trust_hosts=scenario.trust_hosts)
     with tempfile.TemporaryDirectory(prefix="seedcorn-crash-", dir=scratch_parent()) as folder, World(Path(folder), options, invariants) as world:
         world.act(scenario.actor, body)
         world.run()
+        calls = world.calls
+        world.act("the others", afterwards)
+        world.run()
         world.end()
     if point is not None and not crashed:
         raise InvariantViolationError("the job has not crashed where it should")
-    return world.calls
+    return calls

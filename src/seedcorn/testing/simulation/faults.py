@@ -121,7 +121,11 @@ class FaultPlan:
 
     def stop(self) -> None:
         """From now on nothing fails."""
-        self.faults = Faults.none()
+        self.go_on_with(Faults.none())
+
+    def go_on_with(self, faults: Faults) -> None:
+        """From now on it is these."""
+        self.faults = faults
         self._tables.clear()
 
     def draw(self, verb: Verb) -> FaultKind | None:

@@ -45,7 +45,7 @@ def _tree_of(browser: Browser, confirmed: Confirmed) -> Tree:
 
 
 def _promises_are_reachable(world: World) -> None:
-    """I1, after each removal and by bitmaps alone: every frame that a confirmed snapshot needs is in a pack that is there and that a segment lists."""
+    """I1, after each removal and by bitmaps alone: every frame that a confirmed snapshot needs is in a pack that is there and listed."""
     operation = world.store.log[-1]
     truth, objects = world.truth, world.store.contents.objects
     for confirmed in world.confirmed.values():

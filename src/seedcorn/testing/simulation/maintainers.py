@@ -24,14 +24,14 @@ from seedcorn.ops.gc_sweep import CollectionResult, Collector
 from seedcorn.ops.repair import RepairResult, execute_repair
 from seedcorn.ops.repair_plan import RepairOptions, plan_repair
 from seedcorn.ops.retention import GroupBy
-from seedcorn.ops.retention_policy import Newest, Policy
+from seedcorn.ops.retention_policy import Newest, Period, Policy
 from seedcorn.repo.maintenance import MaintainRepository
 from seedcorn.repo.state import State
 from seedcorn.testing.simulation.process import Process, Purpose
 from seedcorn.testing.simulation.scheduler import Actor
 from seedcorn.testing.simulation.world import Confirmed, Host, InvariantViolationError, Maintainer, Moment, World
 
-__all__ = ["THOROUGH", "choose_collection", "forget", "forget_by_policy", "must_collect", "prune", "repair", "undelete"]
+__all__ = ["THOROUGH", "choose_collection", "choose_policy", "forget", "forget_by_policy", "must_collect", "prune", "repair", "undelete"]
 
 _HOUR_NS = 3600 * 10**9
 THOROUGH = CollectionOptions(grace_ns=0, max_unused=MaxUnused(0.0), allow_large=True)
@@ -46,6 +46,11 @@ def choose_collection(chosen: random.Random) -> CollectionOptions:
     )
 
 
+def choose_policy(chosen: random.Random) -> Policy:
+    """The clocks of hosts are often wrong: without trust in the store's a policy would mostly keep everything."""
+    return Policy((Newest(chosen.choice((1, 1, 2)), chosen.choice((None, Period.DAILY))),), trust_store_times=chosen.random() < 0.8)
+
+
 def forget(world: World, actor: Actor, maintainer: Maintainer, confirmed: Confirmed) -> None:
     """Forget one snapshot by its id."""
     host = confirmed.host.host_file.key.host
@@ -55,14 +60,13 @@ def forget(world: World, actor: Actor, maintainer: Maintainer, confirmed: Confir
         _forget(repository, plan_forget_by_id(survey, [confirmed.snapshot.hex()]), actor)
 
 
-def forget_by_policy(world: World, actor: Actor, maintainer: Maintainer, host: Host, count: int) -> None:
-    """Keep the newest ``count`` snapshots of one host."""
+def forget_by_policy(world: World, actor: Actor, maintainer: Maintainer, host: Host, policy: Policy) -> None:
+    """Keep what a policy keeps of the snapshots of one host."""
     of_host = host.host_file.key.host
     with world.process(actor, maintainer.state, Purpose("policy", writes=True, may_forget={of_host}, by_policy=True)) as connection:
         repository = access.open_maintainer(connection, world.maintain_file)
         survey = Surveyor(repository, maintainer.state.opened).survey()
-        plan = _plan_by_policy(survey, of_host, Policy((Newest(count),)))
-        _forget(repository, plan, actor)
+        _forget(repository, _plan_by_policy(survey, of_host, policy), actor)
 
 
 def _plan_by_policy(survey: Survey, host: bytes, policy: Policy) -> ForgetPlan:
@@ -92,7 +96,10 @@ def prune(world: World, actor: Actor, maintainer: Maintainer, options: Collectio
         repository = access.open_maintainer(connection, world.maintain_file)
         watch = _Watch(world, world.processes[actor.name])
         collector = _WatchedCollector(repository, maintainer.state.opened, options, watch)
-        return collector.carry_out(collector.plan())
+        result = collector.carry_out(collector.plan())
+    counts = {"deleted": result.deleted_packs, "kept after all": result.kept_packs, "repacked": result.repacked_packs}
+    world.outcomes.update({f"packs {what}": count for what, count in counts.items() if count})
+    return result
 
 
 @dataclass(frozen=True, slots=True)

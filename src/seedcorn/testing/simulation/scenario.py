@@ -1,4 +1,4 @@
-"""A whole run out of one seed: hosts that edit and back up, an owner who checks, restores and repairs, maintainers who forget and collect, now and then
+"""A whole run out of one seed: hosts that edit and back up, an owner who checks, restores and repairs, maintainers who forget and collect, sometimes
 a host that lies, faults in between, and a quiet end.
 
 Owns who does what and when. A run is a function of its seed and options: the log of its store operations says so, byte for byte.
@@ -15,18 +15,22 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from seedcorn.testing.simulation.connection import Suspension
 from seedcorn.testing.simulation.faults import FaultKind, Faults
 from seedcorn.testing.simulation.invariants import INVARIANTS
 from seedcorn.testing.simulation.liar import lie
-from seedcorn.testing.simulation.maintainers import choose_collection, forget, forget_by_policy, must_collect, prune, repair, undelete
+from seedcorn.testing.simulation.maintainers import choose_collection, choose_policy, forget, forget_by_policy, must_collect, prune, repair, undelete
 from seedcorn.testing.simulation.scheduler import EPOCH_NS, Actor, Crash
 from seedcorn.testing.simulation.world import Confirmed, Host, Invariant, InvariantViolationError, Maintainer, World, WorldOptions
 
 __all__ = ["RunReport", "SimulationOptions", "scratch_parent", "simulate"]
 
 _TRIES = 3
-_PAUSES_SECONDS = (0.0, 10.0, 10.0, 60.0, 3 * 3600.0, 26 * 3600.0, 9 * 24 * 3600.0)  # up to: mostly so short that jobs overlap
-_FAULT_SCALES = (0.0, 0.3, 1.0, 1.0, 3.0)
+_PAUSES_SECONDS = (0.0, 0.0, 5.0, 20.0, 60.0, 3 * 3600.0, 26 * 3600.0, 9 * 24 * 3600.0)  # up to: mostly so short that jobs overlap
+_FAULT_SCALES = (0.0, 0.1, 0.3, 1.0, 3.0)
+_SUSPENDED = 0.4  # of the backups and collections
+_SUSPENSION_CALLS = 40
+_SUSPENSIONS_SECONDS = (60.0, 120.0, 3600.0, 9 * 24 * 3600.0)  # up to
 _STATE_LOSS = 0.3  # of the crashes
 _DISK_LOSS = 0.06  # of the backups: the local state is gone before
 _LIARS = 0.25  # of the runs among hosts that do not trust each other
@@ -113,7 +117,7 @@ class _Scenario:
 
     def __init__(self, world: World, options: SimulationOptions) -> None:
         self._world = world
-        names = [*(host.name for host in world.hosts), *(maintainer.name for maintainer in world.maintainers), "owner"]
+        names = [*(host.name for host in world.hosts), *(maintainer.name for maintainer in world.maintainers * 2), "owner"]
         jobs = Counter(world.random("jobs").choices(names, k=options.steps))
         for host in world.hosts:
             world.act(host.name, self._host_body(host, jobs[host.name] or 1))
@@ -156,6 +160,7 @@ class _Scenario:
                 if chosen.random() < _DISK_LOSS:
                     host.state.lose()
                 for _ in range(_TRIES):
+                    self._suspend(actor, chosen)
                     try:
                         if world.attempt("backup", lambda: world.backup(actor, host)):
                             break
@@ -193,7 +198,7 @@ class _Scenario:
             world.attempt("repair", lambda: repair(world, actor, delete_damaged=delete_damaged))
 
     def _maintainer_body(self, maintainer: Maintainer, jobs: int) -> Callable[[Actor], None]:
-        world, chosen = self._world, self._world.random(f"{maintainer.name} jobs")
+        chosen = self._world.random(f"{maintainer.name} jobs")
 
         def body(actor: Actor) -> None:
             for _ in range(jobs):
@@ -215,14 +220,21 @@ class _Scenario:
             world.attempt("undelete", lambda: undelete(world, actor, maintainer, [which]))
             return
         if what < 0.5 and confirmed:
-            which = chosen.choice(confirmed)
+            which = chosen.choice(confirmed[-3:])  # what a running backup reuses
             world.attempt("forget", lambda: forget(world, actor, maintainer, which))
         elif what < 0.75:
-            host, count = chosen.choice(world.hosts), chosen.choice((1, 1, 2))
-            world.attempt("forget by policy", lambda: forget_by_policy(world, actor, maintainer, host, count))
-        if what >= 0.3:
+            host, policy = chosen.choice(world.hosts), choose_policy(chosen)
+            world.attempt("forget by policy", lambda: forget_by_policy(world, actor, maintainer, host, policy))
+        self._suspend(actor, chosen)
+        if what >= 0.25:
             options = choose_collection(chosen)
             world.attempt("prune", lambda: prune(world, actor, maintainer, options))
+
+    def _suspend(self, actor: Actor, chosen: random.Random) -> None:
+        """Let the next process of this actor stand still somewhere, now and then."""
+        if chosen.random() < _SUSPENDED:
+            seconds = chosen.random() * chosen.choice(_SUSPENSIONS_SECONDS)
+            self._world.suspensions[actor.name] = Suspension(chosen.randrange(1, _SUSPENSION_CALLS), seconds)
 
     def _liar_body(self, actor: Actor) -> None:
         world, chosen = self._world, self._world.random("lies")

@@ -25,8 +25,8 @@ class Source:
         self._random = chosen
         for directory in _DIRECTORIES:
             (folder / os.fsdecode(directory)).mkdir(parents=True, exist_ok=True)
-        for _ in range(3):
-            self._write(*self._new_file())
+        for _ in range(5):
+            self.write(*self._new_file())
 
     def edit(self) -> None:
         """One to three changes, or none at all."""
@@ -34,13 +34,13 @@ class Source:
             paths = sorted(self.tree)
             what = self._random.random()
             if what < 0.4 or not paths:
-                self._write(*self._new_file())
+                self.write(*self._new_file())
             elif what < 0.6:
                 path = self._random.choice(paths)
-                self._write(path, self.tree[path] + self._random.randbytes(40))
+                self.write(path, self.tree[path] + self._random.randbytes(40))
             elif what < 0.8:
                 path = self._random.choice(paths)
-                self._write(path, self._content())
+                self.write(path, self._content())
             elif len(paths) > 1:
                 self._remove(self._random.choice(paths))
         while len(self.tree) > _FILES_LIMIT:
@@ -55,7 +55,8 @@ class Source:
         size = self._random.choice((0, 1, 300, 3000, 12_000))  # the last is cut into chunks
         return self._random.randbytes(size)
 
-    def _write(self, path: bytes, content: bytes) -> None:
+    def write(self, path: bytes, content: bytes) -> None:
+        """Put a file there, in the place of one that may be there."""
         target = os.path.join(os.fsencode(self.folder), path)
         beside = target + b".new"
         with open(beside, "wb") as file:

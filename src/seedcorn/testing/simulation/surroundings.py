@@ -6,7 +6,8 @@ Owns the substitutes, which are only these:
 - HPKE, whose library draws randomness of its own, is replaced by a double with the same lengths that opens and fails as the real one does;
 - names that are hashes are drawn in the order in which bytes are first hashed. The same bytes still have the same name and others another, but it
   does not depend on the change times and inode numbers of files, which the kernel chooses and listings contain;
-- the thread that fetches ahead in a restore is the caller's own.
+- the thread that fetches ahead in a restore is the caller's own;
+- frames and packs are full with a few KiB, so that small sources have several, and packs come to be needed in part.
 
 For speed alone, results of dear functions that depend on nothing but their arguments are kept from run to run, and LMDB's pages stay mapped.
 Everything else runs as it is. One run at a time in a process.
@@ -28,12 +29,14 @@ from seedcorn.crypto import primitives
 from seedcorn.crypto.words import words_to_seed
 from seedcorn.errors import IntegrityError
 from seedcorn.ops import access, restore_crew
-from seedcorn.repo import state
+from seedcorn.repo import packer, repacking, state, writer
 
 __all__ = ["seeded"]
 
 _T = TypeVar("_T")
 _ENCAPSULATION_BYTES = 1120
+_FRAME_BYTES = 2 << 10
+_PACK_BYTES = 16 << 10
 
 
 @contextmanager
@@ -50,6 +53,9 @@ def seeded(chosen: random.Random) -> Iterator[None]:
         patch.object(primitives, "kem_public_key", _kem_public_key),
         patch.object(access, "words_to_seed", _words_to_seed),
         patch.object(state, "FileMapping", _NoMapping),
+        patch.object(writer, "FRAME_TARGET_BYTES", _FRAME_BYTES),
+        patch.object(packer, "PACK_TARGET_BYTES", _PACK_BYTES),
+        patch.object(repacking, "PACK_TARGET_BYTES", _PACK_BYTES),
     ):
         yield
 

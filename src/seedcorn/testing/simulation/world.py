@@ -29,7 +29,7 @@ from seedcorn.ops.restore import RestoreOptions, RestoreResult, restore
 from seedcorn.repo.packer import PackerOptions
 from seedcorn.repo.rewriting import NO_SESSION
 from seedcorn.repo.writer import WriterOptions
-from seedcorn.testing.simulation.connection import Connection, CrashPoint
+from seedcorn.testing.simulation.connection import Connection, CrashPoint, Suspension
 from seedcorn.testing.simulation.faults import FaultPlan, Faults, Verb
 from seedcorn.testing.simulation.founding import founding
 from seedcorn.testing.simulation.process import Process, Purpose
@@ -173,6 +173,7 @@ class World:
         self.outcomes: Counter[str] = Counter()
         self.last_error: SeedcornError | None = None  # of the attempt that failed last
         self.crash_points: dict[str, CrashPoint] = {}  # by actor, for its next process
+        self.suspensions: dict[str, Suspension] = {}  # the same
         self.calls = 0  # of the process that ended last
         self._words = made.words
         self._invariants: dict[Moment, list[Invariant]] = {moment: [] for moment in Moment}
@@ -195,7 +196,8 @@ class World:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        for state in (self.owner_state, self._judge_state, *(one.state for one in (*self.hosts, *self.maintainers, self.liar))):
+        states = [*(host.state for host in (*self.hosts, self.liar)), *(maintainer.state for maintainer in self.maintainers)]
+        for state in (self.owner_state, self._judge_state, *states):
             state.close()
         self._seeded.__exit__(None, None, None)
 
@@ -238,7 +240,8 @@ class World:
         Raises:
             Crash: it has been killed.
         """
-        connection = Connection(self.store, actor, crash=self.crash_points.pop(actor.name, None))
+        crash, suspension = self.crash_points.pop(actor.name, None), self.suspensions.pop(actor.name, None)
+        connection = Connection(self.store, actor, crash=crash, suspension=suspension)
         self.processes[actor.name] = Process(purpose, connection)
         try:
             yield connection
@@ -342,6 +345,7 @@ class World:
             if operation.key == "gc/" and process.begins_listing("gc/"):
                 process.bases.append((len(process.log), self.truth.dead()))
         self.truth.follow(operation)
+        self.outcomes["snapshots taken back by their hosts"] += operation.verb is Verb.PUT and operation.is_done and operation.key.endswith(".void")
         if operation.verb is Verb.PUT and operation.key.startswith("forget/"):
             self._end_promises(self.truth.forgotten())
         self.ask(Moment.OPERATION)
