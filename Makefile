@@ -3,6 +3,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export DIR REPO PYTHON
+export RUNS
 export ROUNDS DUPLICITY_ROUNDS SMALL TREE WORK PEERS ONLY RESUME REPORT COLD
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
@@ -59,6 +60,10 @@ benchmark-scale: peers ## the same with large files, many hosts, large directori
 .PHONY: peers
 peers: servers ## only fetch the programs that benchmarks compare with
 	@[[ "$(ONLY)" == seedcorn ]] || tools/get_peers "$(PEERS)"
+
+.PHONY: reliability
+reliability: servers ## measure what docs/reliability.md says, and write it: RUNS=100000 SMALL=1 ONLY=model,overhead
+	python -m reliability
 
 .PHONY: profile
 profile: dev ## where the time of a backup of TREE=/usr goes, as docs/performance.md has it (WORK=... on a disk)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from benchmarks import workloads
 from benchmarks.main_job import main_sections
 from benchmarks.measure import own_peak_bytes
 from benchmarks.peers import PROGRAMS, new_program
-from benchmarks.results import IndexReport, Results, Run, file_system, machine
+from benchmarks.results import IndexReport, Results, Run, commit, file_system, machine
 from benchmarks.runner import Plan, Section, apart, run_sections, say
 from benchmarks.scale import scale_sections
 
@@ -104,7 +103,7 @@ def _head(options: argparse.Namespace, plan: Plan) -> dict[str, Any]:
         "rounds": plan.rounds,
         "versions": {program.name: program.version() for program in programs},
         "settings": {program.name: program.settings for program in programs},
-        "commit": _commit(),
+        "commit": commit(),
         "machine": machine() | {"file_system": file_system(plan.work)},
         "tree": vars(apart(workloads.tree_size, plan.tree)),
         "second_day": _second_day(plan.tree),
@@ -116,13 +115,6 @@ def _head(options: argparse.Namespace, plan: Plan) -> dict[str, Any]:
 def _second_day(tree: Path) -> dict[str, int]:
     plan = apart(workloads.plan_second_day, tree)
     return {"changed_files": len(plan.changed), "changed_bytes": plan.changed_bytes, "deleted_files": len(plan.deleted)}
-
-
-def _commit() -> str:
-    """Of the checkout; marked if it has changes that are not committed."""
-    command = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
-    found = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
-    return found.stdout.strip() or "unknown"
 
 
 def _publish(options: argparse.Namespace, measured: Results | None) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.main_job import MEDIA, ONE_FILE, S3, TREE
+from benchmarks.markdown import table
 from benchmarks.peers import OURS
 from benchmarks.plots import draw
 from benchmarks.results import COLD, WARM, IndexReport, Record, Results, spread
@@ -93,7 +94,7 @@ def _sections(results: Results) -> list[str]:
 
 def _targets(rows: Iterable[Outcome]) -> str:
     head = ["figure", "target", "ours", "the other", "ratio", "verdict", "note"]
-    return _table(head, [_target_cells(row) for row in rows])
+    return table(head, [_target_cells(row) for row in rows])
 
 
 def _target_cells(row: Outcome) -> list[str]:
@@ -123,7 +124,7 @@ def _conditions(results: Results, level: str = "##") -> str:
     ]
     rows = [[name, version, head["settings"][name], _rounds(results, name)] for name, version in head["versions"].items()]
     rows[0][1] += f", commit {head['commit']}" if rows[0][0] == OURS else ""
-    return "\n".join(lines) + "\n" + _table(["program", "version", "settings", "rounds"], rows)
+    return "\n".join(lines) + "\n" + table(["program", "version", "settings", "rounds"], rows)
 
 
 def _rounds(results: Results, program: str) -> str:
@@ -141,7 +142,7 @@ def _main_tables(main: Results) -> list[str]:
     cold = [(step, name) for step in main.steps(TREE) for name in main.programs(TREE) if main.select(TREE, name, step, COLD)]
     if cold:
         rows = [_step_cells(main.select(TREE, name, step, COLD), [step, name]) for step, name in cold]
-        parts.append(f"### From a cold cache\n\nOne round.\n\n{_table(_STEP_HEAD, rows)}")
+        parts.append(f"### From a cold cache\n\nOne round.\n\n{table(_STEP_HEAD, rows)}")
     else:
         parts.append("### From a cold cache\n\nNot measured: the page cache could not be emptied.\n")
     parts.append(_compared(main))
@@ -159,7 +160,7 @@ _STEP_HEAD = ["step", "program", "wall s", "CPU s", "peak MiB", "MB put", "MB st
 def _steps(results: Results, section: str) -> str:
     named = [(step, name) for step in results.steps(section) for name in results.programs(section) if name != FLOOR and step != "stats"]
     found = [(results.select(section, name, step, WARM), [step, name]) for step, name in named]
-    return _table(_STEP_HEAD, [_step_cells(records, names) for records, names in found if records])
+    return table(_STEP_HEAD, [_step_cells(records, names) for records, names in found if records])
 
 
 def _step_cells(records: Sequence[Record], names: list[str]) -> list[str]:
@@ -181,7 +182,7 @@ def _floors(main: Results) -> str:
             rows.append(
                 [step, *(_spread(values) for values in zip(*((r.wall_seconds, r.cpu_seconds, r.system_seconds) for r in records), strict=True))]
             )
-    return _table(["floor", "wall s", "CPU s", "of it in the kernel s"], rows)
+    return table(["floor", "wall s", "CPU s", "of it in the kernel s"], rows)
 
 
 def _compared(main: Results) -> str:
@@ -203,7 +204,7 @@ def _requests(main: Results) -> str:
         put = _spread([record.put_bytes / 1e6 for record in records if record.put_bytes is not None])
         name = f"{step} ({len(records)} times)" if step == ONE_FILE else step
         rows.append([name, _spread([record.wall_seconds for record in records]), *counts, put])
-    return _table(["step", "wall s", "PUT", "GET", "LIST", "HEAD", "MB put"], rows)
+    return table(["step", "wall s", "PUT", "GET", "LIST", "HEAD", "MB put"], rows)
 
 
 def _overheads(records: Sequence[Record]) -> str:
@@ -212,7 +213,7 @@ def _overheads(records: Sequence[Record]) -> str:
     for record in records:
         sizes = [_amount(record.extra[f"{kind}_bytes"] / 1e6, "") for kind in kinds]
         rows.append([record.section, _amount((record.stored_bytes or 0) / 1e6, ""), *sizes, f"{record.extra[OVERHEAD_PERCENT]:.2f}"])
-    return _table(["section", "MB stored", *(f"{kind.replace('_', ' ')} MB" for kind in kinds), "beside contents %"], rows)
+    return table(["section", "MB stored", *(f"{kind.replace('_', ' ')} MB" for kind in kinds), "beside contents %"], rows)
 
 
 def _spread(values: Iterable[float]) -> str:
@@ -229,8 +230,3 @@ def _amount(value: float | None, unit: str) -> str:
         return ""
     digits = 0 if value == int(value) or abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 0.1 else 4
     return f"{value:,.{digits}f} {unit}".rstrip()
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [f"| {' | '.join(cells)} |\n" for cells in (head, *rows)]
-    return "".join([lines[0], "|---" * len(head) + "|\n", *lines[1:]])

@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import statistics
+import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any, Self
 
 from benchmarks.measure import Cost
 
-__all__ = ["COLD", "WARM", "IndexReport", "Record", "Results", "Run", "Spread", "file_system", "machine", "spread"]
+__all__ = ["COLD", "WARM", "IndexReport", "Record", "Results", "Run", "Spread", "commit", "file_system", "machine", "spread"]
 
 WARM, COLD = "warm", "cold"
 
@@ -187,6 +188,13 @@ def machine() -> dict[str, Any]:
         "system": platform.freedesktop_os_release().get("PRETTY_NAME", platform.system()),
         "python": platform.python_version(),
     }
+
+
+def commit() -> str:
+    """Of the checkout; marked if it has changes that are not committed."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
+    found = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    return found.stdout.strip() or "unknown"
 
 
 def file_system(place: Path) -> str:

@@ -1,11 +1,13 @@
-"""Rules for the whole suite: under CI a test runs and passes, or the build fails."""
+"""Rules for the whole suite: under CI a test runs and passes, or the build fails; and no key seals twice."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
+from tests.sealing_keys import MARKER, SealingKeys
 
 
 class NothingIsSkipped:
@@ -35,6 +37,12 @@ def _refuse(report: pytest.TestReport | pytest.CollectReport) -> None:
         report.longrepr = f"skipped or expected to fail, which CI does not accept: {reason}"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--sealing-keys", type=Path, metavar="FILE", help="write there, as JSON, how many keys sealed and how many of them twice")
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", f"{MARKER}: seals under keys that are written in the test; they may repeat (tests/sealing_keys.py)")
+    config.pluginmanager.register(SealingKeys(config.getoption("--sealing-keys")))
     if os.environ.get("CI"):
         config.pluginmanager.register(NothingIsSkipped())

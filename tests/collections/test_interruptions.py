@@ -5,7 +5,7 @@ Every call in the slow tests, one in seven in the others.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from functools import partial
@@ -65,9 +65,11 @@ strides = pytest.mark.parametrize("stride", [7, pytest.param(1, marks=pytest.mar
 
 @strides
 @pytest.mark.parametrize("when", When)
-def test_a_crash_at_any_call(garden: Garden, when: When, stride: int) -> None:
+def test_a_crash_at_any_call(garden: Garden, when: When, stride: int, record_property: Callable[[str, object], None]) -> None:
     pristine = garden.store
-    for at in range(1, count_calls(garden) + 1, stride):
+    points = range(1, count_calls(garden) + 1, stride)
+    record_property("crashes", len(points))
+    for at in points:
         garden.use(copy_store(pristine))
         with suppress(Crash):
             garden.prune(store=CrashingStore(garden.store, at, when), state=garden.state())

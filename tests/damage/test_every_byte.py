@@ -1,32 +1,45 @@
 """One bit of a byte of the repository changed, place after place: a full check finds it, or it makes no difference to anybody.
 
-The quick test takes every 401st byte of the store; the slow one takes every byte.
+The store holds one object of every kind. The quick test takes every 401st byte of it; the slow one takes every byte. How each kind fared goes into
+pytest's report.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 
 import pytest
+from tests.unit.ops.test_check_records import RECORDS, Recorded
 
 from seedcorn.errors import SeedcornError
 from seedcorn.events import SystemClock, VoidMonitor
 from seedcorn.ops import access
 from seedcorn.ops.browse import open_browser
 from seedcorn.ops.check import CheckOptions, check
-from seedcorn.testing.damage import flip_byte
+from seedcorn.testing.damage import flip_byte, keys_by_kind
 from seedcorn.testing.memory_store import MemoryStore
 from seedcorn.testing.repositories import PASSPHRASE, SmallRepository, make_tree
 
 STRIDE = 401
 
+Report = Callable[[str, object], None]
+
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallRepository]:
-    folder = tmp_path_factory.mktemp("tiny")
-    with SmallRepository(MemoryStore(), folder) as repository:
-        repository.backup(make_tree(folder / "tree", {"a": b"seed", "b/c": b"corn" * 100}))
+    folder, store = tmp_path_factory.mktemp("tiny"), MemoryStore()
+    with SmallRepository(store, folder) as repository:
+        recorded = Recorded(repository, store, make_tree(folder / "tree", {"a": b"seed", "b/c": b"corn" * 100}))
+        for kind in RECORDS:
+            recorded.put(kind)
         yield repository
+
+
+def kinds(store: MemoryStore) -> dict[str, str]:
+    """What each key holds."""
+    found = {key: key.partition("/")[0] for key in store.objects}  # records, by their room
+    return found | {key: kind for kind, keys in keys_by_kind(store).items() for key in keys}
 
 
 def places(store: MemoryStore, stride: int) -> Iterator[tuple[str, int]]:
@@ -57,24 +70,35 @@ def harmless(key: str, before: bytes, after: bytes) -> bool:
     return key == "seedcorn.json" and b"".join(before.split()).lower() == b"".join(after.split()).lower()
 
 
-def undetected(repository: SmallRepository, stride: int) -> list[tuple[str, int, int]]:
+def flip_all(repository: SmallRepository, stride: int, report: Report) -> list[tuple[str, int, int]]:
+    """The flips that were neither detected nor harmless; all are counted in the report."""
     assert isinstance(repository.store, MemoryStore)
-    missed = []
+    kind_of, missed = kinds(repository.store), []
+    counts = Counter({f"{kind}: detected": 0 for kind in kind_of.values()})
     for key, place in places(repository.store, stride):
         bit = place % 8
         store = MemoryStore(url=repository.store.url)
         store.objects.update(repository.store.objects)
         changed = store.objects[key] = flip_byte(store.objects[key], place, bit)
-        if not harmless(key, repository.store.objects[key], changed) and not found(repository, store, key):
+        outcome = "harmless" if harmless(key, repository.store.objects[key], changed) else "detected" if found(repository, store, key) else "missed"
+        if outcome == "missed":
             missed.append((key, place, bit))
+        counts[f"{kind_of[key]}: {outcome}"] += 1
+    for name, count in counts.items():
+        report(name, count)
     return missed
 
 
-def test_a_sample_of_all_bytes(tiny: SmallRepository) -> None:
-    assert undetected(tiny, STRIDE) == []
+def test_a_sample_of_all_bytes(tiny: SmallRepository, record_property: Report) -> None:
+    assert flip_all(tiny, STRIDE, record_property) == []
+
+
+def test_objects_of_every_kind_are_there(tiny: SmallRepository) -> None:
+    assert isinstance(tiny.store, MemoryStore)
+    assert set(kinds(tiny.store).values()) == {*keys_by_kind(tiny.store), "checkpoints", "gc", "forget", "verified"}
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
-def test_every_byte(tiny: SmallRepository) -> None:
-    assert undetected(tiny, 1) == []
+@pytest.mark.timeout(7200)
+def test_every_byte(tiny: SmallRepository, record_property: Report) -> None:
+    assert flip_all(tiny, 1, record_property) == []

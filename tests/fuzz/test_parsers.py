@@ -116,7 +116,7 @@ def parsers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Parser,
 
 
 @pytest.mark.timeout(SECONDS * 3 + 60)
-def test_only_integrity_errors_come_out(parsers: dict[str, tuple[Parser, list[bytes]]]) -> None:
+def test_only_integrity_errors_come_out(parsers: dict[str, tuple[Parser, list[bytes]]], record_property: Callable[[str, object], None]) -> None:
     refused = dict.fromkeys(parsers, 0)
     accepted = dict.fromkeys(parsers, 0)
     for number, (name, (parse, good)) in enumerate(parsers.items()):
@@ -134,5 +134,8 @@ def test_only_integrity_errors_come_out(parsers: dict[str, tuple[Parser, list[by
                 refused[name] += 1
             except Exception as error:
                 pytest.fail(f"{name}: {error!r} for {data[:200].hex()} ({len(data)} bytes, seed {SEED})")
+    record_property("parsers", len(parsers))
+    record_property("refused", sum(refused.values()))
+    record_property("accepted", sum(accepted.values()))
     assert all(refused.values()), refused
     assert sum(refused.values()) > 1_000

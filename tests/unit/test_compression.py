@@ -6,6 +6,7 @@ import contextlib
 import random
 import sys
 import tracemalloc
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -204,7 +205,7 @@ def bomb() -> bytes:
     return hand_made(64 * MIB, blocks, window=7 << 3)
 
 
-def test_a_bomb_costs_no_memory() -> None:
+def test_a_bomb_costs_no_memory(record_property: Callable[[str, object], None]) -> None:
     frame = bomb()
     lying = frame.replace((64 * MIB).to_bytes(8, "little"), (1000).to_bytes(8, "little"), 1)
     assert len(zstd.decompress(frame)) == 64 * MIB
@@ -216,6 +217,8 @@ def test_a_bomb_costs_no_memory() -> None:
             compression.decompress_bounded(hostile, limit_bytes=MIB)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
+    record_property("peak_bytes", peak)
+    record_property("bomb_bytes", 64 * MIB)
     assert peak < MIB
 
 

@@ -62,7 +62,10 @@ def build_snapshot(
 
 
 def open_snapshots(repository: OwnerRepository, roots: Roots) -> tuple[list[Snapshot], list[IntegrityError]]:
-    """Every good snapshot, whatever its standing, oldest first (of copies of one snapshot, the one made last comes last); and those whose part for the owner does not open."""
+    """Every good snapshot, whatever its standing, oldest first; and those whose part for the owner does not open.
+
+    Copies have the times of what they are copies of: of two of the same, the one made last comes last.
+    """
     problems: list[IntegrityError] = []
     snapshots: list[Snapshot] = []
     for root in roots.snapshots:

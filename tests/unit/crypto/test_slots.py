@@ -11,6 +11,8 @@ from seedcorn.crypto.keys import OwnerSeed
 from seedcorn.crypto.slots import KdfParameters, unwrap_seed, wrap_seed
 from seedcorn.errors import CredentialError, IntegrityError, UsageError
 
+pytestmark = pytest.mark.made_up_keys  # the salt is always the same
+
 SEED = OwnerSeed(b"s" * 32)
 AD = primitives.context("slot", b"part 1")
 CHEAP = KdfParameters(memory_kib=64, iterations=1, lanes=1, salt=bytes(16))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,7 +24,7 @@ from seedcorn.format.pack import (
     parse_pack_head,
     parse_trailer,
 )
-from seedcorn.format.snapshot import Head, NeededFrames, SnapshotMaintain, SnapshotOwner, SnapshotPublic, Statistics
+from seedcorn.format.snapshot import CopiedFrom, Head, NeededFrames, SnapshotMaintain, SnapshotOwner, SnapshotPublic, Statistics
 from seedcorn.format.tree import (
     CONTENT_RECORD_BYTES,
     LISTING_CHUNK_LIMIT_BYTES,
@@ -157,6 +158,9 @@ def test_snapshot_owner(root: Node, users: dict[int, str], paths: list[bytes]) -
         errors=((b"\xff", "e"),),
     )
     assert decode(encode(owner), SnapshotOwner) == owner
+    assert b"copied_from" not in encode(owner)
+    copy = msgspec.structs.replace(owner, copied_from=CopiedFrom(bytes(16), bytes(32)))
+    assert decode(encode(copy), SnapshotOwner) == copy
 
 
 RESYNC_RUNS = 12  # after so many runs the cuts fall where they fell before, in any listing that was tried

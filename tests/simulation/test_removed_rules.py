@@ -1,0 +1,175 @@
+"""Each rule of the protocol, removed: the simulator must find that within ``SEEDS`` seeds. The rules are those of docs/format.md, "Order of writing
+and reading"; patches stand here, so that production code has no switches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from seedcorn.format.collection import CollectionRecord, SnapshotRef, Stage
+from seedcorn.ids import SnapshotId
+from seedcorn.ops import backup_run, gc_survey, gc_sweep
+from seedcorn.ops.backup_run import BackupRun
+from seedcorn.ops.commit import is_torn
+from seedcorn.ops.gc_plan import CollectionPlan
+from seedcorn.ops.gc_survey import Survey, Surveyor
+from seedcorn.ops.gc_sweep import CollectionResult, Collector
+from seedcorn.repo import roots
+from seedcorn.repo.hosts import load_registry
+from seedcorn.repo.index import sync_state
+from seedcorn.repo.receipts import build_receipt
+from seedcorn.repo.state import FrameSet, State
+from seedcorn.repo.roots import RootsReader
+from seedcorn.testing.simulation.scenario import SimulationOptions, simulate
+
+SEEDS = 60
+OPTIONS = SimulationOptions()
+Patch = pytest.MonkeyPatch
+
+
+# -- hosts -------------------------------------------------------------------------------------------------------------------------------------
+
+
+def no_second_look(patch: Patch) -> None:
+    """Success at the receipt: no H5, no H7."""
+    patch.setattr(backup_run, "is_torn", lambda *_: False)
+
+
+def no_look_after_the_receipt(patch: Patch) -> None:
+    """H5 alone."""
+
+    def confirm(self: BackupRun, snapshot: SnapshotId, seq: int, frames: FrameSet) -> bool:
+        if is_torn(self._repository, self._state, self._base, SnapshotRef(self._repository.host, seq, snapshot), frames):
+            self.writer.put(*build_receipt(self._repository, seq, snapshot, void=True))
+            return False
+        self.writer.put(*build_receipt(self._repository, seq, snapshot))
+        return True
+
+    patch.setattr(BackupRun, "_confirm", confirm)
+
+
+def index_before_gc(patch: Patch) -> None:
+    """H1 before H0."""
+    read_base = backup_run.read_base
+
+    def late(repository: Any, state: State) -> Any:
+        registry = load_registry(repository.store, repository.repository, repository.key.public, state=state)
+        sync_state(repository.store, state, repository.repository, repository.key.index_key, registry, only=None)
+        return read_base(repository, state)
+
+    patch.setattr(backup_run, "read_base", late)
+    patch.setattr(backup_run, "sync_state", lambda *_, **__: [])
+
+
+def dead_packs_are_relied_on(patch: Patch) -> None:
+    """D is empty."""
+    patch.setattr(State, "avoid", lambda self, packs: None)
+
+
+# -- collectors ----------------------------------------------------------------------------------------------------------------------------------
+
+
+def no_look_before_the_sweep(patch: Patch) -> None:
+    """G4: the sweep names what G1 has found."""
+    sweep, survey = Collector._sweep, Collector._survey
+
+    def sweeps(self: Collector, result: CollectionResult) -> CollectionResult:
+        remembered = [self._surveyed]
+        patch.setattr(self, "_survey", lambda: remembered.pop() if remembered else survey(self), raising=False)
+        return sweep(self, result)
+
+    patch.setattr(Collector, "_sweep", sweeps)
+
+
+def _stale_after_the_sweep(patch: Patch, owner: Any, name: str, store_of: Callable[[Any], Any]) -> None:
+    """``owner.name`` goes on saying after the sweep what it said before."""
+    real, put = getattr(owner, name), Collector._put_record
+
+    def stale(first: Any, *rest: Any, **named: Any) -> Any:
+        store = store_of(first)
+        if not getattr(store, "has_swept", False):
+            store.__dict__.setdefault("found", {})[name] = real(first, *rest, **named)
+        return store.found[name]
+
+    def put_record(self: Collector, survey: Survey, stage: Stage, *rest: Any, **named: Any) -> CollectionRecord:
+        record = put(self, survey, stage, *rest, **named)
+        self._store.has_swept = stage is Stage.SWEEP  # type: ignore[attr-defined]
+        return record
+
+    patch.setattr(owner, name, stale)
+    patch.setattr(Collector, "_put_record", put_record)
+
+
+def roots_not_read_again(patch: Patch) -> None:
+    """G6 without roots."""
+    _stale_after_the_sweep(patch, RootsReader, "read", lambda reader: reader._repository.store)
+
+
+def gc_not_read_again(patch: Patch) -> None:
+    """G6 without what others have begun to delete."""
+    _stale_after_the_sweep(patch, roots, "list_collections", lambda store: store)
+
+
+def index_not_read_again(patch: Patch) -> None:
+    """G6 by the index of G4."""
+    _stale_after_the_sweep(patch, Surveyor, "_segments", lambda surveyor: surveyor._repository.store)
+    _stale_after_the_sweep(patch, gc_survey, "sync_state", lambda store: store)
+
+
+def no_brake(patch: Patch) -> None:
+    """However much it is."""
+    patch.setattr(gc_sweep, "check_brake", lambda *_: None)
+
+
+def damage_does_not_stop(patch: Patch) -> None:
+    """Roots, index and records that are damaged or missing are passed over."""
+    patch.setattr(gc_sweep, "refuse_unsound", lambda *_: None)
+
+
+def others_sweeps_are_ended(patch: Patch) -> None:
+    """Whoever finds an unfinished sweep declares it done."""
+    carry_out = Collector.carry_out
+
+    def meddling(self: Collector, plan: CollectionPlan) -> CollectionResult:
+        assert self._surveyed is not None
+        for sweep in self._surveyed.collections.unfinished_sweeps:
+            self._put_record(self._surveyed, Stage.DONE, frozenset(), of=sweep)
+        return carry_out(self, plan)
+
+    patch.setattr(Collector, "carry_out", meddling)
+
+
+def kept_packs_are_not_named(patch: Patch) -> None:
+    """Done says nothing."""
+    put = Collector._put_record
+
+    def silent(self: Collector, survey: Survey, stage: Stage, packs: Any, **named: Any) -> CollectionRecord:
+        return put(self, survey, stage, frozenset() if stage is Stage.DONE else packs, **named)
+
+    patch.setattr(Collector, "_put_record", silent)
+
+
+REMOVED = {
+    no_second_look: "I2",
+    no_look_after_the_receipt: "I2",
+    index_before_gc: "I5",
+    dead_packs_are_relied_on: "I5",
+    no_look_before_the_sweep: "G4",
+    roots_not_read_again: "I4",
+    gc_not_read_again: "I4",
+    index_not_read_again: "I4",
+    no_brake: "I7",
+    damage_does_not_stop: "I7",
+    others_sweeps_are_ended: "I4",
+    kept_packs_are_not_named: "I4",
+}
+
+
+@pytest.mark.parametrize(("remove", "invariant"), REMOVED.items(), ids=lambda value: getattr(value, "__name__", str(value)))
+def test_a_rule_that_is_removed_is_missed(remove: Callable[[Patch], None], invariant: str, monkeypatch: Patch) -> None:
+    remove(monkeypatch)
+    violations = (simulate(seed, OPTIONS).violation for seed in range(SEEDS))
+    found = next(filter(None, violations), f"{SEEDS} seeds, and nothing has been noticed")
+    assert found.startswith(f"{invariant}: ")
