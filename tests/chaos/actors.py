@@ -51,7 +51,7 @@ class Chances:
 
     kill: float = 0.0
     stop: float = 0.0
-    stop_seconds: float = 12.0
+    stop_seconds: float = 10.0
 
 
 @dataclass(frozen=True)

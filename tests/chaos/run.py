@@ -16,7 +16,7 @@ __all__ = ["ChaosOptions", "Report", "run_chaos"]
 
 _STEP_SECONDS = 0.02
 _LAST_RUNS_SECONDS = 300  # until what still runs when the time is over must have ended
-_HOSTS_CHANCES = Chances(kill=0.25, stop=0.15)
+_HOSTS_CHANCES = Chances(kill=0.25, stop=0.2, stop_seconds=40)  # long enough for a mark and a sweep
 _MAINTAINERS_CHANCES = Chances(kill=0.15, stop=0.1)
 
 

@@ -112,6 +112,7 @@ def _collect_twice(ground: Ground, journal: Journal) -> None:
         pruned = ground.maintainer("prune", "--grace", "0", "--allow-large", "--json")
         if pruned.code:
             journal.find(f"the last prune ended with {pruned.code}: {story(pruned)}")
+            return
     plan = _only(ground.maintainer("prune", "--grace", "0", "--dry-run", "--json").out, "plan")
     stats = _only(ground.owner("stats", "--json").out, "stats")
     stored = stats["stored"]
