@@ -189,7 +189,7 @@ OUTCOMES = [invariant for invariant in INVARIANTS if invariant.name in ("I1", "I
 
 
 def race(seed: int, invariants: Sequence[Invariant] = INVARIANTS) -> tuple[str, Counter[str]]:
-    """(the violation, what happened) where a host backs up again what has just been forgotten, and a maintainer collects it: both stand still once."""
+    """(the violation, what happened) where a host backs up again what has just been forgotten, and a maintainer collects it: both pause once."""
     chosen = random.Random(f"race {seed}")
 
     def first(actor: Actor) -> None:
