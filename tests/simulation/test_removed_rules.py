@@ -114,12 +114,12 @@ def _stale_after_the_sweep(patch: Patch, owner: Any, name: str, store_of: Callab
 
 
 def roots_not_read_again(patch: Patch) -> None:
-    """G6 without roots."""
-    _stale_after_the_sweep(patch, RootsReader, "read", lambda reader: reader._repository.store)
+    """G6 by the snapshots of G4."""
+    _stale_after_the_sweep(patch, RootsReader, "_read_snapshots", lambda reader: reader._repository.store)
 
 
 def gc_not_read_again(patch: Patch) -> None:
-    """G6 without what others have begun to delete."""
+    """G6 without what others have begun to delete. The program then misses its own sweep, and stops by itself for ever."""
     _stale_after_the_sweep(patch, roots, "list_collections", lambda store: store)
 
 
@@ -169,7 +169,7 @@ REMOVED = {
     dead_packs_are_relied_on: "I5",
     no_look_before_the_sweep: "G4",
     roots_not_read_again: "I4",
-    gc_not_read_again: "I4",
+    gc_not_read_again: "I8",
     index_not_read_again: "I4",
     no_brake: "I7",
     others_sweeps_are_ended: "I4",

@@ -35,7 +35,7 @@ class Needs:
 def assess_needs(roots: Roots, indexed: IndexedFrames, taken: ListedFrames = MappingProxyType({})) -> Needs:
     """Look at every root. What an unconfirmed one or a checkpoint lacks is no problem: its session may be about to put it, or has ended.
 
-    ``taken``: frames in packs that sweeps have named and that are gone, as the index lists them now. A sweep knows no frames of a pack that was listed
+    ``taken``: frames in packs that sweeps have named and that are gone, as the index lists them now. A sweep knows no frames of a pack that is listed
     only later, by a host that stood still; of its own snapshots a host is believed.
     """
     together = NeededByAll(indexed)
