@@ -264,6 +264,21 @@ def test_a_snapshot_that_a_collection_has_torn_is_no_damage(garden: Garden) -> N
     garden.prune()
 
 
+def test_a_snapshot_whose_packs_were_swept_before_they_were_listed_is_no_damage(garden: Garden) -> None:
+    """Its host stood still between packs and segments, and ended before it could look again."""
+    other = garden.repository.machine("other")
+    torn = garden.back_up({"h": noise(7)}, machine=other)
+    garden.expected.pop(torn)
+    of_host = other.host_file.key.host.hex()
+    later = {key: garden.store.objects.pop(key) for room in ("index", "snapshots", "receipts") for key in garden.keys(room) if of_host in key}
+    garden.prune(state=garden.state())
+    for key, data in later.items():
+        garden.store.put(key, data)
+    for _ in range(2):
+        garden.prune(state=garden.state())
+    garden.assert_whole()
+
+
 def test_planning_asks_for_no_pack(garden: Garden) -> None:
     store = RecordingStore(garden.store)
     plan = garden.collector(CollectionOptions(), store=store, state=garden.state()).plan(dry_run=True)

@@ -114,12 +114,12 @@ def _stale_after_the_sweep(patch: Patch, owner: Any, name: str, store_of: Callab
 
 
 def roots_not_read_again(patch: Patch) -> None:
-    """G6 without roots."""
-    _stale_after_the_sweep(patch, RootsReader, "read", lambda reader: reader._repository.store)
+    """G6 by the snapshots of G4."""
+    _stale_after_the_sweep(patch, RootsReader, "_read_snapshots", lambda reader: reader._repository.store)
 
 
 def gc_not_read_again(patch: Patch) -> None:
-    """G6 without what others have begun to delete."""
+    """G6 without what others have begun to delete. The program then misses its own sweep, and stops by itself for ever."""
     _stale_after_the_sweep(patch, roots, "list_collections", lambda store: store)
 
 
@@ -169,7 +169,7 @@ REMOVED = {
     dead_packs_are_relied_on: "I5",
     no_look_before_the_sweep: "G4",
     roots_not_read_again: "I4",
-    gc_not_read_again: "I4",
+    gc_not_read_again: "I8",
     index_not_read_again: "I4",
     no_brake: "I7",
     others_sweeps_are_ended: "I4",
@@ -197,12 +197,12 @@ def race(seed: int, invariants: Sequence[Invariant] = INVARIANTS) -> tuple[str, 
         forget(world, actor, world.maintainers[0], next(iter(world.confirmed.values())))
 
     def host(actor: Actor) -> None:
-        world.suspensions[actor.name] = Suspension(chosen.randrange(4, 20), chosen.random() * 100)
+        world.suspensions[actor.name] = Suspension(chosen.randrange(4, 10), chosen.random() * 150)
         world.backup(actor, world.hosts[0])
 
     def maintainer(actor: Actor) -> None:
         actor.clock.sleep(chosen.random() * 30)
-        world.suspensions[actor.name] = Suspension(chosen.randrange(12, 36), chosen.random() * 100)
+        world.suspensions[actor.name] = Suspension(chosen.randrange(12, 36), chosen.random() * 60)
         prune(world, actor, world.maintainers[0], THOROUGH)
 
     options = WorldOptions(f"race {seed}", hosts=1, maintainers=1)
@@ -231,7 +231,7 @@ def test_kept_packs_that_are_not_named_are_missed(monkeypatch: Patch) -> None:
     assert any(race(seed)[0].startswith("I4: ") for seed in range(RACE_SEEDS))
 
 
-@pytest.mark.parametrize("remove", [no_second_look, no_look_after_the_receipt, roots_not_read_again], ids=lambda value: str(value.__name__))
+@pytest.mark.parametrize("remove", [no_second_look, dead_packs_are_relied_on], ids=lambda value: str(value.__name__))
 def test_a_race_without_a_rule_loses_something(remove: Callable[[Patch], None], monkeypatch: Patch) -> None:
     """Judged by what becomes of snapshots alone, not by who has looked at what."""
     remove(monkeypatch)

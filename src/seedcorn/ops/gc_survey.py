@@ -19,7 +19,7 @@ from seedcorn.repo.hosts import HostRegistry, load_registry
 from seedcorn.repo.index import sync_state
 from seedcorn.repo.maintenance import MaintainRepository
 from seedcorn.repo.needed import IndexedFrames
-from seedcorn.repo.needs import Needs, assess_needs, with_torn
+from seedcorn.repo.needs import Needs, assess_needs, listed_frames, with_torn
 from seedcorn.repo.roots import Roots, RootsReader
 from seedcorn.repo.state import PackRecord, SessionRecord, State
 
@@ -106,7 +106,9 @@ class Surveyor:
         packs = self._packs()
         present = (record for pack in packs.values() if pack.present for record in pack.records)
         sessions = state.sessions()
-        needs = assess_needs(roots, IndexedFrames(sessions, present))
+        swept = roots.collections.swept()
+        taken = (record for name, pack in packs.items() if name in swept and not pack.present for record in pack.records)
+        needs = assess_needs(roots, IndexedFrames(sessions, present), listed_frames(sessions, taken))
         times = (pack.stored_ns for pack in packs.values())
         now_ns = max([*times, *(root.stored_ns for root in roots.snapshots), *(mark.stored_ns for mark in roots.collections.marks)], default=0)
         roots = with_torn(roots, needs.torn)

@@ -8,14 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from seedcorn.errors import IntegrityError
 from seedcorn.format.collection import SnapshotRef
+from seedcorn.ids import HostId
 from seedcorn.repo.collections import Collections
 from seedcorn.repo.needed import BySession, IndexedFrames, Missing, NeededByAll, SeqSet, open_bitmap
 from seedcorn.repo.roots import Roots, RootSnapshot, Standing
+from seedcorn.repo.state import PackRecord, SessionRecord
 
-__all__ = ["Needs", "assess_needs", "explains", "taken_frames", "with_torn"]
+__all__ = ["ListedFrames", "Needs", "assess_needs", "explains", "listed_frames", "taken_frames", "with_torn"]
+
+ListedFrames = Mapping[tuple[HostId, bytes], SeqSet]  # by host of the pack and session
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +32,12 @@ class Needs:
     problems: tuple[IntegrityError, ...]
 
 
-def assess_needs(roots: Roots, indexed: IndexedFrames) -> Needs:
-    """Look at every root. What an unconfirmed one or a checkpoint lacks is no problem: its session may be about to put it, or has ended."""
+def assess_needs(roots: Roots, indexed: IndexedFrames, taken: ListedFrames = MappingProxyType({})) -> Needs:
+    """Look at every root. What an unconfirmed one or a checkpoint lacks is no problem: its session may be about to put it, or has ended.
+
+    ``taken``: frames in packs that sweeps have named and that are gone, as the index lists them now. A sweep knows no frames of a pack that is listed
+    only later, by a host that stood still; of its own snapshots a host is believed.
+    """
     together = NeededByAll(indexed)
     swept: Mapping[bytes, SeqSet] | None = None
     torn: set[SnapshotRef] = set()
@@ -42,11 +51,23 @@ def assess_needs(roots: Roots, indexed: IndexedFrames) -> Needs:
         if not missing or not isinstance(root, RootSnapshot) or root.standing is Standing.UNCONFIRMED:
             continue
         swept = taken_frames(roots.collections) if swept is None else swept
-        if explains(swept, missing):
+        host = HostId(root.ref.host)
+        explained = (swept.get(absent.session, SeqSet()) | taken.get((host, absent.session), SeqSet()) for absent in missing)
+        if all(absent.seqs <= seqs for absent, seqs in zip(missing, explained, strict=True)):
             torn.add(root.ref)
         else:
             problems.append(_lacks(root, missing))
     return Needs(together.frames, frozenset(torn), tuple(problems))
+
+
+def listed_frames(sessions: Mapping[int, SessionRecord], packs: Iterable[PackRecord]) -> ListedFrames:
+    """What these packs hold as segments list it."""
+    frames: dict[tuple[HostId, bytes], SeqSet] = {}
+    for pack in packs:
+        for number, seqs in pack.frames().items():
+            place = pack.host, sessions[number].session
+            frames[place] = frames.get(place, SeqSet()) | seqs
+    return frames
 
 
 def with_torn(roots: Roots, torn: frozenset[SnapshotRef]) -> Roots:

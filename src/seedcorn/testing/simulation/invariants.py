@@ -60,7 +60,7 @@ def _snapshots_are_put_last(world: World) -> None:
     operation, truth = world.store.log[-1], world.truth
     if operation.verb is not Verb.PUT or not operation.key.startswith("snapshots/") or operation.key not in world.store.contents.objects:
         return
-    if operation.key in world.lies or world.claims_end:
+    if operation.key in world.lies | world.overtaken or world.claims_end:
         return
     needed = truth.needed_by(operation.key)
     process = world.processes.get(operation.actor)

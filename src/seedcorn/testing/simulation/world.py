@@ -188,6 +188,7 @@ class World:
         self._folders = 0
         self.claims_end = False  # a rollback has hit a process that removes, lists anew or takes back: what it saw is not so any more
         self.torn_sessions: set[bytes] = set()  # a rollback has taken back some of what they had put, and they went on
+        self.overtaken: set[str] = set()  # keys of puts that were on their way, and given up, when a rollback took away what they rest on
         self.taken_back: set[str] = set()  # keys of confirmed snapshots that a rollback has removed
         self.seen_by_owner: set[str] = set()  # keys of snapshots that the owner's state knows of
 
@@ -383,6 +384,7 @@ class World:
             for operation in process.log:
                 self._tear(operation.key, operation.content)
         for key, content in self.store.late_puts:
+            self.overtaken.add(key)
             self._tear(key, content)
         if self.claims_end:
             self.confirmed.clear()
