@@ -65,7 +65,7 @@ def test_a_snapshot_before_what_it_needs() -> None:
 
 @pytest.mark.usefixtures("snapshot_first")
 def test_a_snapshot_before_what_it_needs_is_found_by_crash_points() -> None:
-    with pytest.raises(InvariantViolationError, match="^order: "):
+    with pytest.raises(InvariantViolationError, match=r"^order: "):
         crash_points(SECOND_BACKUP)
 
 
