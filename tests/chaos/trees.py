@@ -40,17 +40,20 @@ class HostTree:
     def change(self) -> None:
         """What happens between two backups."""
         rng = self._rng
-        for name in rng.sample(self._common, rng.randint(0, 12)):
+        for name in self._some(self._common, 12):
             self._write(name, rng.randrange(_VERSIONS))
-        for name in rng.sample(self._own, rng.randint(0, 3)):
+        for name in self._some(self._own, 3):
             with (self.folder / name).open("ab") as file:
                 file.write(rng.randbytes(rng.randint(1, 2_000)))
-        for name in rng.sample(self._common, rng.randint(0, 3)):
+        for name in self._some(self._common, 3):
             (self.folder / name).unlink(missing_ok=True)
         if rng.random() < 0.5:
             self._rewrite(rng.randrange(_TABLES))
         if rng.random() < 0.2:
             self._upgrade(rng.randint(1, _FOLDERS), rng.randrange(_VERSIONS))
+
+    def _some(self, names: list[str], most: int) -> list[str]:
+        return self._rng.sample(names, min(len(names), self._rng.randint(0, most)))
 
     def _upgrade(self, folders: int, version: int) -> None:
         """One package or a whole distribution: directories of one version, so that packs of several frames come to be."""

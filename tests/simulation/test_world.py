@@ -118,7 +118,7 @@ def test_a_check_of_an_honest_repository_finds_nothing(folder: Path) -> None:
 def test_an_attempt_notes_what_the_program_reports(folder: Path) -> None:
     with world_in(folder, Faults({FaultKind.ERROR_BEFORE_APPLY: 1.0})) as world:
         run(world, lambda actor: world.attempt("backup", lambda: world.backup(actor, world.hosts[0])))
-        assert world.outcomes == {f"backup: {StoreUnavailableError.__name__}": 1}
+        assert +world.outcomes == {f"backup: {StoreUnavailableError.__name__}": 1}
         assert not world.confirmed
 
 
