@@ -158,6 +158,19 @@ def test_receipts_that_are_not_listed(garden: Garden) -> None:
     garden.assert_whole()
 
 
+def test_a_receipt_that_went_before_its_forgotten_snapshot(garden: Garden) -> None:
+    """A collection that was cut off between the two deletes leaves such a pair: the next one goes on."""
+    garden.prune()
+    oldest = min(garden.browser().snapshots, key=lambda snapshot: snapshot.public.seq)
+    garden.forget(oldest.id)
+    (receipt,) = [key for key in garden.keys("receipts") if key.endswith(oldest.id.hex())]
+    garden.store.delete([receipt])
+    garden.prune()
+    garden.prune()
+    garden.assert_whole()
+    assert oldest.key not in garden.keys("snapshots")
+
+
 # -- hosts that lie --------------------------------------------------------------------------------------------------------------------------
 
 

@@ -241,14 +241,18 @@ class RootsReader:
         return RootSnapshot(ref, info.key, public, maintain, envelope.parts, info.modified_ns)
 
     def _vanished_receipts(self, roots: Roots) -> list[IntegrityError]:
-        """One problem for each receipt that this machine has fetched once and that is not listed with its snapshot."""
-        unlisted = [root for root in roots.snapshots if root.ref not in roots.receipts.receipted]
-        keys = [receipt_key(HostId(root.ref.host), root.ref.seq, root.id) for root in unlisted]
-        return [
-            IntegrityError("has been seen, and is gone although its snapshot is not", object_name=key)
-            for key in keys
-            if self._state.cached_object(key) is not None
-        ]
+        """One problem for each receipt that this machine has fetched once and that is not listed with its snapshot.
+
+        Not of a snapshot that was forgotten or taken back: a collection deletes the two one after the other, and may be cut off in between.
+        """
+        problems = []
+        for root in roots.snapshots:
+            if root.ref in roots.receipts.receipted or root.ref in roots.forget_log.forgotten:
+                continue
+            receipt, void = (receipt_key(HostId(root.ref.host), root.ref.seq, root.id, void=void) for void in (False, True))
+            if self._state.cached_object(receipt) is not None and self._state.cached_object(void) is None:
+                problems.append(IntegrityError("has been seen, and is gone although its snapshot is not", object_name=receipt))
+        return problems
 
     def _read_checkpoints(self, registry: HostRegistry, problems: list[IntegrityError]) -> list[RootCheckpoint]:
         by_session: dict[CheckpointRef, list[ObjectInfo]] = defaultdict(list)  # by number, as listed
