@@ -26,6 +26,7 @@ ALLOWED_LISTING_PACKS = 1
 Stores = Callable[[Path], tuple[Store, Store]]
 
 
+@pytest.mark.made_up_keys
 @pytest.mark.parametrize(
     "stores",
     [
