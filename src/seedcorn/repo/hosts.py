@@ -18,7 +18,7 @@ from seedcorn.format.header import HostPrivate, HostPublic, HostState
 from seedcorn.format.names import host_key
 from seedcorn.ids import RANDOM_ID_BYTES, HostId, RepositoryId
 from seedcorn.repo.bindings import host_binding
-from seedcorn.repo.records import seal_envelope, verify_signature
+from seedcorn.repo.records import fetch_small, seal_envelope, verify_signature
 from seedcorn.repo.repository import OwnerRepository
 from seedcorn.repo.state import State
 from seedcorn.store.api import ObjectInfo, Store
@@ -184,12 +184,7 @@ def load_registry(
 def _read_record(
     store: Store, info: ObjectInfo, repository: RepositoryId, owner_sign: bytes, state: State | None, reader: OwnerRepository | None
 ) -> EnrolledHost:
-    data = state.cached_object(info.key) if state else None
-    if data is not None:
-        return _open_record(data, info.key, repository, owner_sign, reader)
-    if info.size_bytes > Magic.HOST.limit_bytes:
-        raise IntegrityError("is far too long for a host record")
-    data = store.get(info.key)
+    data = fetch_small(store, state, info, Magic.HOST)
     enrolled = _open_record(data, info.key, repository, owner_sign, reader)
     if state:
         state.cache_object(info.key, data)
