@@ -66,11 +66,6 @@ class Output:
             with suppress(OSError):
                 self._write(sys.stderr, f"{PROGRAM}: {shown(text)}")
 
-    def advise(self, text: str) -> None:
-        """What to do next, for a person."""
-        if not self.quiet and not self.as_json:
-            self._write(sys.stderr, text)
-
     def error(self, error: SeedcornError) -> None:
         """Something failed and the run goes on."""
         with suppress(OSError):  # a monitor must not raise; the exit status will tell
