@@ -67,7 +67,7 @@ peers: servers ## only fetch the programs that benchmarks compare with
 	@[[ "$(ONLY)" == seedcorn ]] || tools/get_peers "$(PEERS)"
 
 .PHONY: reliability
-reliability: servers ## measure what docs/reliability.md says, and write it: RUNS=100000 SMALL=1 ONLY=model,overhead
+reliability: servers ## measure what docs/reliability.md says, and write it: RUNS=100000 RESUME=build SMALL=1 ONLY=model,overhead
 	python -m reliability
 
 .PHONY: profile

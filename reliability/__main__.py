@@ -20,6 +20,8 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m reliability", description=__doc__)
     parser.add_argument("--runs", type=int, default=os.environ.get("RUNS") or 0, metavar="N", help="simulated runs [2000; if small: 60]")
     parser.add_argument("--small", action="store_true", default=bool(os.environ.get("SMALL")), help="some minutes; the page says so")
+    resume = "keep the simulated runs in DIR, and go on with those that are there; it must be of this commit"
+    parser.add_argument("--resume", type=Path, default=os.environ.get("RESUME") or None, metavar="DIR", help=resume)
     parser.add_argument("--only", default=os.environ.get("ONLY", ""), metavar="NAME,...", help=f"measure only these of {', '.join(names)}")
     parser.add_argument("--report", type=Path, default=os.environ.get("REPORT") or "docs", help="where the page goes [docs]")
     parser.add_argument("--report-only", action="store_true", help="only write the page, of whatever has been measured")
@@ -37,7 +39,7 @@ def main() -> int:
     failed = []
     for measurement in [] if options.report_only else measurements_of(options.only):
         print(f"-- {measurement.name}", flush=True)
-        found = measure(measurement, Size(options.small, options.runs))
+        found = measure(measurement, Size(options.small, options.runs, options.resume))
         if found is not None:
             found.save(kept)
         if found is None or not found.passed:

@@ -31,10 +31,12 @@ _SEALING = ("tests/unit/crypto", "tests/unit/repo", "tests/vectors", "tests/gold
 
 @dataclass(frozen=True)
 class Size:
-    """How long a run may take. ``runs``: simulated ones; of the special kinds of stores a tenth each."""
+    """How long a run may take. ``runs``: simulated ones; of the special kinds of stores a tenth each. ``resume``: a folder from which those go on
+    that were cut off, of the same commit."""
 
     small: bool = False
     runs: int = 0
+    resume: Path | None = None
 
     @property
     def simulated_runs(self) -> int:
@@ -54,7 +56,8 @@ class Measurement:
 def _simulation(name: str, share: int, *options: str) -> Measurement:
     def command(size: Size) -> Sequence[str]:
         seeds = f"0-{max(size.simulated_runs // share, 1) - 1}"
-        return ["python", "-m", "seedcorn.testing.simulate", "--seeds", seeds, *options, "--json"]
+        record = ["--resume", str(size.resume / f"{name}.jsonl")] if size.resume else []
+        return ["python", "-m", "seedcorn.testing.simulate", "--seeds", seeds, *options, "--json", *record]
 
     return Measurement(name, command, json_object)
 
@@ -116,8 +119,8 @@ def measure(measurement: Measurement, size: Size) -> Evidence | None:
         print(run.stdout[-_OUTPUT_TAIL:])
     if not text.strip():
         return None
-    seconds = round(time.monotonic() - begun, 1)
     figures, has_passed = measurement.read(text), run.returncode == 0
+    seconds = figures.pop("seconds", round(time.monotonic() - begun, 1))  # a command that goes on where it was cut off knows better
     return Evidence(measurement.name, shlex.join(command), has_passed, size.small, checkout, date, seconds, machine(), figures)
 
 

@@ -22,6 +22,11 @@ def run(*arguments: str) -> tuple[int, str]:
     return simulate.main(["--processes", "1", *arguments], out), out.getvalue()
 
 
+def figures(out: str) -> dict[str, object]:
+    """All that are the same each time."""
+    return {name: value for name, value in json.loads(out).items() if name != "seconds"}
+
+
 def test_several_processes_and_the_last_line() -> None:
     command = [sys.executable, "-m", "seedcorn.testing.simulate", "--seeds", "0-29", "--steps", "3", "--processes", "2"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -31,12 +36,24 @@ def test_several_processes_and_the_last_line() -> None:
 
 def test_figures_as_json() -> None:
     code, out = run("--seeds", "7-9", "--weak", "--json")
-    figures = json.loads(out)
+    found = json.loads(out)
     assert code == 0
-    assert (figures["runs"], figures["failed"], figures["failures"]) == (3, 0, [])
-    assert figures["operations"] > 100
-    assert figures["virtual_hours"] > 0
-    assert figures["faults"].keys() | {"crash"} == {kind.value for kind in FaultKind}
+    assert (found["runs"], found["failed"], found["failures"]) == (3, 0, [])
+    assert found["operations"] > 100
+    assert found["virtual_hours"] > 0
+    assert found["seconds"] > 0
+    assert found["faults"].keys() | {"crash"} == {kind.value for kind in FaultKind}
+
+
+def test_a_long_run_goes_on_where_it_was_cut_off(tmp_path: Path) -> None:
+    record = str(tmp_path / "record.jsonl")
+    _, at_once = run("--seeds", "0-5", "--steps", "3", "--json")
+    _, part = run("--seeds", "0-3", "--steps", "3", "--json", "--resume", record)
+    assert json.loads(part)["runs"] == 4
+    _, whole = run("--seeds", "0-5", "--steps", "3", "--resume", record)
+    assert whole.startswith("6 of 6 runs")
+    _, again = run("--seeds", "0-5", "--steps", "3", "--json", "--resume", record)
+    assert figures(again) == figures(at_once)
 
 
 def test_a_seed_that_fails_says_how_to_see_it_again_and_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from seedcorn.cli.invocation import Invocation
-from seedcorn.cli.options import declare_dry_run, declare_subset
+from seedcorn.cli.options import declare_dry_run, declare_subset, duration
 from seedcorn.cli.output import Output
 from seedcorn.cli.parser import Command, Parser
 from seedcorn.cli.progress import CHECK, watched
@@ -81,7 +81,7 @@ def _chosen(options: Namespace) -> CheckOptions:
         UsageError: they do not fit together.
     """
     from seedcorn.ops.check import CheckOptions
-    from seedcorn.ops.check_choice import parse_age, parse_subset
+    from seedcorn.ops.check_choice import parse_subset
 
     subset = parse_subset(options.read_data_subset) if options.read_data_subset else None
     read_data = options.read_data or subset is not None
@@ -89,7 +89,7 @@ def _chosen(options: Namespace) -> CheckOptions:
         raise UsageError("--max-age and --publish are about packs that are read: give --read-data or --read-data-subset, too")
     if (options.dry_run or options.delete_damaged) and not options.repair:
         raise UsageError("--dry-run and --delete-damaged say how to repair: give --repair, too")
-    max_age_ns = parse_age(options.max_age) if options.max_age else 0
+    max_age_ns = duration("--max-age", options.max_age).clock_seconds * 10**9 if options.max_age else 0
     return CheckOptions(read_data=read_data, subset=subset, max_age_ns=max_age_ns, publish=options.publish)
 
 

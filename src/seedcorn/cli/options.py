@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from seedcorn.errors import UsageError
@@ -10,12 +9,9 @@ from seedcorn.errors import UsageError
 if TYPE_CHECKING:
     from seedcorn.cli.parser import Namespace, Parser
     from seedcorn.jobs.maintain_session import PruneArguments
+    from seedcorn.quantities import Duration
 
-__all__ = ["declare_common", "declare_dry_run", "declare_filter", "declare_maintain", "declare_prune", "declare_subset", "prune_arguments", "seconds"]
-
-
-_SPAN = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?[dhms])+|0")
-_UNIT_SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+__all__ = ["declare_common", "declare_dry_run", "declare_filter", "declare_maintain", "declare_prune", "declare_subset", "duration", "prune_arguments"]
 
 
 def declare_common(parser: Parser) -> None:
@@ -56,7 +52,7 @@ def declare_maintain(parser: Parser) -> None:
 
 def declare_prune(parser: Parser) -> None:
     """How a collection goes; see ``prune_arguments``."""
-    parser.option("--grace", metavar="SPAN", default="72h", help="How long garbage waits before it is deleted: 72h, 7d, 0. [72h]")
+    parser.option("--grace", metavar="DURATION", default="72h", help="How long garbage waits before it is deleted: 72h, 7d, 1m (a month), 0. [72h]")
     parser.option("--max-unused", metavar="SIZE", default="5%", help="How much of what stays may be unused: 5%, 200M, unlimited. [5%]")
     parser.flag("--allow-large", help="Even if more than 30 % of all bytes would go.")
 
@@ -67,15 +63,22 @@ def prune_arguments(options: Namespace) -> PruneArguments:
     Raises:
         UsageError: a span or size is malformed.
     """
-    return {"grace_seconds": seconds("--grace", options.grace), "max_unused": options.max_unused, "allow_large": options.allow_large}
+    return {
+        "grace_seconds": duration("--grace", options.grace).clock_seconds,
+        "max_unused": options.max_unused,
+        "allow_large": options.allow_large,
+    }
 
 
-def seconds(flag: str, text: str) -> float:
-    """A span by the clock: days, hours, minutes and seconds, as in 1d12h.
+def duration(flag: str, text: str) -> Duration:
+    """What was given to ``flag``.
 
     Raises:
-        UsageError: anything else.
+        UsageError: it is no duration.
     """
-    if not _SPAN.fullmatch(text):
-        raise UsageError(f"{flag}: {text!r} is not a span of time: write days, hours, minutes and seconds as in 72h or 1d12h, or 0")
-    return sum(float(amount) * _UNIT_SECONDS[unit] for amount, unit in re.findall(r"([0-9.]+)([dhms])", text))
+    from seedcorn.quantities import Duration
+
+    try:
+        return Duration.parse(text)
+    except UsageError as error:
+        raise UsageError(f"{flag}: {error}") from error

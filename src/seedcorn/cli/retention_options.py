@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from seedcorn.cli.options import duration
 from seedcorn.errors import UsageError
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def chosen_policy(options: Namespace) -> Policy:
     Raises:
         UsageError: a number, a duration or a list of tags is malformed, or there is no rule at all.
     """
-    from seedcorn.ops.retention_policy import Duration, Newest, Period, Policy, Tagged, Within
+    from seedcorn.ops.retention_policy import Newest, Period, Policy, Tagged, Within
 
     given = vars(options)
     rules: list[Rule] = []
@@ -46,10 +47,7 @@ def chosen_policy(options: Namespace) -> Policy:
     for period in (None, *Period):
         flag = f"--keep-within-{period.value}" if period else "--keep-within"
         if (text := given[_attribute(flag)]) is not None:
-            try:
-                rules.append(Within(Duration.parse(text), period))
-            except UsageError as error:
-                raise UsageError(f"{flag}: {error}") from error
+            rules.append(Within(duration(flag, text), period))
     rules += [Tagged(_tags(text)) for text in options.keep_tag or ()]
     return Policy(tuple(rules), trust_store_times=options.trust_store_times)
 

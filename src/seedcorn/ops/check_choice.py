@@ -1,4 +1,4 @@
-"""Which packs a check reads, if not all: a share of them, and none that was verified not long ago. Pure.
+"""Which packs a check reads, if not all. Pure.
 
 Owns the grammar, which is restic's: ``n/t`` is one of t parts that are the same on every machine, ``P%`` and a size are chosen by chance.
 """
@@ -13,15 +13,9 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from seedcorn.errors import UsageError
+from seedcorn.quantities import parse_size
 
-__all__ = ["AmountOfBytes", "Part", "Percentage", "Subset", "parse_age", "parse_subset"]
-
-_UNIT_BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)([KMGT]?)(?:i?B)?", re.IGNORECASE)
-_DAY_SECONDS = 86_400
-_AGE_SECONDS = {"y": 365 * _DAY_SECONDS, "m": 30 * _DAY_SECONDS, "d": _DAY_SECONDS, "h": 3_600}
-_AGE = re.compile("".join(f"(?:([0-9]{{1,6}}){unit})?" for unit in _AGE_SECONDS))
-
+__all__ = ["AmountOfBytes", "Part", "Percentage", "Subset", "parse_subset"]
 
 class SizedPack(Protocol):
     """What a choice looks at."""
@@ -108,20 +102,8 @@ def _parse_percentage(text: str) -> Subset | None:
 
 
 def _parse_size(text: str) -> Subset | None:
-    match = _SIZE.fullmatch(text)
-    if match is None:
+    try:
+        size_bytes = parse_size(text)
+    except UsageError:
         return None
-    size_bytes = int(float(match[1]) * _UNIT_BYTES[match[2].upper()])
     return AmountOfBytes(size_bytes) if size_bytes > 0 else None
-
-
-def parse_age(text: str) -> int:
-    """A duration such as ``90d``, ``12h`` or ``1y6m``, in nanoseconds; a month has 30 days and a year 365.
-
-    Raises:
-        UsageError: it is none.
-    """
-    match = _AGE.fullmatch(text)
-    if match is None or not text:
-        raise UsageError(f"{text!r} is not a duration: write years, months, days and hours as in 1y6m, 90d or 12h (a week is 7d)")
-    return sum(int(number) * seconds for number, seconds in zip(match.groups("0"), _AGE_SECONDS.values(), strict=True)) * 10**9

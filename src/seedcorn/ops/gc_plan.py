@@ -19,6 +19,7 @@ from seedcorn.format.names import parse_numbered_key, receipt_key
 from seedcorn.ids import HostId, SnapshotId
 from seedcorn.ops.gc_judge import Judgement, frames_only_in, judge, named_frames
 from seedcorn.ops.gc_survey import Survey
+from seedcorn.quantities import parse_size
 from seedcorn.repo.collections import Mark, Pack, named_packs
 from seedcorn.repo.needed import open_bitmap
 from seedcorn.repo.rewriting import SMALL_SEGMENT_BYTES
@@ -41,8 +42,6 @@ GRACE_NS = 72 * _HOUR_NS
 _YOUNG_NS = 24 * _HOUR_NS
 _BRAKE_SHARE = 0.3
 _MERGE_FROM = 8  # small segments of one host before they are worth rewriting
-_UNUSED = re.compile(r"(\d+(?:\.\d+)?)([%kKmMgGtT]?)")
-_UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +60,12 @@ class MaxUnused:
         """
         if text == "unlimited":
             return MaxUnused(None)
-        match = _UNUSED.fullmatch(text)
-        if match is None or (match[2] == "%" and not float(match[1]) < 100):
-            raise UsageError(f"{text!r} of unused space: give a percentage below 100 (5%), a size (200M), or unlimited")
-        if match[2] == "%":
-            return MaxUnused(float(match[1]))
-        return MaxUnused(None, int(float(match[1]) * (1 << _UNITS[match[2].lower()])))
+        if re.fullmatch(r"[0-9]{1,2}(\.[0-9]{1,9})?%", text):
+            return MaxUnused(float(text[:-1]))
+        try:
+            return MaxUnused(None, parse_size(text))
+        except UsageError:
+            raise UsageError(f"{text!r} of unused space: give a percentage below 100 (5%), a size (200M), or unlimited") from None
 
     def limit_bytes(self, used_bytes: int) -> float:
         """How many unused bytes may lie beside ``used_bytes``."""

@@ -8,22 +8,19 @@ docs/guide/forget.md says the same to users.
 
 from __future__ import annotations
 
-import re
-from calendar import monthrange
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from enum import Enum
 from typing import Protocol
 
 from seedcorn.errors import UsageError
 from seedcorn.ids import HostId, SnapshotId
+from seedcorn.quantities import Duration
 
-__all__ = ["UNLIMITED", "Candidate", "Counted", "Dated", "Duration", "Newest", "Period", "Policy", "Rule", "Tagged", "Within"]
+__all__ = ["UNLIMITED", "Candidate", "Counted", "Dated", "Newest", "Period", "Policy", "Rule", "Tagged", "Within"]
 
 UNLIMITED = -1
-_DURATION = re.compile(r"(?:[0-9]{1,6}[ymdh])+")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,51 +77,6 @@ class Period(Enum):
                 return f"{moment:%Y}"
 
 
-@dataclass(frozen=True, slots=True)
-class Duration:
-    """A time span by the calendar."""
-
-    years: int = 0
-    months: int = 0
-    days: int = 0
-    hours: int = 0
-
-    @classmethod
-    def parse(cls, text: str) -> Duration:
-        """From ``2y5m7d3h``, each unit at most once.
-
-        Raises:
-            UsageError: anything else, or a span of nothing.
-        """
-        parts = re.findall(r"([0-9]+)([ymdh])", text) if _DURATION.fullmatch(text) else []
-        amounts = {unit: int(amount) for amount, unit in parts}
-        if len(amounts) != len(parts) or not any(amounts.values()):
-            raise UsageError(
-                f"{text!r} is not a duration: write years, months, days and hours as in 2y5m7d3h, each at most once and not all zero (a week is 7d)"
-            )
-        return cls(*(amounts.get(unit, 0) for unit in "ymdh"))
-
-    def __str__(self) -> str:
-        amounts = zip((self.years, self.months, self.days, self.hours), "ymdh", strict=True)
-        return "".join(f"{amount}{unit}" for amount, unit in amounts if amount)
-
-    def start_ns(self, end: Dated) -> int | None:
-        """When the span that ends with a snapshot began, in nanoseconds; None: before all calendars.
-
-        Years, months and days go by the calendar (a month before 31 March is the last day of February), hours by the clock.
-        """
-        months = end.moment.year * 12 + end.moment.month - 1 - self.years * 12 - self.months
-        year, month = months // 12, months % 12 + 1
-        if year < 1:
-            return None
-        try:
-            day = min(end.moment.day, monthrange(year, month)[1])
-            begin = end.moment.replace(year=year, month=month, day=day) - timedelta(days=self.days)
-        except OverflowError:
-            return None
-        return ((begin - _EPOCH) // timedelta(seconds=1) - self.hours * 3600) * 10**9 + end.candidate.time_ns % 10**9
-
-
 class Rule(Protocol):
     """One reason to keep snapshots."""
 
@@ -167,10 +119,17 @@ class Within:
     duration: Duration
     period: Period | None = None
 
+    def __post_init__(self) -> None:
+        if not self.duration:
+            raise UsageError("within no time nothing can be kept: give a duration such as 7d to --keep-within")
+
     def kept(self, counted: Counted) -> Iterator[tuple[SnapshotId, str]]:
         if not counted.complete:
             return
-        start_ns = self.duration.start_ns(counted.complete[0])
+        newest = counted.complete[0]
+        start_ns = self.duration.start_ns(newest.moment)
+        if start_ns is not None:
+            start_ns += newest.candidate.time_ns % 10**9  # the moment is in whole seconds
         complete, incomplete = (
             [dated for dated in some if start_ns is None or dated.candidate.time_ns > start_ns] for some in (counted.complete, counted.incomplete)
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from seedcorn.errors import UsageError
-from seedcorn.ops.check_choice import AmountOfBytes, Part, Percentage, parse_age, parse_subset
+from seedcorn.ops.check_choice import AmountOfBytes, Part, Percentage, parse_subset
 
 HOUR_NS = 3_600 * 10**9
 
@@ -43,17 +43,6 @@ def test_what_a_text_means(text: str, meaning: object) -> None:
 def test_what_means_nothing(text: str) -> None:
     with pytest.raises(UsageError, match="share of the packs"):
         parse_subset(text)
-
-
-@pytest.mark.parametrize(("text", "hours"), [("12h", 12), ("90d", 90 * 24), ("1y6m", (365 + 180) * 24), ("1m2d3h", 32 * 24 + 3), ("0d", 0)])
-def test_an_age(text: str, hours: int) -> None:
-    assert parse_age(text) == hours * HOUR_NS
-
-
-@pytest.mark.parametrize("text", ["", "5", "d", "3w", "1h2d", "-1d", "1.5d"])
-def test_what_is_no_age(text: str) -> None:
-    with pytest.raises(UsageError):
-        parse_age(text)
 
 
 def test_all_parts_together_are_everything_and_the_same_for_everybody() -> None:

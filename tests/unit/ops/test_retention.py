@@ -15,7 +15,8 @@ from tests.unit.ops.candidates import GROUP, HOST, made, named, reasons, time_ns
 from seedcorn.errors import UsageError
 from seedcorn.ids import HostId, SnapshotId
 from seedcorn.ops.retention import DEFAULT_GROUPING, GroupBy, RetentionPlan, parse_grouping, plan_retention, retention_time
-from seedcorn.ops.retention_policy import UNLIMITED, Candidate, Duration, Newest, Period, Policy, Rule, Tagged, Within
+from seedcorn.ops.retention_policy import UNLIMITED, Candidate, Newest, Period, Policy, Rule, Tagged, Within
+from seedcorn.quantities import Duration
 
 DAY_NS = 24 * 3600 * 10**9
 LAST_ONE = Policy((Newest(1),))
