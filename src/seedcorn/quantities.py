@@ -1,7 +1,7 @@
 """Spans of time and amounts of bytes as people type them: one grammar for all options. Pure.
 
-A span is ``2y5m7d3h``, in units of restic's policies, with ``min`` and ``s`` for short ones: ``m`` is a month everywhere. A size is ``200M`` or ``10GiB``;
-units are powers of 1024.
+A span is ``2y5m7d3h``, in units of restic's policies, with ``min`` and ``s`` for short ones: ``m`` is a month everywhere. A size is ``200M`` or
+``10GiB``; units are powers of 1024.
 """
 
 from __future__ import annotations

@@ -11,7 +11,16 @@ if TYPE_CHECKING:
     from seedcorn.jobs.maintain_session import PruneArguments
     from seedcorn.quantities import Duration
 
-__all__ = ["declare_common", "declare_dry_run", "declare_filter", "declare_maintain", "declare_prune", "declare_subset", "duration", "prune_arguments"]
+__all__ = [
+    "declare_common",
+    "declare_dry_run",
+    "declare_filter",
+    "declare_maintain",
+    "declare_prune",
+    "declare_subset",
+    "duration",
+    "prune_arguments",
+]
 
 
 def declare_common(parser: Parser) -> None:

@@ -17,6 +17,7 @@ from seedcorn.quantities import parse_size
 
 __all__ = ["AmountOfBytes", "Part", "Percentage", "Subset", "parse_subset"]
 
+
 class SizedPack(Protocol):
     """What a choice looks at."""
 

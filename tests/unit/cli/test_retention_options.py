@@ -14,9 +14,7 @@ from seedcorn.ops.retention import DEFAULT_GROUPING, GroupBy
 from seedcorn.ops.retention_policy import UNLIMITED, Newest, Period, Policy, Rule, Tagged, Within
 from seedcorn.quantities import Duration
 
-NO_DURATION = (
-    "is not a duration: write years, months, days, hours, minutes and seconds as in 2y5m7d3h or 15min30s, each at most once (a week is 7d)"
-)
+NO_DURATION = "is not a duration: write years, months, days, hours, minutes and seconds as in 2y5m7d3h or 15min30s, each at most once (a week is 7d)"
 
 
 def forget(_: Invocation) -> int:
