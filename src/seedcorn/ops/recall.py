@@ -67,8 +67,8 @@ class Children:
         return with_content(old, *self._listings[old.name])
 
     def fingerprint(self) -> bytes:
-        """Equal for equal listings under equal names; 16 bytes."""
-        return object_hash(msgspec.msgpack.encode(self._listings))[:16]
+        """Equal for equal listings under equal names; 16 bytes, or none if there are no subdirectories, as in most directories."""
+        return object_hash(msgspec.msgpack.encode(self._listings))[:16] if self._listings else b""
 
 
 class Recalled:
