@@ -13,7 +13,8 @@ from benchmarks.micro.conftest import Measure
 from seedcorn.ids import HostId, SnapshotId
 from seedcorn.ops.freed import Frames, FrameSizes, freed_bytes
 from seedcorn.ops.retention import plan_retention
-from seedcorn.ops.retention_policy import Candidate, Duration, Newest, Period, Policy, Within
+from seedcorn.ops.retention_policy import Candidate, Newest, Period, Policy, Within
+from seedcorn.quantities import Duration
 
 Needed = dict[SnapshotId, Frames]
 HOUR_NS = 3600 * 10**9
