@@ -16,10 +16,12 @@ __all__ = [
     "COLLECTION_ID_BYTES",
     "OBJECT_ID_BYTES",
     "RANDOM_ID_BYTES",
+    "RELOCATION_ID_BYTES",
     "ChunkId",
     "CollectionId",
     "HostId",
     "PackId",
+    "RelocationId",
     "RepositoryId",
     "SegmentId",
     "SessionId",
@@ -32,6 +34,7 @@ CHUNK_ID_BYTES = 24
 OBJECT_ID_BYTES = 32
 RANDOM_ID_BYTES = 16
 COLLECTION_ID_BYTES = 8
+RELOCATION_ID_BYTES = 8
 
 ChunkId = NewType("ChunkId", bytes)  # 24 bytes: keyed BLAKE3 of a chunk's plaintext
 PackId = NewType("PackId", bytes)  # 32 bytes: BLAKE3 of the pack's bytes
@@ -41,6 +44,7 @@ RepositoryId = NewType("RepositoryId", bytes)  # 16 random bytes
 HostId = NewType("HostId", bytes)  # 16 random bytes
 SessionId = NewType("SessionId", bytes)  # 16 random bytes
 CollectionId = NewType("CollectionId", bytes)  # 8 random bytes
+RelocationId = NewType("RelocationId", bytes)  # 8 random bytes
 SlotId = NewType("SlotId", bytes)  # 16 random bytes
 
 _HEX = re.compile(r"[0-9a-f]+")

@@ -9,8 +9,9 @@ from seedcorn.cli.options import declare_dry_run, declare_maintain, declare_prun
 from seedcorn.cli.output import Output
 from seedcorn.cli.parser import Command, Parser
 from seedcorn.cli.progress import RunMonitor
+from seedcorn.cli.render_deep import report_deep, show_deep
 from seedcorn.cli.render_text import count_text, size_text, table
-from seedcorn.errors import EXIT_DONE
+from seedcorn.errors import EXIT_DONE, UsageError
 
 if TYPE_CHECKING:
     from seedcorn.jobs.maintain_session import Maintaining, PruneArguments
@@ -21,6 +22,7 @@ EXAMPLES = """
     seedcorn prune -n
     seedcorn prune
     seedcorn prune --maintain-file maintain.json --max-unused 10%
+    seedcorn prune --deep -n
 """
 RESULT = (
     "marked_packs",
@@ -38,6 +40,8 @@ RESULT = (
 def declare(parser: Parser) -> None:
     declare_dry_run(parser)
     declare_prune(parser)
+    parser.flag("--deep", help="First write anew what is used of frames that are mostly dead. Needs the passphrase.")
+    parser.option("--max-dead", metavar="SHARE", help="With --deep: how much of a frame may be dead. [50%]")
     declare_maintain(parser)
 
 
@@ -45,9 +49,31 @@ def prune(invocation: Invocation) -> int:
     """Delete what no snapshot needs any more.
 
     In two steps: what nothing needs is marked, and deleted by the first run after the grace. Backups may run meanwhile, and other prunes: nothing is
-    locked. Needs the passphrase or a maintain file, and reads no content.
+    locked. Needs the passphrase or a maintain file, and reads no content, unless with --deep.
     """
-    return run_prune(invocation, invocation.maintainer(), **prune_arguments(invocation.options))
+    options = invocation.options
+    arguments = prune_arguments(options)
+    if not options.deep:
+        if options.max_dead:
+            raise UsageError("--max-dead says how --deep goes: give both")
+        return run_prune(invocation, invocation.maintainer(), **arguments)
+    if options.maintain_file:
+        raise UsageError("--deep reads what is in packs, and a maintain file can not: give the passphrase instead")
+    return _prune_deep(invocation, **arguments)
+
+
+def _prune_deep(invocation: Invocation, **arguments: Unpack[PruneArguments]) -> int:
+    """The old frames are garbage only once their content is elsewhere, so a dry run shows what could be pruned before that."""
+    output, options, session = invocation.output, invocation.options, invocation.owner()
+    deep = session.deep(max_dead=options.max_dead or "50%", monitor=RunMonitor(output))
+    show_deep(output, deep.plan, dry_run=options.dry_run)
+    code = EXIT_DONE
+    if not options.dry_run:
+        result = deep.carry_out()
+        report_deep(output, result)
+        code = result.exit_code
+        arguments["emptied"] = deep.plan.packs
+    return run_prune(invocation, session, **arguments) or code
 
 
 def run_prune(invocation: Invocation, session: Maintaining, **arguments: Unpack[PruneArguments]) -> int:

@@ -41,6 +41,7 @@ class Magic(enum.Enum):
     FORGET = (b"SEEDFRGT", 1, 256 * _MIB, True)
     COLLECTION = (b"SEEDCOLL", 1, 256 * _MIB, True)
     VERIFIED = (b"SEEDVRFY", 1, 256 * _MIB, True)
+    RELOCATION = (b"SEEDRELO", 1, 256 * _MIB, True)
 
     def __init__(self, mark: bytes, part_count: int, limit_bytes: int, signed: bool) -> None:
         self.mark = mark

@@ -10,7 +10,8 @@ import re
 import msgspec
 
 from seedcorn.format.collection import Stage
-from seedcorn.ids import CollectionId, HostId, PackId, SegmentId, SessionId, SlotId, SnapshotId
+from seedcorn.format.relocation import RelocationStage
+from seedcorn.ids import CollectionId, HostId, PackId, RelocationId, SegmentId, SessionId, SlotId, SnapshotId
 
 __all__ = [
     "CheckpointName",
@@ -18,6 +19,7 @@ __all__ = [
     "NumberedKey",
     "ReceiptName",
     "RecordName",
+    "RelocationName",
     "checkpoint_key",
     "collection_key",
     "forget_key",
@@ -30,8 +32,10 @@ __all__ = [
     "parse_pack_key",
     "parse_receipt_key",
     "parse_record_key",
+    "parse_relocation_key",
     "probe_key",
     "receipt_key",
+    "relocation_key",
     "segment_key",
     "slot_key",
     "snapshot_key",
@@ -77,6 +81,14 @@ class RecordName(msgspec.Struct, frozen=True, order=True):
 
     number: int
     record: bytes
+
+
+class RelocationName(msgspec.Struct, frozen=True, order=True):
+    """What the key of a relocation says."""
+
+    number: int
+    relocation: RelocationId
+    stage: RelocationStage
 
 
 def slot_key(slot: SlotId) -> str:
@@ -128,12 +140,17 @@ def verified_key(number: int, record: bytes) -> str:
     return f"verified/{number:010d}-{record.hex()}"
 
 
+def relocation_key(number: int, relocation: RelocationId, stage: RelocationStage) -> str:
+    return f"relocations/{number:010d}-{relocation.hex()}" + (".done" if stage is RelocationStage.DONE else "")
+
+
 _NUMBERED = re.compile(r"(?:index|snapshots)/([0-9a-f]{32})/([0-9]{10})-([0-9a-f]{64})")
 _PACK = re.compile(r"packs/([0-9a-f]{32})/([0-9a-f]{64})")
 _RECEIPT = re.compile(r"receipts/([0-9a-f]{32})/([0-9]{10})-([0-9a-f]{64})(\.void)?")
 _CHECKPOINT = re.compile(r"checkpoints/([0-9a-f]{32})/([0-9a-f]{32})-([0-9]{10})")
 _COLLECTION = re.compile(r"gc/([0-9]{10})-([0-9a-f]{16})\.(mark|sweep|done)")
 _RECORD = re.compile(r"(?:forget|verified)/([0-9]{10})-([0-9a-f]{64})")
+_RELOCATION = re.compile(r"relocations/([0-9]{10})-([0-9a-f]{16})(\.done)?")
 
 
 def parse_numbered_key(key: str) -> NumberedKey | None:
@@ -174,3 +191,12 @@ def parse_record_key(key: str) -> RecordName | None:
     """None for a key of another form (which readers ignore)."""
     match = _RECORD.fullmatch(key)
     return RecordName(int(match[1]), bytes.fromhex(match[2])) if match else None
+
+
+def parse_relocation_key(key: str) -> RelocationName | None:
+    """None for a key of another form (which readers ignore)."""
+    match = _RELOCATION.fullmatch(key)
+    if match is None:
+        return None
+    stage = RelocationStage.DONE if match[3] else RelocationStage.ANNOUNCED
+    return RelocationName(int(match[1]), RelocationId(bytes.fromhex(match[2])), stage)

@@ -20,6 +20,7 @@ from seedcorn.ops.gc_survey import Surveyor
 from seedcorn.ops.gc_sweep import CollectionResult, Collector
 from seedcorn.ops.retention import DEFAULT_GROUPING, GroupBy
 from seedcorn.ops.retention_policy import Policy
+from seedcorn.repo.collections import Pack
 
 __all__ = ["MaintainSession", "Maintaining", "PolicyArguments", "PruneArguments"]
 
@@ -39,6 +40,7 @@ class PruneArguments(TypedDict, total=False):
     grace_seconds: float  # what is marked waits so long, by the store's clock; 72 hours
     max_unused: str  # how much of what stays may be unused: 5%, 200M, unlimited
     allow_large: bool  # even if more than 30 % of all bytes would go
+    emptied: frozenset[Pack]  # repacked however little is unused in them
     monitor: Monitor
 
 
@@ -115,6 +117,7 @@ class Maintaining(Session):
             grace_ns=round(arguments.get("grace_seconds", GRACE_NS / 1e9) * 1e9),
             max_unused=MaxUnused.parse(arguments["max_unused"]) if "max_unused" in arguments else usual.max_unused,
             allow_large=arguments.get("allow_large", False),
+            emptied=arguments.get("emptied", frozenset()),
         )
         return Collector(self.maintained, self.state, options, arguments.get("monitor") or VoidMonitor())
 

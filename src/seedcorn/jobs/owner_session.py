@@ -15,9 +15,10 @@ from seedcorn.ops import access
 from seedcorn.ops.browse import Browser, Entry, Snapshot, SnapshotFilter, Standing, open_browser, split_reference
 from seedcorn.ops.restore import Overwrite, RestoreOptions, RestoreResult, restore
 
-if TYPE_CHECKING:  # only a copy needs what writes
+if TYPE_CHECKING:  # only a copy and a deep prune need what writes
     from seedcorn.jobs.host_session import HostSession
     from seedcorn.ops.copy import CopyPlan, CopyResult
+    from seedcorn.ops.deep import Deep
 
 __all__ = ["CopyArguments", "OwnerSession", "RestoreArguments", "snapshot_filter"]
 
@@ -130,6 +131,23 @@ class OwnerSession(Maintaining):
         writer = host.writer_options(level=arguments.get("level"), verify_seal=arguments.get("verify_seal", True))
         plan = self.plan_copy(host) if plan is None else plan
         return copy_snapshots(self.browser, host.repository, host.state, plan, writer, host.clock, arguments.get("monitor") or VoidMonitor())
+
+    def deep(self, *, max_dead: str = "50%", monitor: Monitor | None = None) -> Deep:
+        """What comes before a deep prune: its ``plan`` says which frames are mostly dead, ``carry_out`` writes anew what of them is used. A ``prune``
+        should follow at once, with ``emptied`` the packs of the plan. ``max_dead``: how much of a frame may be dead.
+
+        Raises:
+            UsageError: not a percentage below 100.
+            IntegrityError: something is damaged or missing, so that nobody can say what is used.
+        """
+        from seedcorn.ops.deep import Deep, DeepOptions
+        from seedcorn.ops.deep_plan import parse_max_dead, plan_deep
+        from seedcorn.ops.gc_survey import Surveyor
+
+        share = parse_max_dead(max_dead)
+        survey = Surveyor(self.maintained, self.state).survey()
+        plan = plan_deep(self.repository, self.state, survey, share)
+        return Deep(self.repository, self.state, survey, plan, DeepOptions(), self.clock, monitor or VoidMonitor())
 
     def _snapshot(self, reference: str | Snapshot) -> Snapshot:
         return self.browser.find(reference) if isinstance(reference, str) else reference

@@ -1,4 +1,4 @@
-"""The small signed records: receipts, checkpoints, collections, forget records, the verified set. Is each one what its name says, signed by who may?
+"""The small signed records: receipts, checkpoints, collections, forget records, relocations, the verified set. Is each one what its name says, signed by who may?
 
 Owns what a check learns from them beside the standing of snapshots, which is for ``repo.roots``. A record that is damaged says nothing.
 
@@ -26,9 +26,11 @@ from seedcorn.format.names import (
     CheckpointName,
     ReceiptName,
     RecordName,
+    RelocationName,
     parse_checkpoint_key,
     parse_receipt_key,
     parse_record_key,
+    parse_relocation_key,
 )
 from seedcorn.ops.browse import Browser
 from seedcorn.ops.check_findings import Findings
@@ -38,6 +40,7 @@ from seedcorn.repo.collections import CollectionLog, Collections, list_collectio
 from seedcorn.repo.hosts import HostRegistry
 from seedcorn.repo.needed import open_bitmap
 from seedcorn.repo.records import open_record
+from seedcorn.repo.relocations import open_relocation
 from seedcorn.repo.verified import VerifiedSet, open_verified
 
 __all__ = ["Records", "check_records"]
@@ -75,6 +78,7 @@ class _RecordCheck:
         self._room("checkpoints/", Magic.CHECKPOINT, parse_checkpoint_key, self._checkpoint)
         self._room("forget/", Magic.FORGET, parse_record_key, self._forget)
         self._room("verified/", Magic.VERIFIED, parse_record_key, self._verified)
+        self._room("relocations/", Magic.RELOCATION, parse_relocation_key, self._relocation)
         log = list_collections(self._repository.store)
         return Records(log, self._collections(log), VerifiedSet(dict(self._digests)))
 
@@ -145,6 +149,10 @@ class _RecordCheck:
     def _verified(self, name: RecordName, data: bytes) -> None:
         for pack in open_verified(data, name, self._repository.repository, self._public).packs:
             self._digests[pack.host, pack.pack].add(pack.digest)
+
+    def _relocation(self, name: RelocationName, data: bytes) -> None:
+        for entry in open_relocation(data, name, self._repository.repository, self._public).frames:
+            open_bitmap(entry)
 
 
 def _misplaced() -> IntegrityError:

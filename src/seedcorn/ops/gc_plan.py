@@ -76,11 +76,13 @@ class MaxUnused:
 
 @dataclass(frozen=True, slots=True)
 class CollectionOptions:
-    """``grace_ns``: how long what is marked waits, by the store's clock. ``allow_large``: without the brake."""
+    """``grace_ns``: how long what is marked waits, by the store's clock. ``allow_large``: without the brake. ``emptied`` packs are repacked however
+    little is unused: hosts would go on reusing the frames in them that snapshots have just been relocated from."""
 
     grace_ns: int = GRACE_NS
     max_unused: MaxUnused = MaxUnused()
     allow_large: bool = False
+    emptied: frozenset[Pack] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,7 @@ def plan_collection(survey: Survey, options: CollectionOptions) -> CollectionPla
     young_ns = min(_YOUNG_NS, options.grace_ns)
     aged = {name for name, pack in packs.items() if not pack.present or _is_old(pack.stored_ns, survey, young_ns)}
     new = (judgement.collectable - named) & aged
-    repack = tuple(_choose_repacks(survey, judgement, aged - named - collections.swept(), options.max_unused))
+    repack = tuple(_choose_repacks(survey, judgement, aged - named - collections.swept(), options))
     ripe = judgement.collectable & old
     if options.grace_ns == 0:
         ripe |= new
@@ -179,14 +181,18 @@ def check_brake(survey: Survey, packs: Collection[Pack], judgement: Judgement, o
 # -- packs -----------------------------------------------------------------------------------------------------------------------------------
 
 
-def _choose_repacks(survey: Survey, judgement: Judgement, eligible: Collection[Pack], max_unused: MaxUnused) -> Iterator[Pack]:
-    """Packs with the smallest share of needed bytes first, until what stays unused is within its limit."""
+def _choose_repacks(survey: Survey, judgement: Judgement, eligible: Collection[Pack], options: CollectionOptions) -> Iterator[Pack]:
+    """Packs that were emptied, then those with the smallest share of needed bytes first, until what stays unused is within its limit."""
     uses = {name: use for name, use in judgement.uses.items() if name not in judgement.collectable}
-    limit_bytes = max_unused.limit_bytes(sum(use.used_bytes for use in uses.values()))
+    limit_bytes = options.max_unused.limit_bytes(sum(use.used_bytes for use in uses.values()))
     unused_bytes = sum(use.frame_bytes - use.used_bytes for use in uses.values())
-    partly = [(use.used_bytes / use.frame_bytes, name) for name, use in uses.items() if use.used_bytes < use.frame_bytes and name in eligible]
-    for _, name in sorted(partly):
-        if unused_bytes <= limit_bytes:
+    partly = [
+        (name not in options.emptied, use.used_bytes / use.frame_bytes, name)
+        for name, use in uses.items()
+        if use.used_bytes < use.frame_bytes and name in eligible
+    ]
+    for is_spared, _, name in sorted(partly):
+        if is_spared and unused_bytes <= limit_bytes:
             return
         if len(survey.packs[name].records) > 1:  # two lists that differ: nobody can tell here which of them is right
             continue

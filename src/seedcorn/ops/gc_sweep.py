@@ -20,6 +20,7 @@ from seedcorn.events import Monitor
 from seedcorn.format.collection import CollectionRecord, HostPacks, PackCopy, Stage
 from seedcorn.format.names import pack_key, parse_numbered_key, probe_key, receipt_key
 from seedcorn.format.pack import FrameEntry, PackEntry
+from seedcorn.format.snapshot import NeededFrames
 from seedcorn.ids import COLLECTION_ID_BYTES, HostId, PackId, SessionId
 from seedcorn.ops.gc_judge import frames_of, frames_only_in, judge, named_frames
 from seedcorn.ops.gc_plan import (
@@ -34,7 +35,7 @@ from seedcorn.ops.gc_plan import (
 from seedcorn.ops.gc_survey import Survey, Surveyor, refuse_unsound
 from seedcorn.repo.collections import Pack, build_collection, named_packs
 from seedcorn.repo.maintenance import MaintainRepository
-from seedcorn.repo.needed import SeqSet
+from seedcorn.repo.needed import SeqSet, open_bitmap
 from seedcorn.repo.packs import entries_digest
 from seedcorn.repo.repacking import LiveFrames, NewPack, repack
 from seedcorn.repo.rewriting import fetch_segment, rewrite_segments, write_segment
@@ -180,7 +181,7 @@ class Collector:
             before,
             Stage.SWEEP,
             plan.ripe,
-            frames=named_frames(before, frames_only_in(before, plan.ripe)),
+            frames=_explained(before, plan.ripe),
             expired=plan.expired,
             expired_checkpoints=plan.expired_checkpoints,
             removed=plan.removed,
@@ -299,6 +300,17 @@ def _needed_frames(survey: Survey, name: Pack, entry: PackEntry) -> tuple[FrameE
     (record,) = survey.packs[name].records
     needed = {survey.sessions[number].session: survey.needs.frames.get(number, SeqSet()) for number, _ in record.runs}
     return tuple(sorted((frame for frame in entry.frames if frame.seq in needed[SessionId(frame.session)]), key=lambda frame: frame.offset))
+
+
+def _explained(survey: Survey, packs: Collection[Pack]) -> tuple[NeededFrames, ...]:
+    """The frames that a sweep of these packs names, so that who lacks them counts as torn: all that no other pack holds, but for those that roots needed
+    before they were relocated. If a relocation were lost, a snapshot that lacks those must not pass for torn, and what it needs now for garbage."""
+    given_up: dict[bytes, SeqSet] = {}
+    for entry in survey.roots.given_up():
+        given_up[entry.session] = given_up.get(entry.session, SeqSet()) | open_bitmap(entry)
+    named = named_frames(survey, frames_only_in(survey, packs))
+    explained = ((entry.session, open_bitmap(entry) - given_up.get(entry.session, SeqSet())) for entry in named)
+    return tuple(NeededFrames(session, seqs.serialize()) for session, seqs in explained if seqs)
 
 
 def _is_removed(root: RootSnapshot, survey: Survey, sweep: CollectionRecord) -> bool:

@@ -3,8 +3,8 @@
 Owns which snapshots count, and what is wrong with the history: objects that do not open, gaps that nothing explains, receipts without a snapshot,
 heads that have moved back. Must never know names or content: the owner's part of a snapshot stays sealed here.
 
-Lists in the order ``gc/``, ``forget/``, ``receipts/``, ``checkpoints/``, ``snapshots/``: a snapshot is listed after its receipt, and a sweep before
-anything that it takes can be missing. docs/format.md, "Order of writing and reading".
+Lists in the order ``relocations/``, ``gc/``, ``forget/``, ``receipts/``, ``checkpoints/``, ``snapshots/``: a snapshot is listed after its receipt, and
+a sweep before anything that it takes can be missing. docs/format.md, "Order of writing and reading".
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
+
+import msgspec
 
 from seedcorn.crypto import primitives
 from seedcorn.crypto.keys import PublicKeys
@@ -42,6 +44,7 @@ from seedcorn.repo.forgetting import ForgetLog, read_forget_log
 from seedcorn.repo.hosts import HostRegistry
 from seedcorn.repo.receipts import Receipts, read_receipts
 from seedcorn.repo.records import fetch_small
+from seedcorn.repo.relocations import Relocation, Relocations, read_relocations
 from seedcorn.repo.state import State
 from seedcorn.store.api import ObjectInfo, Store
 
@@ -91,7 +94,8 @@ class Standing(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class RootSnapshot:
-    """A verified snapshot as a maintainer sees it. ``parts`` are as stored: public, for maintainers, for the owner."""
+    """A verified snapshot as a maintainer sees it. ``parts`` are as stored: public, for maintainers, for the owner. If the owner has relocated what
+    it needs, ``maintain`` says what that is now, and ``given_up`` what the snapshot itself says."""
 
     ref: SnapshotRef
     key: str
@@ -100,6 +104,7 @@ class RootSnapshot:
     parts: tuple[bytes, ...]
     stored_ns: int
     standing: Standing = Standing.UNCONFIRMED
+    given_up: tuple[NeededFrames, ...] = ()
 
     @property
     def id(self) -> SnapshotId:
@@ -131,8 +136,9 @@ class Roots:
     heads: Heads
     problems: tuple[IntegrityError, ...]
     oddities: tuple[IntegrityError, ...]
+    relocations: Relocations = Relocations()
 
-    def needs(self) -> Iterator[tuple[RootSnapshot | RootCheckpoint, tuple[NeededFrames, ...]]]:
+    def needs(self) -> Iterator[tuple[RootSnapshot | RootCheckpoint | Relocation, tuple[NeededFrames, ...]]]:
         """Every root and what it needs."""
         for snapshot in self.snapshots:
             if snapshot.standing.is_root:
@@ -140,6 +146,16 @@ class Roots:
         for checkpoint in self.checkpoints:
             if checkpoint.is_root:
                 yield checkpoint, checkpoint.maintain.needed
+        for relocation in self.relocations.pending({snapshot.ref for snapshot in self.snapshots if snapshot.standing.is_root}):
+            yield relocation, relocation.record.frames
+
+    def given_up(self) -> Iterator[NeededFrames]:
+        """What roots would need again if relocations were lost."""
+        for snapshot in self.snapshots:
+            if snapshot.standing.is_root:
+                yield from snapshot.given_up
+        for relocation in self.relocations.announced:
+            yield from relocation.record.frames
 
     def is_newest(self, ref: SnapshotRef) -> bool:
         """Whether this is the last snapshot of its host: its object keeps the number from being used again."""
@@ -178,6 +194,7 @@ class RootsReader:
 
     def _read(self, registry: HostRegistry) -> Roots:
         store, state, repository, public = self._repository.store, self._state, self._repository.repository, self._repository.key.public
+        relocations = read_relocations(store, state, repository, public)
         log = list_collections(store)
         collections = log.read_all(store, state, repository, public)
         if not self._sweeps <= log.sweeps:
@@ -186,12 +203,12 @@ class RootsReader:
         self._sweeps |= log.sweeps
         forget_log = read_forget_log(store, state, repository, public)
         receipts = read_receipts(store, state, repository, registry)
-        problems = [*registry.problems, *collections.problems, *forget_log.problems, *receipts.problems]
+        problems = [*registry.problems, *relocations.problems, *collections.problems, *forget_log.problems, *receipts.problems]
         oddities: list[IntegrityError] = []
         listed_checkpoints = self._read_checkpoints(registry, problems) if self._with_checkpoints else []
         names, snapshots = self._read_snapshots(registry, problems, oddities)
         heads = {host: Head(host, own[-1].number, own[-1].object_id) for host, own in names.items()}
-        roots = Roots(tuple(snapshots), (), collections, receipts, forget_log, heads, (), ())
+        roots = Roots(_relocated(snapshots, relocations), (), collections, receipts, forget_log, heads, (), (), relocations)
         problems += _what_is_missing(roots, names, remembered_heads(state))
         problems += self._vanished_receipts(roots)
         oddities += check_twins(_receipted(names, receipts)) + check_links([Link(snapshot.key, snapshot.public) for snapshot in snapshots], names)
@@ -314,6 +331,19 @@ def _what_is_missing(roots: Roots, names: HistoryNames, remembered: Heads) -> li
 def _receipted(names: HistoryNames, receipts: Receipts) -> HistoryNames:
     """Without snapshots that have no receipt: a put that was given up may arrive after its number has been used again, and is nobody's clone."""
     return {host: [name for name in own if SnapshotRef(host, name.number, name.object_id) in receipts.receipted] for host, own in names.items()}
+
+
+def _relocated(snapshots: Sequence[RootSnapshot], relocations: Relocations) -> tuple[RootSnapshot, ...]:
+    """The same with what each of them needs now."""
+    needed = {ref: relocation.needed[ref] for ref, relocation in relocations.ruling.items()}
+
+    def relocated(snapshot: RootSnapshot) -> RootSnapshot:
+        if snapshot.ref not in needed:
+            return snapshot
+        maintain = msgspec.structs.replace(snapshot.maintain, needed=needed[snapshot.ref])
+        return replace(snapshot, maintain=maintain, given_up=snapshot.maintain.needed)
+
+    return tuple(map(relocated, snapshots))
 
 
 def _judged(roots: Roots) -> tuple[RootSnapshot, ...]:
