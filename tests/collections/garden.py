@@ -15,19 +15,23 @@ from tests.acceptance.workshop import scratch
 from seedcorn.events import RecordingMonitor
 from seedcorn.ids import SnapshotId
 from seedcorn.ops.browse import Browser, open_browser
+from seedcorn.ops.deep import Deep, DeepOptions, DeepResult
+from seedcorn.ops.deep_plan import MAX_DEAD, DeepPlan, plan_deep
 from seedcorn.ops.forget import choose_snapshots, forget_snapshots, undelete_snapshots
 from seedcorn.ops.gc_plan import CollectionOptions, CollectionPlan
 from seedcorn.ops.gc_survey import Surveyor
 from seedcorn.ops.gc_sweep import CollectionResult, Collector
 from seedcorn.repo.maintenance import MaintainRepository, maintained_by_owner
+from seedcorn.repo.packer import PackerOptions
 from seedcorn.repo.state import State
 from seedcorn.store.api import Store
 from seedcorn.testing.memory_store import MemoryStore
 from seedcorn.testing.repositories import Machine, SmallRepository, make_tree, read_tree
 
-__all__ = ["NOW", "Garden", "open_garden"]
+__all__ = ["ALONE", "NOW", "Garden", "open_garden"]
 
 NOW = CollectionOptions(grace_ns=0, allow_large=True)
+ALONE = DeepOptions(PackerOptions(workers=0))  # one thread, so that a crash is heard by who has to
 Files = Mapping[str, bytes]
 
 
@@ -89,6 +93,17 @@ class Garden:
     def prune(self, options: CollectionOptions = NOW, *, store: Store | None = None, state: State | None = None) -> CollectionResult:
         collector = self.collector(options, store=store, state=state)
         return collector.carry_out(collector.plan())
+
+    # -- the owner who reads ----------------------------------------------------------------------------------------------------------------
+
+    def deep(
+        self, options: DeepOptions = ALONE, *, max_dead: float = MAX_DEAD, store: Store | None = None, state: State | None = None
+    ) -> tuple[DeepPlan, DeepResult]:
+        """Write anew what is used of poor frames; nothing is pruned."""
+        repository, state = self.repository.owner(store), state or self.repository.owner_state()
+        survey = Surveyor(maintained_by_owner(repository), state).survey()
+        plan = plan_deep(repository, state, survey, max_dead)
+        return plan, Deep(repository, state, survey, plan, options, self.repository.clock, RecordingMonitor()).carry_out()
 
     # -- what must hold ----------------------------------------------------------------------------------------------------------------------
 

@@ -37,6 +37,8 @@ class Setting:
     repacking: bool = False  # whether collectors may copy what lives of a pack into a new one
     merging: bool = False  # whether collectors replace all segments by one
     operator: bool = False  # whether one forgets a confirmed snapshot and takes that back
+    relocators: int = 0
+    relocations: int = 1  # by each relocator, one after the other
 
 
 Outcomes = Iterator[tuple[Store, A]]

@@ -28,8 +28,9 @@ class Collector(NamedTuple):
     victims: frozenset[Pack] = NONE  # what it marks or sweeps
     expiring: str = ""
     receipts: frozenset[str] = frozenset()  # those listed before its expiry
-    swept: frozenset[Pack] = NONE  # by others: no survivors (read at G6, by the rules, as are the next three)
+    swept: frozenset[Pack] = NONE  # by others: no survivors (read at G6, by the rules, as are the next four)
     expiries: frozenset[str] = frozenset()
+    relocations: Roots = Roots()  # the relocations alone
     roots: Roots = Roots()
     segments: frozenset[Segment] = frozenset()
     read: tuple[str, ...] = ()  # what was read after the sweep, for I4
@@ -64,7 +65,7 @@ def g1_load_roots(setting: Setting, store: Store, collector: Collector) -> Outco
     swept = survivors_lost(setting, store, "")
     live = frozenset(pack for pack in store.packs if pack.frames & needed)
     chosen = collector._replace(number=f"{collector.name}.{collector.round}", at="G2" if setting.marks else "G5", expiring="")
-    for reading in {"gc", "roots", "index"} - set(setting.rules.read_at_g6):  # by the rules, none: memory starts empty at G5
+    for reading in READINGS.keys() - set(readings_at_g6(setting)):  # by the rules, none: memory starts empty at G5
         chosen = READINGS[reading](setting, store, chosen)
     for spared in redundant(live, needed, swept):
         victims = (store.packs - live) | spared
@@ -104,8 +105,17 @@ def survivors_lost(setting: Setting, store: Store, number: str) -> frozenset[Pac
 
 
 def believed(setting: Setting, roots: Roots, collector: Collector) -> Roots:
-    """The roots just listed; without the receipts among them where an expiry counts against older ones."""
+    """The roots just listed; without the receipts among them where an expiry counts against older ones, and without what is only announced where that
+    is no root."""
+    if not setting.rules.keep_announced:
+        roots = roots._replace(relocations=frozenset(one for one in roots.relocations if one.name in roots.done))
     return roots if setting.rules.relist_receipts_after_expiry else roots._replace(receipts=collector.receipts)
+
+
+def readings_at_g6(setting: Setting) -> tuple[str, ...]:
+    """What is read after the sweep, in this order."""
+    relocations = ("relocations",) if setting.relocators and setting.rules.relist_relocations else ()
+    return relocations + setting.rules.read_at_g6
 
 
 def adopt_sweep(setting: Setting, store: Store, collector: Collector) -> Outcomes[Collector]:
@@ -139,7 +149,7 @@ def g5_put_sweep(setting: Setting, store: Store, collector: Collector) -> Outcom
 
 def read_next(setting: Setting, collector: Collector, read: tuple[str, ...]) -> Collector:
     """On to the next reading of G6; after the last one, rescue."""
-    left = setting.rules.read_at_g6[len(read) :]
+    left = readings_at_g6(setting)[len(read) :]
     if left:
         return collector._replace(at=f"G6 {left[0]}", read=read)
     needed = needed_frames(collector.roots, collector.expiries)
@@ -153,9 +163,16 @@ def read_gc(setting: Setting, store: Store, collector: Collector) -> Collector:
     return collector._replace(swept=survivors_lost(setting, store, collector.number), expiries=store.gc.expiries)
 
 
+def read_relocations(setting: Setting, store: Store, collector: Collector) -> Collector:
+    """What snapshots need in place of what they say."""
+    return collector._replace(relocations=Roots(relocations=store.roots.relocations, done=store.roots.done)) if setting.relocators else collector
+
+
 def read_roots(setting: Setting, store: Store, collector: Collector) -> Collector:
-    """What may need frames."""
-    return collector._replace(roots=believed(setting, store.roots, collector), receipts=frozenset())
+    """What may need frames, relocations apart."""
+    relocations = collector.relocations
+    roots = store.roots._replace(relocations=relocations.relocations, done=relocations.done)
+    return collector._replace(roots=believed(setting, roots, collector), receipts=frozenset())
 
 
 def read_index(setting: Setting, store: Store, collector: Collector) -> Collector:
@@ -163,7 +180,12 @@ def read_index(setting: Setting, store: Store, collector: Collector) -> Collecto
     return collector._replace(segments=store.segments)
 
 
-READINGS = {"gc": read_gc, "roots": read_roots, "index": read_index}
+READINGS = {"relocations": read_relocations, "gc": read_gc, "roots": read_roots, "index": read_index}
+
+
+def g6_relist_relocations(setting: Setting, store: Store, collector: Collector) -> Outcomes[Collector]:
+    """G6 lists the relocations again"""
+    yield store, read_next(setting, read_relocations(setting, store, collector), (*collector.read, "relocations"))
 
 
 def g6_relist_gc(setting: Setting, store: Store, collector: Collector) -> Outcomes[Collector]:
@@ -246,6 +268,7 @@ _ROWS: dict[str, Step[Collector]] = {
     "G2": g2_put_mark,
     "G4": g4_relist_roots,
     "G5": g5_put_sweep,
+    "G6 relocations": g6_relist_relocations,
     "G6 gc": g6_relist_gc,
     "G6 roots": g6_relist_roots,
     "G6 index": g6_reload_index,

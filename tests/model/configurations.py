@@ -39,6 +39,13 @@ CONFIGURATIONS = {
     ),
     "merging": Configuration(Setting(attempts=2, collectors=2, merging=True), Setting(attempts=2, collectors=2, merging=True), 50_000),
     "undelete": Configuration(Setting(collectors=2, kept=True, operator=True), Setting(collections=2, kept=True, operator=True), 8_000),
+    "relocation": Configuration(Setting(collectors=2, kept=True, relocators=1, relocations=2), Setting(kept=True, relocators=1), 1_000),
+    "relocations": Configuration(
+        Setting(hosts=0, collections=2, kept=True, relocators=2, relocations=2), Setting(hosts=0, kept=True, relocators=2), 1_000
+    ),
+    "relocation and undelete": Configuration(
+        Setting(collections=2, kept=True, relocators=1, operator=True), Setting(hosts=0, collections=2, kept=True, relocators=1, operator=True), 1_000
+    ),
 }
 
 # The least in which each mutant is caught; variations are harmless in them.
@@ -52,6 +59,9 @@ _SMALL = {
     "marks": Setting(collectors=2, marks=True),
     "late segment": Setting(attempts=2, copies=0),
     "undelete": Setting(hosts=0, kept=True, operator=True),
+    "relocation": Setting(hosts=0, collections=2, kept=True, relocators=1),
+    "relocations": Setting(hosts=0, collections=2, kept=True, relocators=2),
+    "relocation and undelete": Setting(hosts=0, collections=2, kept=True, relocators=1, operator=True),
 }
 
 
@@ -69,4 +79,6 @@ def describe(setting: Setting) -> str:
     flags = ("kept", "marks", "checkpoints", "expiry", "repacking", "merging")
     words += [flag for flag in flags if getattr(setting, flag)]
     words += ["forget and undelete"] if setting.operator else []
+    words += [f"{setting.relocators} relocator{'s' * (setting.relocators > 1)}"] if setting.relocators else []
+    words += [f"{setting.relocations} relocations each"] if setting.relocations > 1 else []
     return ", ".join(words)

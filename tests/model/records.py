@@ -6,10 +6,26 @@ one step here: a real one that takes several requests returns at least every key
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
-__all__ = ["Frame", "Gc", "Pack", "Record", "Root", "Roots", "Segment", "Store", "frames_in", "indexed", "needed_frames", "swept_packs"]
+__all__ = [
+    "Frame",
+    "Gc",
+    "Pack",
+    "Record",
+    "Relocation",
+    "Root",
+    "Roots",
+    "Segment",
+    "Store",
+    "frames_in",
+    "indexed",
+    "needed_frames",
+    "needs_of",
+    "pending",
+    "swept_packs",
+]
 
 
 class Frame(NamedTuple):
@@ -52,14 +68,24 @@ class Gc(NamedTuple):
     expiries: frozenset[str] = frozenset()
 
 
+class Relocation(NamedTuple):
+    """``relocations/N``: what snapshots, by their sessions, need from when it is done."""
+
+    number: int
+    name: str
+    needs: frozenset[Root]
+
+
 class Roots(NamedTuple):
-    """Everything that makes a root, or takes one away. All but the first two are sets of sessions."""
+    """Everything that makes a root, or takes one away. All but the first two and the relocations are sets of names."""
 
     snapshots: frozenset[Root] = frozenset()
     checkpoints: frozenset[Root] = frozenset()
     receipts: frozenset[str] = frozenset()
     voids: frozenset[str] = frozenset()
     forgotten: frozenset[str] = frozenset()
+    relocations: frozenset[Relocation] = frozenset()
+    done: frozenset[str] = frozenset()  # relocations
 
 
 class Store(NamedTuple):
@@ -103,15 +129,39 @@ def swept_packs(gc: Gc, *, unfinished: bool = True, finished: bool = True, but: 
 def needed_frames(roots: Roots, expiries: frozenset[str]) -> frozenset[Frame]:
     """What the roots need.
 
-    A snapshot is a root until it is void, forgotten, or expired without a receipt; a checkpoint until it expires or its snapshot is there.
+    A snapshot is a root until it is void, forgotten, or expired without a receipt; a checkpoint until it expires or its snapshot is there; a relocation
+    as long as it may yet be done.
     """
     gone = roots.voids | roots.forgotten | (expiries - roots.receipts)
     committed = {snapshot.session for snapshot in roots.snapshots}
     needed: set[Frame] = set()
-    for session, frames in roots.snapshots:
-        if session not in gone:
-            needed |= frames
+    for snapshot in roots.snapshots:
+        if snapshot.session not in gone:
+            needed |= needs_of(roots, snapshot)
+    for relocation in pending(roots, committed - gone):
+        needed |= frozenset().union(*(root.frames for root in relocation.needs))
     for session, frames in roots.checkpoints:
         if session not in committed and f"{session}/checkpoint" not in expiries:
             needed |= frames
     return frozenset(needed)
+
+
+def needs_of(roots: Roots, snapshot: Root) -> frozenset[Frame]:
+    """What a snapshot needs: what it says, or the last relocation that is done and names it."""
+    ruling = _ruling(roots, snapshot.session)
+    return snapshot.frames if ruling is None else next(root.frames for root in ruling.needs if root.session == snapshot.session)
+
+
+def pending(roots: Roots, sessions: Collection[str]) -> list[Relocation]:
+    """The relocations that may yet be done: of at least one snapshot that they name, and that is among these, none rules that would go before."""
+
+    def may_rule(relocation: Relocation, session: str) -> bool:
+        ruling = _ruling(roots, session)
+        return session in sessions and (ruling is None or ruling[:2] < relocation[:2])
+
+    return [relocation for relocation in roots.relocations if any(may_rule(relocation, root.session) for root in relocation.needs)]
+
+
+def _ruling(roots: Roots, session: str) -> Relocation | None:
+    done = (one for one in roots.relocations if one.name in roots.done and any(root.session == session for root in one.needs))
+    return max(done, default=None, key=lambda one: one[:2])

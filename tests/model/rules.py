@@ -49,6 +49,15 @@ Undelete
 - As a host: put the record, then list gc/, then load the index; every frame needs a copy outside D, or it failed and the snapshot is forgotten
   again by a new record ("undelete-unchecked"). During an open sweep that names its packs it fails, even where G6 will keep them.
 
+A relocator (``prune --deep``): gives a snapshot that is confirmed other needs than it has said, while it is promised
+- The new pack and its segment; relocations listed, then roots; D3 announces what the snapshots are going to need; *then* D4 lists the relocations and
+  D5 gc/, in any order; D6, done, only if nobody else has announced or done anything since D2 and no sweep names the new pack. It never retracts.
+- The argument is H7's, but the check comes before what it allows: until done, snapshots need what they needed, and afterwards it is too late to be
+  torn. So nothing expires an announcement: it is a root as long as done could make it rule, that is until a higher one is done for all that it names.
+- A relocator that was suspended before D6 does no harm: its number is lower than that of whoever began after its D3 and went further.
+- Numbers decide here, with a random id for equal ones; D4 is what makes that enough.
+- A snapshot that is forgotten keeps no announcement. So undelete asks for what the snapshot would need if an announced one were done.
+
 Readers
 - A receipt does not say that H7 was clean. Not searched, but by the same argument: retention counts a snapshot as confirmed only with a receipt,
   without void and expiry, and if every frame it needs has an indexed copy outside D.
@@ -87,8 +96,15 @@ class Rules:
     keep_sweep_records: bool = True  # gc/N.* stay after `done`
     finish_others_sweeps: bool = False  # a collector goes on with the sweep of one that seems to have stopped
     relist_receipts_after_expiry: bool = True  # an expiry counts only against receipts listed after it
+    relist_relocations: bool = True  # G6 lists the relocations, too
+    keep_announced: bool = True  # an announced relocation is a root as long as it may be done
     # Operators
     check_after_undelete: bool = True  # undelete puts its record, then lists gc/, then loads the index
+    undelete_what_is_announced: bool = True  # it asks for what the snapshot needs if an announced relocation is done, too
+    # Relocators
+    announce_relocations: bool = True  # D3 to D5 at all
+    relist_relocations_after_announcement: bool = True  # D4
+    list_gc_after_announcement: bool = True  # D5
 
 
 PROTOCOL = Rules()
@@ -125,6 +141,16 @@ MUTANTS = {
     "old-index": Mutant(Rules(read_at_g6=("gc", "roots")), "new content", "G6 uses the index of G1"),
     "finishes-others": Mutant(Rules(finish_others_sweeps=True), "collectors", "a collector finishes the sweep of another"),
     "dead-packs-return": Mutant(Rules(deleted_packs_stay_dead=False), "late segment", "D forgets a sweep at its `done`, and trusts the index"),
+    "unannounced": Mutant(Rules(announce_relocations=False), "relocation", "a relocation is done without having been announced"),
+    "announced-swept": Mutant(Rules(keep_announced=False), "relocation", "an announced relocation is no root"),
+    "announced-unchecked": Mutant(Rules(list_gc_after_announcement=False), "relocation", "no check of gc/ after the announcement"),
+    "relocations-not-relisted": Mutant(Rules(relist_relocations=False), "relocation", "G6 does not list the relocations again"),
+    "relocators-unseen": Mutant(
+        Rules(relist_relocations_after_announcement=False), "relocations", "relocators do not look for others after the announcement"
+    ),
+    "undelete-unannounced": Mutant(
+        Rules(undelete_what_is_announced=False), "relocation and undelete", "undelete asks only for what the snapshot needs now"
+    ),
     "undelete-unchecked": Mutant(Rules(check_after_undelete=False), "undelete", "undelete checks before its record, not after"),
 }
 

@@ -10,16 +10,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from tests.model import collector, host, undelete
+from tests.model import collector, host, relocator, undelete
 from tests.model.actors import Setting
 from tests.model.collector import Collector
 from tests.model.host import Host
-from tests.model.records import Frame, Pack, Root, Roots, Store, frames_in
+from tests.model.records import Frame, Pack, Root, Roots, Store, frames_in, needs_of
+from tests.model.relocator import Relocator
 from tests.model.undelete import Operator
 
 __all__ = ["I1", "INVARIANTS", "Outcome", "State", "TraceStep", "search", "trace"]
 
-Actor = Host | Collector | Operator
+Actor = Host | Collector | Operator | Relocator
 
 
 class State(NamedTuple):
@@ -65,6 +66,7 @@ def initial_state(setting: Setting) -> State:
     first = "H0" if setting.rules.list_gc_before_index else "H1"
     actors: list[Actor] = [Host(name, at=first) for name in "ABCD"[: setting.hosts]]
     actors += [Collector(str(number)) for number in range(1, setting.collectors + 1)]
+    actors += [Relocator(name) for name in "RS"[: setting.relocators]]
     if setting.operator:
         actors.append(Operator())
     return State(store, tuple(actors))
@@ -87,11 +89,14 @@ def steps_of(actor: Actor) -> tuple[Callable[..., Iterator[tuple[Store, Actor]]]
             return collector.STEPS.get(actor.at, ())
         case Operator():
             return undelete.STEPS.get(actor.at, ())
+        case Relocator():
+            return relocator.STEPS.get(actor.at, ())
 
 
 def promised_frames(state: State) -> frozenset[Frame]:
     """What confirmed snapshots need that nobody has asked to forget."""
-    return frozenset().union(*(root.frames for root in state.store.roots.snapshots if root.session in state.store.confirmed))
+    store = state.store
+    return frozenset().union(*(needs_of(store.roots, root) for root in store.roots.snapshots if root.session in store.confirmed))
 
 
 def condemned(state: State) -> frozenset[Pack]:

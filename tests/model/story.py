@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tests.model.records import Frame, Pack, Record, Root, Store
+from tests.model.records import Frame, Pack, Record, Relocation, Root, Store
 from tests.model.search import Outcome, TraceStep
 
 __all__ = ["tell"]
 
-_ACTORS = {"A": "host A", "B": "host B", "O": "operator"}
+_ACTORS = {"A": "host A", "B": "host B", "O": "operator", "R": "relocator R", "S": "relocator S"}
 
 
 def tell(outcome: Outcome) -> Iterator[str]:
@@ -50,6 +50,8 @@ def show(value: Any) -> str:
             return f"{name} ({show(frames)})"
         case Root(session, frames):
             return f"{session}, needs {show(frames)}"
+        case Relocation(number, name, needs):
+            return f"{number}-{name}, {show(needs)}"
         case Record(number, packs):
             return f"{number}, {show(packs)}"
         case frozenset():

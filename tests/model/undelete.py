@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from tests.model.actors import Outcomes, Setting, Step
-from tests.model.records import Frame, Pack, Store, frames_in, indexed, swept_packs
+from tests.model.records import Frame, Pack, Store, frames_in, indexed, needs_of, pending, swept_packs
 
 __all__ = ["STEPS", "Operator"]
 
@@ -22,11 +22,11 @@ class Operator(NamedTuple):
 
 def forget(setting: Setting, store: Store, operator: Operator) -> Outcomes[Operator]:
     """F puts a forget record for a confirmed snapshot"""
-    for session, frames in store.roots.snapshots:
+    for session, _ in store.roots.snapshots:
         if session in store.confirmed:
             roots = store.roots._replace(forgotten=store.roots.forgotten | {session})
             at = "U1" if setting.rules.check_after_undelete else "U2"
-            yield store._replace(roots=roots, confirmed=store.confirmed - {session}), operator._replace(at=at, session=session, needs=frames)
+            yield store._replace(roots=roots, confirmed=store.confirmed - {session}), operator._replace(at=at, session=session)
 
 
 def put_undelete(setting: Setting, store: Store, operator: Operator) -> Outcomes[Operator]:
@@ -39,8 +39,13 @@ def put_undelete(setting: Setting, store: Store, operator: Operator) -> Outcomes
 
 
 def list_gc(setting: Setting, store: Store, operator: Operator) -> Outcomes[Operator]:
-    """U2 lists gc/, after the undelete"""
-    yield store, operator._replace(at="U3", avoided=swept_packs(store.gc, finished=setting.rules.deleted_packs_stay_dead))
+    """U2 lists relocations, roots and gc/, after the undelete"""
+    roots = store.roots
+    needs = frozenset().union(*(needs_of(roots, snapshot) for snapshot in roots.snapshots if snapshot.session == operator.session))
+    if setting.rules.undelete_what_is_announced:
+        announced = (root for one in pending(roots, {operator.session}) for root in one.needs if root.session == operator.session)
+        needs |= frozenset().union(*(root.frames for root in announced))
+    yield store, operator._replace(at="U3", needs=needs, avoided=swept_packs(store.gc, finished=setting.rules.deleted_packs_stay_dead))
 
 
 def load_index(setting: Setting, store: Store, operator: Operator) -> Outcomes[Operator]:

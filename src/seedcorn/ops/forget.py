@@ -14,6 +14,7 @@ from datetime import tzinfo
 from seedcorn.errors import SeedcornError, UsageError
 from seedcorn.events import Clock
 from seedcorn.format.collection import CollectionRecord, ForgetRecord, SnapshotRef
+from seedcorn.format.snapshot import NeededFrames
 from seedcorn.ids import HostId, SnapshotId, match_prefix
 from seedcorn.ops.freed import FrameSizes, Freed, freed_bytes
 from seedcorn.ops.gc_survey import Survey, Surveyor, refuse_unsound
@@ -160,12 +161,12 @@ def _refuse_lost(survey: Survey, chosen: Iterable[SnapshotRef], sweeps: Iterable
     indexed = IndexedFrames(survey.sessions, staying)
     roots = {root.ref: root for root in survey.roots.snapshots}
     for ref in chosen:
-        if ref in taken or ref not in roots or not _is_whole(roots[ref], indexed):
+        if ref in taken or ref not in roots or not _is_whole((*roots[ref].maintain.needed, *survey.roots.announced(ref)), indexed):
             raise SeedcornError(f"snapshot {_short(ref)} can not be taken back: a collection has begun to remove what it needs. It stays forgotten")
 
 
-def _is_whole(root: RootSnapshot, indexed: IndexedFrames) -> bool:
-    return not any(indexed.look_up(needed)[1] for needed in root.maintain.needed)
+def _is_whole(needed: Iterable[NeededFrames], indexed: IndexedFrames) -> bool:
+    return not any(indexed.look_up(entry)[1] for entry in needed)
 
 
 def _put(

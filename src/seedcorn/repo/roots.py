@@ -149,6 +149,11 @@ class Roots:
         for relocation in self.relocations.pending({snapshot.ref for snapshot in self.snapshots if snapshot.standing.is_root}):
             yield relocation, relocation.record.frames
 
+    def announced(self, ref: SnapshotRef) -> Iterator[NeededFrames]:
+        """What this snapshot may come to need: a relocation that was announced while it was a root may still be done."""
+        for relocation in self.relocations.pending({ref}):
+            yield from relocation.needed[ref]
+
     def given_up(self) -> Iterator[NeededFrames]:
         """What roots would need again if relocations were lost."""
         for snapshot in self.snapshots:
