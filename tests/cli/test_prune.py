@@ -88,3 +88,27 @@ def test_with_a_maintain_file_and_no_passphrase(machine: Machine, snapshots: lis
 )
 def test_what_makes_no_sense(arguments: tuple[str, ...], machine: Machine) -> None:
     assert machine.owner(*arguments).code == 2
+
+
+def test_deep(machine: Machine, snapshots: list[str]) -> None:
+    before = machine.owner("prune", "--deep", "-n", "--json", *NOW)
+    assert before.code == 0 and before.of_type("deep_plan")[0]["dry_run"] and not before.of_type("deep")
+    assert machine.owner("forget", snapshots[0]).code == 0
+    shown = machine.owner("prune", "--deep", "--max-dead", "1%", "-n", *NOW)
+    assert shown.code == 0 and "Would read" in shown.out
+    planned = machine.owner("prune", "--deep", "--max-dead", "1%", "-n", "--json", *NOW)
+    plan = planned.of_type("deep_plan")[0]
+    assert plan["frames"] > 0 and [line["id"] for line in planned.of_type("poor_snapshot")] == snapshots[1:]
+    done = machine.owner("prune", "--deep", "--max-dead", "1%", "--json", *NOW)
+    assert done.code == 0 and done.of_type("deep")[0]["frames"] == plan["frames"] and done.of_type("summary")[0]["deleted_packs"]
+    assert listed(machine) == {snapshots[1]: "confirmed"}
+    assert machine.owner("check", "--read-data").code == 0
+    assert machine.owner("restore", snapshots[1], "--target", "back").code == 0
+    assert machine.back_up("source").code == 0
+    assert machine.owner("prune", "--deep", *NOW).code == 0
+
+
+def test_deep_asks_for_the_passphrase_and_for_a_share(machine: Machine, snapshots: list[str]) -> None:
+    assert machine.owner("prune", "--deep", "--maintain-file", "maintain.json").code == 2
+    assert machine.owner("prune", "--max-dead", "10%").code == 2
+    assert machine.owner("prune", "--deep", "--max-dead", "100%").code == 2
