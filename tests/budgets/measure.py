@@ -45,6 +45,7 @@ _ROOMS = {
     "gc": "collection",
     "forget": "forget record",
     "verified": "verified set",
+    "relocations": "relocation",
 }
 
 

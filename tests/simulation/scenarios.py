@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from seedcorn.ops.gc_plan import CollectionOptions, MaxUnused
 from seedcorn.testing.simulation.crash_points import CrashScenario
-from seedcorn.testing.simulation.maintainers import THOROUGH, forget, prune, repair, undelete
+from seedcorn.testing.simulation.maintainers import THOROUGH, deep, forget, prune, repair, undelete
 from seedcorn.testing.simulation.scheduler import Actor
 from seedcorn.testing.simulation.world import World
 
@@ -111,6 +111,10 @@ def _repair(world: World, actor: Actor) -> None:
     repair(world, actor, delete_damaged=False)
 
 
+def _deep(world: World, actor: Actor) -> None:
+    deep(world, actor)
+
+
 def _lose_maintainer_state(world: World) -> None:
     world.maintainers[0].state.lose()
 
@@ -122,5 +126,6 @@ MAINTENANCE = (
     CrashScenario("mark", "maintainer-1", _one_forgotten, _mark, _lose_maintainer_state),
     CrashScenario("sweep", "maintainer-1", _marked, _sweep, _lose_maintainer_state),
     CrashScenario("repack", "maintainer-1", _one_forgotten, _repack, _lose_maintainer_state),
+    CrashScenario("deep", "owner", _one_forgotten, _deep, World.lose_owner_state),
     CrashScenario("repair", "owner", _damaged, _repair, World.lose_owner_state),
 )

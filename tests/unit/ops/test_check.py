@@ -265,7 +265,7 @@ def test_how_often_each_room_is_listed(many_packs: SmallRepository, store: Memor
     browser = many_packs.browser(store=recording)
     assert run(browser).exit_code == 0
     rooms = [call.key for call in recording.calls if call.verb == "list"]
-    records = ("receipts/", "gc/", "forget/")  # once to judge the snapshots, and once to look at each of them anew
+    records = ("receipts/", "gc/", "forget/", "relocations/")  # once to judge the snapshots, and once to look at each of them anew
     assert sorted(rooms) == sorted([*records, *records, "checkpoints/", "keys/", "hosts/", "packs/", "index/", "snapshots/", "verified/"])
 
 

@@ -51,7 +51,7 @@ def _promises_are_reachable(world: World) -> None:
     for confirmed in world.confirmed.values():
         if confirmed.key not in objects or confirmed.receipt_key not in objects:
             raise InvariantViolationError(f"I12: {operation.actor} has removed {confirmed.key}, or its receipt, which nobody has forgotten")
-        if truth.lacks(confirmed.needed, truth.is_reachable):
+        if truth.lacks(truth.needed_now(confirmed.key, confirmed.needed), truth.is_reachable):
             raise InvariantViolationError(f"I1: {operation.actor} has removed the last copy of what {confirmed.key} needs")
 
 

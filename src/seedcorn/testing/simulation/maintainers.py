@@ -1,4 +1,4 @@
-"""What maintainers and a repairing owner do in a world: forget, take back, collect, repair. Production code, each time in a process of its own.
+"""What maintainers and an owner do in a world: forget, take back, collect, repair, relocate. Production code, each time in a process of its own.
 
 Owns these jobs. A forget record ends promises when it is in the store, whoever put it; what ``undelete`` says is back is a promise again.
 """
@@ -17,6 +17,8 @@ from seedcorn.ids import SnapshotId
 from seedcorn.ops import access
 from seedcorn.ops.browse import open_browser
 from seedcorn.ops.check import CheckOptions, examine
+from seedcorn.ops.deep import Deep, DeepOptions, DeepResult
+from seedcorn.ops.deep_plan import plan_deep
 from seedcorn.ops.forget import ForgetPlan, forget_snapshots, plan_forget_by_id, plan_forget_by_policy, undelete_snapshots
 from seedcorn.ops.gc_plan import CollectionOptions, MaxUnused
 from seedcorn.ops.gc_survey import Survey, Surveyor
@@ -26,14 +28,16 @@ from seedcorn.ops.repair_plan import RepairOptions, plan_repair
 from seedcorn.ops.retention import GroupBy
 from seedcorn.ops.retention_policy import Newest, Period, Policy
 from seedcorn.repo.maintenance import MaintainRepository
+from seedcorn.repo.packer import PackerOptions
 from seedcorn.repo.state import State
 from seedcorn.testing.simulation.process import Process, Purpose
 from seedcorn.testing.simulation.scheduler import Actor
 from seedcorn.testing.simulation.world import Confirmed, Host, InvariantViolationError, Maintainer, Moment, World
 
-__all__ = ["THOROUGH", "choose_collection", "choose_policy", "forget", "forget_by_policy", "must_collect", "prune", "repair", "undelete"]
+__all__ = ["THOROUGH", "choose_collection", "choose_policy", "deep", "forget", "forget_by_policy", "must_collect", "prune", "repair", "undelete"]
 
 _HOUR_NS = 3600 * 10**9
+_DEEP = DeepOptions(PackerOptions(workers=0, connections=1), batch_bytes=1)
 THOROUGH = CollectionOptions(grace_ns=0, max_unused=MaxUnused(0.0), allow_large=True)
 
 
@@ -134,6 +138,17 @@ def repair(world: World, actor: Actor, *, delete_damaged: bool) -> RepairResult:
         return execute_repair(browser, examination, plan, VoidMonitor())
 
 
+def deep(world: World, actor: Actor) -> DeepResult:
+    """Write anew, as the owner, what is used of every frame that has anything dead in it, one pack at a time."""
+    with world.process(actor, world.owner_state, Purpose("deep", writes=True)) as connection:
+        repository, state = world.owner(connection), world.owner_state.opened
+        survey = Surveyor(access.maintained_by_owner(repository), state).survey()
+        plan = plan_deep(repository, state, survey, max_dead=0.0)
+        result = Deep(repository, state, survey, plan, _DEEP, actor.clock, VoidMonitor()).carry_out()
+    world.outcomes["frames written anew"] += result.frames
+    return result
+
+
 def must_collect(world: World, actor: Actor, maintainer: Maintainer) -> None:
     """I8 and I11, when nothing fails any more: whatever was interrupted is finished, and two collections leave no garbage.
 
@@ -143,7 +158,8 @@ def must_collect(world: World, actor: Actor, maintainer: Maintainer) -> None:
     for _ in range(2):
         if not world.attempt("last prune", lambda: prune(world, actor, maintainer, THOROUGH)):
             raise InvariantViolationError(f"I8: {maintainer.name} can not collect any more: {world.last_error}")
-    needed = [world.truth.needed_by(key) for key in world.truth.counting_snapshots()]
+    truth = world.truth
+    needed = [truth.needed_now(key, truth.needed_by(key)) for key in truth.counting_snapshots()] + list(truth.announced())
     garbage = [key for key in world.store.contents.objects if key.startswith("packs/") and not world.truth.seems_needed(key, needed)]
     if garbage:
         raise InvariantViolationError(f"I11: two collections have left {len(garbage)} packs that nothing needs, such as {garbage[0]}")

@@ -21,8 +21,8 @@ from seedcorn.testing.simulation.world import Confirmed, Invariant, InvariantVio
 __all__ = ["PROTOCOL"]
 
 _BRAKE_SHARE = 0.6  # twice the program's: others may delete between its look and its record
-_LOOKED_AT = ("gc/", "forget/", "receipts/", "checkpoints/", "snapshots/", "index/", "packs/")
-_ROOT_ROOMS = ("hosts/", "snapshots/", "receipts/", "forget/", "gc/", "index/")
+_LOOKED_AT = ("relocations/", "gc/", "forget/", "receipts/", "checkpoints/", "snapshots/", "index/", "packs/")
+_ROOT_ROOMS = ("relocations/", "hosts/", "snapshots/", "receipts/", "forget/", "gc/", "index/")
 
 
 # -- hosts -------------------------------------------------------------------------------------------------------------------------------------
@@ -60,7 +60,8 @@ def _live_frames_have_a_copy(world: World) -> None:
     """I6: each frame of a promise has a copy that no collector is about to delete."""
     doomed = frozenset[str]().union(*(process.doomed for process in world.processes.values()))
     for confirmed in world.confirmed.values() if doomed else ():
-        if world.truth.lacks(confirmed.needed, lambda pack: world.truth.is_reachable(pack) and pack not in doomed):
+        needed = world.truth.needed_now(confirmed.key, confirmed.needed)
+        if world.truth.lacks(needed, lambda pack: world.truth.is_reachable(pack) and pack not in doomed):
             raise InvariantViolationError(f"I6: every copy of a frame that {confirmed.key} needs is about to be deleted")
 
 
@@ -121,7 +122,7 @@ def _records_are_true(world: World) -> None:
         if "snapshots/" not in listed or "index/" not in listed:
             raise InvariantViolationError(f"G4: {operation.actor} sweeps without having listed the roots after its mark")
         _refuse_large(world, process, _record(operation))
-    elif operation.key.endswith(".done"):
+    elif operation.key.startswith("gc/") and operation.key.endswith(".done"):
         done = _record(operation)
         own = [record for _, put in process.puts(".sweep") if (record := _record(put)).collection == done.collection]
         if not own:

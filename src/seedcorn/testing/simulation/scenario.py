@@ -1,5 +1,5 @@
-"""A whole run out of one seed: hosts that edit and back up, an owner who checks, restores and repairs, maintainers who forget and collect, sometimes
-a host that lies, faults in between, and a quiet end.
+"""A whole run out of one seed: hosts that edit and back up, an owner who checks, restores, repairs and relocates, maintainers who forget and collect,
+sometimes a host that lies, faults in between, and a quiet end.
 
 Owns who does what and when. A run is a function of its seed and options: the log of its store operations says so, byte for byte.
 """
@@ -19,7 +19,17 @@ from seedcorn.testing.simulation.connection import Suspension
 from seedcorn.testing.simulation.faults import FaultKind, Faults
 from seedcorn.testing.simulation.invariants import INVARIANTS
 from seedcorn.testing.simulation.liar import lie
-from seedcorn.testing.simulation.maintainers import choose_collection, choose_policy, forget, forget_by_policy, must_collect, prune, repair, undelete
+from seedcorn.testing.simulation.maintainers import (
+    choose_collection,
+    choose_policy,
+    deep,
+    forget,
+    forget_by_policy,
+    must_collect,
+    prune,
+    repair,
+    undelete,
+)
 from seedcorn.testing.simulation.scheduler import EPOCH_NS, Actor, Crash
 from seedcorn.testing.simulation.world import Confirmed, Host, Invariant, InvariantViolationError, Maintainer, World, WorldOptions
 
@@ -193,6 +203,9 @@ class _Scenario:
         elif what < 0.8 or world.options.faults.is_weak:
             read_data, publish = chosen.choice(((False, False), (True, False), (True, True)))
             world.attempt("check", lambda: world.check(actor, read_data=read_data, publish=publish))
+        elif what < 0.9 and world.maintainers:
+            self._suspend(actor, chosen)
+            world.attempt("deep", lambda: deep(world, actor))
         else:
             delete_damaged = chosen.random() < 0.5
             world.attempt("repair", lambda: repair(world, actor, delete_damaged=delete_damaged))

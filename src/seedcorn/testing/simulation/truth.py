@@ -1,7 +1,7 @@
 """What the store really holds, followed operation by operation: where frames lie, what collections have said, what is forgotten.
 
 Owns the view that invariants judge by; no actor sees it. Frames are believed of the host that was the first to list their session: what another one
-claims to hold of it is a lie. docs/format.md, sections "Index segment", "Forget record" and "Collection".
+claims to hold of it is a lie. docs/format.md, sections "Index segment", "Forget record", "Collection" and "Relocation".
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from seedcorn.format.codec import Envelope, Magic, decode
 from seedcorn.format.collection import CollectionRecord, ForgetRecord, SnapshotRef, Stage
 from seedcorn.format.names import pack_key, parse_numbered_key, receipt_key
 from seedcorn.format.pack import PackEntry, SegmentPublic, parse_pack_head
-from seedcorn.format.snapshot import SnapshotMaintain, SnapshotPublic
+from seedcorn.format.relocation import RelocationRecord, RelocationStage
+from seedcorn.format.snapshot import NeededFrames, SnapshotMaintain, SnapshotPublic
 from seedcorn.ids import HostId, PackId, SnapshotId
 from seedcorn.repo.bindings import segment_binding, snapshot_maintain_binding
 from seedcorn.repo.index import SEGMENT_RAW_LIMIT_BYTES
@@ -44,6 +45,7 @@ class Truth:
         self._owners: dict[bytes, HostId] = {}  # session -> the host that listed it first
         self._segments: dict[str, tuple[str, ...]] = {}
         self._forget: dict[str, ForgetRecord] = {}
+        self._relocations: dict[str, RelocationRecord] = {}
         self.collections: dict[str, CollectionRecord] = {}
         self.swept_ever: set[str] = set()
         self.is_collected = False  # whether anybody has ever put a record of a collection
@@ -78,6 +80,8 @@ class Truth:
                 self.swept_ever |= packs_of(record)
         elif room == "forget":
             self._forget[key] = decode(Envelope.parse(Magic.FORGET, self._objects[key]).parts[0], ForgetRecord)
+        elif room == "relocations":
+            self._relocations[key] = decode(Envelope.parse(Magic.RELOCATION, self._objects[key]).parts[0], RelocationRecord)
 
     def _add_segment(self, key: str) -> None:
         name = parse_numbered_key(key)
@@ -104,6 +108,7 @@ class Truth:
             self._listed[pack].discard(key)
         self.collections.pop(key, None)
         self._forget.pop(key, None)
+        self._relocations.pop(key, None)
 
     # -- asking ------------------------------------------------------------------------------------------------------------------------------------
 
@@ -111,7 +116,24 @@ class Truth:
         """What the snapshot at ``key`` says that it needs."""
         public_part, sealed, _ = Envelope.parse(Magic.SNAPSHOT, self._objects[key]).parts
         opened = self._maintain_file.key.open_maintain(snapshot_maintain_binding(public_part), sealed)
-        return {entry.session: open_bitmap(entry) for entry in decode(opened, SnapshotMaintain).needed}
+        return _opened(decode(opened, SnapshotMaintain).needed)
+
+    def needed_now(self, key: str, said: Frames) -> Frames:
+        """What the snapshot at ``key`` needs, which has ``said`` that it needs something: the last relocation rules that names it and is done."""
+        name = parse_numbered_key(key)
+        assert name is not None, "only snapshots need anything"
+        for relocation, record in sorted(self._relocations.items(), reverse=True):
+            if f"{relocation}.done" in self._relocations:
+                for snapshot in record.snapshots:
+                    if snapshot.snapshot == name.object_id:
+                        return _opened(record.frames[place] for place in snapshot.needed)
+        return said
+
+    def announced(self) -> Iterator[Frames]:
+        """What relocations may need that are not done."""
+        for key, record in self._relocations.items():
+            if record.stage is RelocationStage.ANNOUNCED and f"{key}.done" not in self._relocations:
+                yield _opened(record.frames)
 
     def session_of(self, key: str) -> bytes:
         """The session that made the snapshot at ``key``."""
@@ -166,6 +188,10 @@ class Truth:
             name = parse_numbered_key(key) if key.startswith("snapshots/") else None
             if name is not None and name.object_id not in forgotten and self.is_receipted(SnapshotRef(name.host, name.number, name.object_id)):
                 yield key
+
+
+def _opened(needed: Iterable[NeededFrames]) -> Frames:
+    return {entry.session: open_bitmap(entry) for entry in needed}
 
 
 def _frames_of(entry: PackEntry) -> dict[bytes, SeqSet]:
