@@ -27,8 +27,9 @@ class Setting:
     hosts: int = 1
     attempts: int = 1  # sessions of each host: retries after a torn snapshot or a crash, and one
     contents: str = "x"  # files of every host, one letter each
-    copies: int = 1  # packs that hold a frame of the first of them when the story begins; nobody has the others yet
-    kept: bool = False  # whether the old snapshot, which needs that frame, is still remembered
+    held: int = 1  # of these the first ones are in a snapshot when the story begins; nobody has the others yet
+    copies: int = 1  # packs that hold each of its frames
+    kept: bool = False  # whether that old snapshot is still remembered
     collectors: int = 1
     collections: int = 1  # by each collector, one after the other
     marks: bool = False  # whether mark, grace and rescue (G2 to G4) are steps, or happen within G1

@@ -41,7 +41,9 @@ CONFIGURATIONS = {
     "undelete": Configuration(Setting(collectors=2, kept=True, operator=True), Setting(collections=2, kept=True, operator=True), 8_000),
     "relocation": Configuration(Setting(collectors=2, kept=True, relocators=1, relocations=2), Setting(kept=True, relocators=1), 1_000),
     "relocations": Configuration(
-        Setting(hosts=0, collections=2, kept=True, relocators=2, relocations=2), Setting(hosts=0, kept=True, relocators=2), 1_000
+        Setting(hosts=0, kept=True, contents="xy", held=2, relocators=2, relocations=2),
+        Setting(hosts=0, kept=True, contents="xy", held=2, relocators=2),
+        1_000,
     ),
     "relocation and undelete": Configuration(
         Setting(collections=2, kept=True, relocators=1, operator=True), Setting(hosts=0, collections=2, kept=True, relocators=1, operator=True), 1_000
@@ -60,7 +62,7 @@ _SMALL = {
     "late segment": Setting(attempts=2, copies=0),
     "undelete": Setting(hosts=0, kept=True, operator=True),
     "relocation": Setting(hosts=0, collections=2, kept=True, relocators=1),
-    "relocations": Setting(hosts=0, collections=2, kept=True, relocators=2),
+    "relocations": Setting(hosts=0, kept=True, contents="xy", held=2, relocators=2),
     "relocation and undelete": Setting(hosts=0, collections=2, kept=True, relocators=1, operator=True),
 }
 
@@ -75,6 +77,7 @@ def describe(setting: Setting) -> str:
     words = [f"{setting.hosts} host{'s' * (setting.hosts != 1)}", f"{setting.collectors} collector{'s' * (setting.collectors > 1)}"]
     words += [f"{setting.attempts} sessions each"] if setting.attempts > 1 else []
     words += [f"{setting.collections} collections each"] if setting.collections > 1 else []
+    words += [f"{setting.held} old frames"] if setting.held > 1 else []
     words += [f"{setting.copies} packs with the same frame"] if setting.copies > 1 else []
     flags = ("kept", "marks", "checkpoints", "expiry", "repacking", "merging")
     words += [flag for flag in flags if getattr(setting, flag)]

@@ -129,8 +129,8 @@ def swept_packs(gc: Gc, *, unfinished: bool = True, finished: bool = True, but: 
 def needed_frames(roots: Roots, expiries: frozenset[str]) -> frozenset[Frame]:
     """What the roots need.
 
-    A snapshot is a root until it is void, forgotten, or expired without a receipt; a checkpoint until it expires or its snapshot is there; a relocation
-    as long as it may yet be done.
+    A snapshot is a root until it is void, forgotten, or expired without a receipt; a checkpoint until it expires or its snapshot is there; a
+    relocation as long as it may yet be done.
     """
     gone = roots.voids | roots.forgotten | (expiries - roots.receipts)
     committed = {snapshot.session for snapshot in roots.snapshots}

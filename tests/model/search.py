@@ -56,11 +56,12 @@ Invariant = Callable[[State], str | None]
 
 
 def initial_state(setting: Setting) -> State:
-    """An old snapshot needs one frame, which lies in each of ``copies`` packs; it is forgotten unless ``kept``. No pack, no snapshot."""
-    frame = Frame(setting.contents[0], "old")
-    packs = frozenset(Pack(f"old {number}", frozenset({frame})) for number in range(1, setting.copies + 1))
+    """An old snapshot needs some frames, each of which lies in ``copies`` packs; it is forgotten unless ``kept``. No pack, no snapshot."""
+    frames = frozenset(Frame(content, "old") for content in setting.contents[: setting.held])
+    names = [(frame, f"old {number}" + f" {frame.content}" * (len(frames) > 1)) for frame in frames for number in range(1, setting.copies + 1)]
+    packs = frozenset(Pack(name, frozenset({frame})) for frame, name in names)
     promised = frozenset({"old"} if packs else ())
-    snapshots = frozenset(Root(session, frozenset({frame})) for session in promised)
+    snapshots = frozenset(Root(session, frames) for session in promised)
     roots = Roots(snapshots, receipts=promised, forgotten=frozenset() if setting.kept else promised)
     store = Store(packs, frozenset(frozenset({pack}) for pack in packs), roots, confirmed=promised - roots.forgotten)
     first = "H0" if setting.rules.list_gc_before_index else "H1"

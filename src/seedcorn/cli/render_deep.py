@@ -48,7 +48,9 @@ def show_deep(output: Output, plan: DeepPlan, *, dry_run: bool) -> None:
     amount = f"{count_text(len(plan.frames), 'frame')} in {count_text(len(plan.packs), 'pack')}, of {size_text(plan.needed_bytes)} that are needed"
     output.report(f"Mostly dead: {amount}")
     would = "Would read" if dry_run else "Reads"
-    output.report(f"{would} {size_text(plan.read_bytes)}, write about {size_text(plan.written_bytes)}; about {size_text(plan.freed_bytes)} become free")
+    output.report(
+        f"{would} {size_text(plan.read_bytes)}, write about {size_text(plan.written_bytes)}; about {size_text(plan.freed_bytes)} become free"
+    )
 
 
 def report_deep(output: Output, result: DeepResult) -> None:

@@ -1,4 +1,5 @@
-"""The small signed records: receipts, checkpoints, collections, forget records, relocations, the verified set. Is each what its name says, signed by who may?
+"""The small signed records: receipts, checkpoints, collections, forget records, relocations, the verified set. Is each one what its name says, and
+signed by who may?
 
 Owns what a check learns from them beside the standing of snapshots, which is for ``repo.roots``. A record that is damaged says nothing.
 

@@ -303,8 +303,8 @@ def _needed_frames(survey: Survey, name: Pack, entry: PackEntry) -> tuple[FrameE
 
 
 def _explained(survey: Survey, packs: Collection[Pack]) -> tuple[NeededFrames, ...]:
-    """The frames that a sweep of these packs names, so that who lacks them counts as torn: all that no other pack holds, but for those that roots needed
-    before they were relocated. If a relocation were lost, a snapshot that lacks those must not pass for torn, and what it needs now for garbage."""
+    """The frames that a sweep of these packs names, so that who lacks them counts as torn: all that no other pack holds, but for those that roots
+    needed before they were relocated. If a relocation were lost, its snapshots must not pass for torn, and what they need now for garbage."""
     given_up: dict[bytes, SeqSet] = {}
     for entry in survey.roots.given_up():
         given_up[entry.session] = given_up.get(entry.session, SeqSet()) | open_bitmap(entry)

@@ -88,7 +88,7 @@ def _plan(repository: OwnerRepository, survey: Survey, walked: Collection[Snapsh
 
 
 def needed_after(needs: Iterable[tuple[NeededFrames, ...]], moved: MovedFrames) -> list[tuple[NeededFrames, ...]]:
-    """What each of several sets becomes when ``moved`` is what it says. Most sets have most bitmaps in common: each different one is looked at once."""
+    """What each of several sets becomes when ``moved`` is what it says. Most have most bitmaps in common: each different one is looked at once."""
     poor: dict[bytes, SeqSet] = {}
     for session, seq in moved:
         poor.setdefault(session, SeqSet()).add(seq)

@@ -26,7 +26,7 @@ from seedcorn.repo.records import build_record, fetch_small, open_record
 from seedcorn.repo.state import State
 from seedcorn.store.api import Store
 
-__all__ = ["ROOM", "Relocation", "Relocations", "build_relocation", "open_relocation", "read_relocations"]
+__all__ = ["NO_RELOCATIONS", "ROOM", "Relocation", "Relocations", "build_relocation", "open_relocation", "read_relocations"]
 
 ROOM = "relocations/"
 _SEEN = "relocations"
@@ -76,6 +76,9 @@ class Relocations:
             for relocation in self.announced
             if any(ref in roots and (ref not in self.ruling or self.ruling[ref].order < relocation.order) for ref in relocation.needed)
         ]
+
+
+NO_RELOCATIONS = Relocations()
 
 
 def read_relocations(store: Store, state: State | None, repository: RepositoryId, public: PublicKeys) -> Relocations:

@@ -3,8 +3,8 @@
 Owns which snapshots count, and what is wrong with the history: objects that do not open, gaps that nothing explains, receipts without a snapshot,
 heads that have moved back. Must never know names or content: the owner's part of a snapshot stays sealed here.
 
-Lists in the order ``relocations/``, ``gc/``, ``forget/``, ``receipts/``, ``checkpoints/``, ``snapshots/``: a snapshot is listed after its receipt, and
-a sweep before anything that it takes can be missing. docs/format.md, "Order of writing and reading".
+Lists in the order ``relocations/``, ``gc/``, ``forget/``, ``receipts/``, ``checkpoints/``, ``snapshots/``: a snapshot is listed after its receipt,
+and a sweep before anything that it takes can be missing. docs/format.md, "Order of writing and reading".
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from seedcorn.repo.forgetting import ForgetLog, read_forget_log
 from seedcorn.repo.hosts import HostRegistry
 from seedcorn.repo.receipts import Receipts, read_receipts
 from seedcorn.repo.records import fetch_small
-from seedcorn.repo.relocations import Relocation, Relocations, read_relocations
+from seedcorn.repo.relocations import NO_RELOCATIONS, Relocation, Relocations, read_relocations
 from seedcorn.repo.state import State
 from seedcorn.store.api import ObjectInfo, Store
 
@@ -136,7 +136,7 @@ class Roots:
     heads: Heads
     problems: tuple[IntegrityError, ...]
     oddities: tuple[IntegrityError, ...]
-    relocations: Relocations = Relocations()
+    relocations: Relocations = NO_RELOCATIONS
 
     def needs(self) -> Iterator[tuple[RootSnapshot | RootCheckpoint | Relocation, tuple[NeededFrames, ...]]]:
         """Every root and what it needs."""

@@ -161,6 +161,15 @@ def test_what_can_not_be_moved() -> None:
     assert not plan_collection(marked, options).repack
 
 
+def test_an_emptied_pack_is_repacked_however_little_is_unused() -> None:
+    needs = [snapshot(1, {1: range(99), 2: range(99)})]
+    packs = {A: stored(record("a", {1: range(100)})), B: stored(record("b", {2: range(100)}))}
+    assert plan_collection(survey(packs, needs), CollectionOptions()).repack == ()
+    assert plan_collection(survey(packs, needs), CollectionOptions(emptied=frozenset([B]))).repack == (B,)
+    young = {A: packs[A], B: stored(record("b", {2: range(100)}), hours_old=1)}
+    assert plan_collection(survey(young, needs), CollectionOptions(emptied=frozenset([B]))).repack == ()
+
+
 def test_amounts_that_make_sense() -> None:
     assert MaxUnused.parse("20%").limit_bytes(400) == 100  # of all that stays, as restic has it
     assert MaxUnused.parse("1.5k").limit_bytes(400) == 1536

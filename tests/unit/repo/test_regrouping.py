@@ -39,7 +39,7 @@ def chunks(store: MemoryStore, owner: OwnerRepository) -> Iterator[tuple[PackKin
     """Every chunk that is stored."""
     for key, data in sorted(store.objects.items()):
         if key.startswith("packs/"):
-            host, pack = (bytes.fromhex(part) for part in key.split("/")[1:])
+            host, _ = (bytes.fromhex(part) for part in key.split("/")[1:])
             opened = open_pack(data, host, owner.repository, owner.key)  # type: ignore[arg-type]  # ids, read off a key
             for frame in opened.frames:
                 raw, at = bytes(opened.open_frame(frame)), 0
