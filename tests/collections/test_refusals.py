@@ -305,5 +305,8 @@ def test_planning_asks_for_no_pack(garden: Garden) -> None:
     garden.collector(store=again, state=state).plan(dry_run=True)
     assert sorted((call.verb, call.key) for call in again.calls) == [
         ("get", "seedcorn.json"),
-        *(("list", f"{room}/") for room in ("checkpoints", "forget", "gc", "hosts", "index", "index", "packs", "receipts", "snapshots")),
+        *(
+            ("list", f"{room}/")
+            for room in ("checkpoints", "forget", "gc", "hosts", "index", "index", "packs", "receipts", "relocations", "snapshots")
+        ),
     ]

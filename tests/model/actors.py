@@ -36,6 +36,7 @@ class Setting:
     checkpoints: bool = False  # whether hosts put them (H3)
     expiry: bool = False  # whether collectors expire what has no receipt
     repacking: bool = False  # whether collectors may copy what lives of a pack into a new one
+    young: bool = False  # whether collectors may leave all garbage that is not old
     merging: bool = False  # whether collectors replace all segments by one
     operator: bool = False  # whether one forgets a confirmed snapshot and takes that back
     relocators: int = 0

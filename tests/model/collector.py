@@ -68,12 +68,18 @@ def g1_load_roots(setting: Setting, store: Store, collector: Collector) -> Outco
     for reading in READINGS.keys() - set(readings_at_g6(setting)):  # by the rules, none: memory starts empty at G5
         chosen = READINGS[reading](setting, store, chosen)
     for spared in redundant(live, needed, swept):
-        victims = (store.packs - live) | spared
-        if victims:
-            yield store, chosen._replace(victims=victims)
+        for dead in garbage(setting, store, live):
+            if dead | spared:
+                yield store, chosen._replace(victims=dead | spared)
     for old in live & indexed(store.segments) if setting.repacking else NONE:
         copy = Pack(f"repack {chosen.number}", old.frames & needed)
         yield store, chosen._replace(at="R pack", victims=(store.packs - live) | {old}, copy=copy)
+
+
+def garbage(setting: Setting, store: Store, live: frozenset[Pack]) -> set[frozenset[Pack]]:
+    """What a collector may take of the packs that nothing needs: all, or those that are old."""
+    dead = store.packs - live
+    return {dead, frozenset(pack for pack in dead if pack.name.startswith("old"))} if setting.young else {dead}
 
 
 def put_repacked(setting: Setting, store: Store, collector: Collector) -> Outcomes[Collector]:

@@ -39,14 +39,18 @@ CONFIGURATIONS = {
     ),
     "merging": Configuration(Setting(attempts=2, collectors=2, merging=True), Setting(attempts=2, collectors=2, merging=True), 50_000),
     "undelete": Configuration(Setting(collectors=2, kept=True, operator=True), Setting(collections=2, kept=True, operator=True), 8_000),
-    "relocation": Configuration(Setting(collectors=2, kept=True, relocators=1, relocations=2), Setting(kept=True, relocators=1), 1_000),
+    "relocation": Configuration(
+        Setting(collectors=2, kept=True, young=True, relocators=1, relocations=2), Setting(kept=True, young=True, relocators=1), 1_500
+    ),
     "relocations": Configuration(
-        Setting(hosts=0, kept=True, contents="xy", held=2, relocators=2, relocations=2),
-        Setting(hosts=0, kept=True, contents="xy", held=2, relocators=2),
-        1_000,
+        Setting(hosts=0, kept=True, young=True, contents="xy", held=2, relocators=2, relocations=2),
+        Setting(hosts=0, kept=True, young=True, contents="xy", held=2, relocators=2),
+        30_000,
     ),
     "relocation and undelete": Configuration(
-        Setting(collections=2, kept=True, relocators=1, operator=True), Setting(hosts=0, collections=2, kept=True, relocators=1, operator=True), 1_000
+        Setting(collections=2, kept=True, relocators=1, operator=True),
+        Setting(hosts=0, collections=2, kept=True, relocators=1, operator=True),
+        15_000,
     ),
 }
 
@@ -62,7 +66,7 @@ _SMALL = {
     "late segment": Setting(attempts=2, copies=0),
     "undelete": Setting(hosts=0, kept=True, operator=True),
     "relocation": Setting(hosts=0, collections=2, kept=True, relocators=1),
-    "relocations": Setting(hosts=0, kept=True, contents="xy", held=2, relocators=2),
+    "relocations": Setting(hosts=0, kept=True, young=True, contents="xy", held=2, relocators=2),
     "relocation and undelete": Setting(hosts=0, collections=2, kept=True, relocators=1, operator=True),
 }
 
@@ -79,7 +83,7 @@ def describe(setting: Setting) -> str:
     words += [f"{setting.collections} collections each"] if setting.collections > 1 else []
     words += [f"{setting.held} old frames"] if setting.held > 1 else []
     words += [f"{setting.copies} packs with the same frame"] if setting.copies > 1 else []
-    flags = ("kept", "marks", "checkpoints", "expiry", "repacking", "merging")
+    flags = ("kept", "marks", "young", "checkpoints", "expiry", "repacking", "merging")
     words += [flag for flag in flags if getattr(setting, flag)]
     words += ["forget and undelete"] if setting.operator else []
     words += [f"{setting.relocators} relocator{'s' * (setting.relocators > 1)}"] if setting.relocators else []
