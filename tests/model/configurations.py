@@ -39,17 +39,20 @@ CONFIGURATIONS = {
     ),
     "merging": Configuration(Setting(attempts=2, collectors=2, merging=True), Setting(attempts=2, collectors=2, merging=True), 50_000),
     "undelete": Configuration(Setting(collectors=2, kept=True, operator=True), Setting(collections=2, kept=True, operator=True), 8_000),
-    "relocation": Configuration(
-        Setting(collectors=2, kept=True, young=True, relocators=1, relocations=2), Setting(kept=True, young=True, relocators=1), 1_500
-    ),
+    "relocation": Configuration(Setting(collectors=2, kept=True, young=True, relocators=1), Setting(kept=True, young=True, relocators=1), 1_500),
     "relocations": Configuration(
-        Setting(hosts=0, kept=True, young=True, contents="xy", held=2, relocators=2, relocations=2),
+        Setting(hosts=0, collections=2, kept=True, young=True, contents="xy", held=2, relocators=2),
         Setting(hosts=0, kept=True, young=True, contents="xy", held=2, relocators=2),
         30_000,
     ),
+    "relocation again": Configuration(
+        Setting(hosts=0, collectors=2, kept=True, young=True, relocators=1, relocations=2),
+        Setting(hosts=0, collections=2, kept=True, young=True, relocators=1, relocations=2),
+        6_000,
+    ),
     "relocation and undelete": Configuration(
-        Setting(collections=2, kept=True, relocators=1, operator=True),
-        Setting(hosts=0, collections=2, kept=True, relocators=1, operator=True),
+        Setting(hosts=0, collectors=2, kept=True, young=True, relocators=1, operator=True),
+        Setting(hosts=0, collections=2, kept=True, young=True, relocators=1, operator=True),
         15_000,
     ),
 }
