@@ -8,8 +8,11 @@ from collections.abc import Iterator
 import pytest
 from tests.collections.garden import NOW, Garden, open_garden
 
-from seedcorn.errors import SeedcornError, UsageError
+from seedcorn.errors import EXIT_INTEGRITY, SeedcornError, UsageError
+from seedcorn.format.names import pack_key
 from seedcorn.ops.gc_plan import CollectionOptions, MaxUnused
+from seedcorn.store.wrappers import WrappedStore
+from seedcorn.testing.damage import flip_byte
 from seedcorn.testing.memory_store import MemoryStore
 
 HOUR_NS = 3600 * 10**9
@@ -59,6 +62,36 @@ def test_a_pack_that_is_mostly_garbage_is_written_anew_without_it(garden: Garden
     garden.assert_clean()
     garden.back_up({"b": noise(2, 2_000_000), "c": b"new"})
     garden.assert_whole()
+
+
+class _Flipping(WrappedStore):
+    """Gives packs with a bit turned, as bad memory does on the way."""
+
+    def get(self, key: str) -> bytes:
+        return self._turned(key, super().get(key))
+
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        return self._turned(key, super().get_range(key, start, length))
+
+    def _turned(self, key: str, data: bytes) -> bytes:
+        return flip_byte(data, len(data) * 4 // 5) if key.startswith("packs/") else data
+
+
+@pytest.mark.parametrize("where", ["in the store", "on the way"])
+def test_damage_is_not_moved_to_a_pack_in_which_no_scrub_would_find_it(garden: Garden, where: str) -> None:
+    big = garden.back_up({"a": noise(1, 3_000_000), "b": noise(2, 2_000_000)})
+    garden.back_up({"b": noise(2, 2_000_000)})
+    garden.forget(big)
+    (name,) = garden.plan().repack
+    if where == "in the store":
+        garden.store.objects[pack_key(*name)] = _Flipping(garden.store).get(pack_key(*name))
+    result = garden.prune(store=garden.store if where == "in the store" else _Flipping(garden.store))
+    assert (result.repacked_packs, result.damaged_packs, result.exit_code) == (0, 1, EXIT_INTEGRITY)
+    assert pack_key(*name) in garden.keys("packs")
+    if where == "on the way":
+        garden.assert_whole()
+        assert garden.prune().repacked_packs == 1
+        garden.assert_whole()
 
 
 def test_many_small_segments_become_one(garden: Garden) -> None:

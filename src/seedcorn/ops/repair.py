@@ -99,10 +99,11 @@ class _Repair:
         head = remains.opened.head
         sessions = {entry.session for entry in unsafe}
         rows = tuple(row for row in head.key_rows if row.session in sessions)
-        return LiveFrames(repair.host, repair.pack, head.kind, head.domain, tuple(unsafe), rows)
+        sealed = tuple(map(remains.opened.sealed_frame, unsafe))
+        return LiveFrames(repair.host, repair.pack, head.kind, head.domain, tuple(unsafe), sealed, rows)
 
     def _put_moved(self, new: NewPack) -> None:
-        """What is moved was fetched once more: it is opened again before it goes up."""
+        """What is moved is opened again in its new place before it goes up."""
         opened = open_pack(new.data, new.host, self._repository.repository, self._repository.key)
         if not all(opens(opened, entry) for entry in opened.frames):
             raise _changed(", ".join(pack_key(new.host, source) for source in new.sources))

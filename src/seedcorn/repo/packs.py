@@ -69,6 +69,10 @@ class OpenedPack:
     _sealers: Mapping[bytes, Sealer]
     _secrets: DomainSecrets
 
+    def sealed_frame(self, entry: FrameEntry) -> bytes:
+        """The sealed bytes of a frame."""
+        return bytes(self.data[entry.offset : entry.offset + entry.sealed_bytes])
+
     def open_frame(self, entry: FrameEntry) -> bytes | memoryview:
         """The raw bytes of a frame, every chunk id in it recomputed.
 

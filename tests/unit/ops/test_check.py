@@ -277,7 +277,7 @@ def test_a_frame_with_a_good_copy_is_not_lost(repository: SmallRepository, store
     assert name
     maintained = maintained_by_owner(repository.owner())
     opened = open_pack(store.objects[key], name[0], maintained.repository, repository.owner().key)
-    live = LiveFrames(*name, opened.head.kind, 0, opened.frames, opened.head.key_rows)
+    live = LiveFrames(*name, opened.head.kind, 0, opened.frames, tuple(map(opened.sealed_frame, opened.frames)), opened.head.key_rows)
     (new,) = repack(maintained, [live])
     store.put(new.key, new.data)
     store.put(*write_segment(maintained, name[0], 0, 2, new.rows, [new.entry]))
