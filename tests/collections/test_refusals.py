@@ -14,8 +14,9 @@ from seedcorn.errors import IntegrityError
 from seedcorn.events import SystemClock
 from seedcorn.format.collection import CollectionRecord, HostPacks, Stage
 from seedcorn.format.names import pack_key
-from seedcorn.format.pack import KeyRow, PackEntry
-from seedcorn.ids import PackId, SessionId
+from seedcorn.format.pack import FrameEntry, KeyRow, PackEntry
+from seedcorn.format.tree import pack_content
+from seedcorn.ids import ChunkId, PackId, SessionId
 from seedcorn.jobs.maintain_session import MaintainSession
 from seedcorn.ops import access
 from seedcorn.ops.forget import choose_snapshots, forget_snapshots
@@ -182,13 +183,18 @@ def entries_of(garden: Garden) -> tuple[Sequence[KeyRow], list[PackEntry]]:
     return opened.public.key_rows, opened.packs
 
 
-def put_lie(garden: Garden, machine: Machine, entries: list[PackEntry], row: KeyRow) -> None:
-    """A segment in which the machine lists packs of its own that hold these frames, and packs full of nothing under these names."""
+def put_lie(garden: Garden, machine: Machine, entries: list[PackEntry], row: KeyRow, *, idle_bytes: int = 0) -> None:
+    """A segment in which the machine lists packs of its own that hold these frames, and packs full of nothing under these names.
+
+    ``idle_bytes`` of each pack are in a frame that nothing needs.
+    """
     lies = []
     for entry in entries:
-        data = random_bytes(max(frame.offset + frame.sealed_bytes for frame in entry.frames))
+        end = max(frame.offset + frame.sealed_bytes for frame in entry.frames)
+        idle = (FrameEntry(row.session, 1 << 30, end, idle_bytes, 1, pack_content([(ChunkId(bytes(24)), 1)])),) if idle_bytes else ()
+        data = random_bytes(end + idle_bytes)
         garden.store.put(pack_key(machine.host_file.key.host, PackId(object_hash(data))), data)
-        lies.append(PackEntry(object_hash(data), entry.kind, entry.frames))
+        lies.append(PackEntry(object_hash(data), entry.kind, entry.frames + idle))
     garden.store.put(*build_segment(machine.repository, SessionId(row.session), 77, row, lies))
 
 
@@ -208,6 +214,17 @@ def test_a_host_that_claims_copies_of_its_own_frames(garden: Garden) -> None:
     for number in range(8):
         garden.back_up({"n": noise(20 + number, 100)})
     for _ in range(3):
+        garden.prune()
+        garden.assert_whole()
+
+
+def test_a_host_whose_claims_a_maintainer_copies(garden: Garden) -> None:
+    """What is moved out of a pack of noise is no copy of the pack that others rely on."""
+    (row,), entries = entries_of(garden)
+    put_lie(garden, garden.repository.first, entries, row, idle_bytes=1_000_000)
+    assert garden.prune().repacked_packs >= len(entries)
+    garden.assert_whole()
+    for _ in range(2):
         garden.prune()
         garden.assert_whole()
 

@@ -146,7 +146,6 @@ class Collector:
         marked = plan.new.union((pack.host, source) for pack in moved for source in pack.sources)
         if marked:
             copies = {PackCopy(pack.host, pack.entry.pack, entries_digest(pack.entry.frames)) for pack in moved}
-            copies |= plan.judgement.copies if plan.new & plan.judgement.copied else frozenset()
             self._put_record(survey, Stage.MARK, marked, copies=tuple(sorted(copies)))
         numbers = _Numbers(survey)
         for pack in moved:

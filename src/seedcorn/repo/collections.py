@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from seedcorn.crypto.keys import PublicKeys
 from seedcorn.errors import IntegrityError, ObjectNotFoundError
 from seedcorn.format.codec import Magic
-from seedcorn.format.collection import CheckpointRef, CollectionRecord, PackCopy, SnapshotRef, Stage
+from seedcorn.format.collection import CheckpointRef, CollectionRecord, SnapshotRef, Stage
 from seedcorn.format.names import CollectionName, collection_key, is_probe_key, parse_collection_key
 from seedcorn.format.snapshot import NeededFrames
 from seedcorn.ids import CollectionId, HostId, PackId, RepositoryId
@@ -114,11 +114,6 @@ class Collections:
                 done = self.done.get(record.collection)
                 taken |= named_packs([record]) - (named_packs([done]) if done else set())
         return frozenset(taken)
-
-    @property
-    def copies(self) -> frozenset[PackCopy]:
-        """The packs that maintainers have made, as far as marks still tell."""
-        return frozenset(copy for mark in self.marks for copy in mark.record.copies)
 
     @property
     def expired(self) -> frozenset[SnapshotRef]:
