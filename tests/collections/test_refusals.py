@@ -218,6 +218,18 @@ def test_a_host_that_claims_copies_of_its_own_frames(garden: Garden) -> None:
         garden.assert_whole()
 
 
+@pytest.mark.parametrize("number", [0, 77])
+def test_a_host_that_gives_its_packs_another_key(garden: Garden, number: int) -> None:
+    """Others may rely on them, and read them as they were listed at first."""
+    (row,), entries = entries_of(garden)
+    wrong = KeyRow(row.session, row.host, row.suite, random_bytes(len(row.sealed_key)))
+    garden.store.put(*build_segment(garden.repository.first.repository, SessionId(row.session), number, wrong, entries))
+    garden.assert_whole()
+    for _ in range(2):
+        garden.prune()
+        garden.assert_whole()
+
+
 def test_a_host_whose_claims_a_maintainer_copies(garden: Garden) -> None:
     """What is moved out of a pack of noise is no copy of the pack that others rely on."""
     (row,), entries = entries_of(garden)

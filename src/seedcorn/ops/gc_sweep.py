@@ -145,7 +145,7 @@ class Collector:
                 moved_bytes += len(pack.data)
         marked = plan.new.union((pack.host, source) for pack in moved for source in pack.sources)
         if marked:
-            copies = {PackCopy(pack.host, pack.entry.pack, entries_digest(pack.entry.frames)) for pack in moved}
+            copies = {PackCopy(pack.host, pack.entry.pack, entries_digest(pack.entry.frames, pack.rows)) for pack in moved}
             self._put_record(survey, Stage.MARK, marked, copies=tuple(sorted(copies)))
         numbers = _Numbers(survey)
         for pack in moved:

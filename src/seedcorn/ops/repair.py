@@ -21,7 +21,7 @@ from seedcorn.ops.repair_packs import PackLook, PackRemains, opens
 from seedcorn.ops.repair_plan import PackRepair, RepairPlan
 from seedcorn.repo.collections import list_collections
 from seedcorn.repo.maintenance import maintained_by_owner
-from seedcorn.repo.packs import entries_digest, open_pack
+from seedcorn.repo.packs import open_pack
 from seedcorn.repo.repacking import LiveFrames, NewPack, repack
 from seedcorn.repo.rewriting import SegmentSeries, fetch_segment
 
@@ -115,7 +115,7 @@ class _Repair:
     def _read_again(self, repair: PackRepair) -> PackRemains:
         """Nothing is kept of a pack between plan and execution but a digest: a whole index may have to be made anew."""
         remains = self._look_at.remains(repair.host, repair.pack, repair.key)
-        if remains.opened is None or entries_digest(remains.opened.frames) != repair.digest:
+        if remains.opened is None or remains.digest != repair.digest:
             raise _changed(repair.key)
         return remains
 

@@ -141,10 +141,11 @@ class FrameIndex:
         name = key.encode("ascii")
         if txn.get(name, db=self._segments) is not None:
             return
+        rows = tuple(rows)
         numbers = {row.session: self.session_number(txn, SessionRecord(SessionId(row.session), host, domain), row.sealed_key) for row in rows}
         listed = []
         for pack in packs:
-            digest = entries_digest(pack.frames)
+            digest = entries_digest(pack.frames, rows)
             identity = object_hash(host + pack.pack + digest)
             known = txn.get(identity, db=self._pack_numbers)
             if known is not None:

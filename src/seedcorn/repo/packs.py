@@ -20,6 +20,7 @@ from seedcorn.format.codec import SUITE, Magic, decode, encode
 from seedcorn.format.pack import (
     TRAILER_BYTES,
     FrameEntry,
+    KeyRow,
     PackHead,
     PackKind,
     check_frames,
@@ -46,9 +47,14 @@ def check_hash(data: bytes | memoryview, pack: PackId) -> None:
         raise IntegrityError("its bytes do not match the hash in its name")
 
 
-def entries_digest(frames: Iterable[FrameEntry]) -> bytes:
-    """32 bytes that are equal for equal frame entries, in whatever order: for comparing a footer with an index without keeping either."""
-    return primitives.object_hash(encode(sorted(frames, key=lambda frame: frame.offset)))
+def entries_digest(frames: Iterable[FrameEntry], rows: Iterable[KeyRow]) -> bytes:
+    """32 bytes that are equal for equal frame entries with equal keys, in whatever order: for comparing a footer with an index without keeping either.
+
+    ``rows`` has at least the keys of the frames' sessions. They belong to it: who lists a good pack with another key makes it unreadable.
+    """
+    entries = sorted(frames, key=lambda frame: frame.offset)
+    sessions = {frame.session for frame in entries}
+    return primitives.object_hash(encode((entries, sorted({(row.session, row.suite, row.sealed_key) for row in rows if row.session in sessions}))))
 
 
 def plausible_sizes(frames: tuple[FrameEntry, ...]) -> range:

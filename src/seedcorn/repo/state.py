@@ -36,7 +36,7 @@ from seedcorn.repo.verifications import Verifications
 
 __all__ = ["ChunkPlace", "FramePlace", "FrameSet", "PackRecord", "SessionRecord", "State", "frame_ordinal"]
 
-_SCHEMA = b"8"
+_SCHEMA = b"9"
 _MAP_BYTES = 1 << 36  # address space, not disk
 _READERS = 1024
 _LOCK_FILE_BYTES = (_READERS + 2) * 64  # LMDB's: one cache line for each reader, and its head

@@ -9,7 +9,7 @@ from seedcorn.crypto.keys import new_owner_seed
 from seedcorn.format.codec import Magic
 from seedcorn.format.collection import VerifiedPack, VerifiedRecord
 from seedcorn.format.names import parse_record_key, verified_key
-from seedcorn.format.pack import FrameEntry
+from seedcorn.format.pack import FrameEntry, KeyRow
 from seedcorn.ids import HostId, PackId
 from seedcorn.repo.packs import entries_digest
 from seedcorn.repo.records import build_record
@@ -21,6 +21,7 @@ from seedcorn.testing.repositories import SmallRepository
 
 HOST, OTHER = HostId(b"h" * 16), HostId(b"i" * 16)
 PACK = PackId(b"p" * 32)
+ROWS = (KeyRow(b"s" * 16, HOST, 1, b"sealed"),)
 FRAMES = (FrameEntry(b"s" * 16, 0, 100, 50, 40, b"r" * 28), FrameEntry(b"s" * 16, 1, 150, 60, 50, b"t" * 28))
 
 
@@ -32,20 +33,22 @@ def verified(*packs: VerifiedPack) -> VerifiedSet:
 
 
 def test_only_the_very_entries_that_were_verified_are_believed() -> None:
-    known = verified(VerifiedPack(HOST, PACK, entries_digest(FRAMES)))
-    assert known.believes(HOST, PACK, entries_digest(FRAMES))
-    assert known.believes(HOST, PACK, entries_digest(FRAMES[::-1]))  # in whatever order a segment lists them
-    assert not known.believes(OTHER, PACK, entries_digest(FRAMES))
-    assert not known.believes(HOST, PackId(b"q" * 32), entries_digest(FRAMES))
-    assert not known.believes(HOST, PACK, entries_digest(FRAMES[:1]))
-    assert not known.believes(HOST, PACK, entries_digest((FRAMES[0], FrameEntry(b"s" * 16, 1, 150, 60, 50, b"u" * 28))))
-    assert not VerifiedSet({}).believes(HOST, PACK, entries_digest(()))
+    known = verified(VerifiedPack(HOST, PACK, entries_digest(FRAMES, ROWS)))
+    assert known.believes(HOST, PACK, entries_digest(FRAMES, ROWS))
+    assert known.believes(HOST, PACK, entries_digest(FRAMES[::-1], ROWS))  # in whatever order a segment lists them
+    assert not known.believes(OTHER, PACK, entries_digest(FRAMES, ROWS))
+    assert not known.believes(HOST, PackId(b"q" * 32), entries_digest(FRAMES, ROWS))
+    assert not known.believes(HOST, PACK, entries_digest(FRAMES[:1], ROWS))
+    assert not known.believes(HOST, PACK, entries_digest((FRAMES[0], FrameEntry(b"s" * 16, 1, 150, 60, 50, b"u" * 28)), ROWS))
+    assert known.believes(HOST, PACK, entries_digest(FRAMES, (*ROWS, KeyRow(b"t" * 16, HOST, 1, b"of another session"))))
+    assert not known.believes(HOST, PACK, entries_digest(FRAMES, (KeyRow(b"s" * 16, HOST, 1, b"another key"),)))
+    assert not VerifiedSet({}).believes(HOST, PACK, entries_digest((), ROWS))
 
 
 def test_entries_of_two_records_are_both_believed() -> None:
-    known = verified(VerifiedPack(HOST, PACK, entries_digest(FRAMES)), VerifiedPack(HOST, PACK, entries_digest(FRAMES[:1])))
-    assert known.believes(HOST, PACK, entries_digest(FRAMES)) and known.believes(HOST, PACK, entries_digest(FRAMES[:1]))
-    assert known.holds(VerifiedPack(HOST, PACK, entries_digest(FRAMES)))
+    known = verified(VerifiedPack(HOST, PACK, entries_digest(FRAMES, ROWS)), VerifiedPack(HOST, PACK, entries_digest(FRAMES[:1], ROWS)))
+    assert known.believes(HOST, PACK, entries_digest(FRAMES, ROWS)) and known.believes(HOST, PACK, entries_digest(FRAMES[:1], ROWS))
+    assert known.holds(VerifiedPack(HOST, PACK, entries_digest(FRAMES, ROWS)))
     assert not known.holds(VerifiedPack(HOST, PACK, bytes(32)))
 
 
