@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,14 +13,16 @@ from seedcorn.events import RecordingMonitor, SystemClock
 from seedcorn.format.codec import Magic
 from seedcorn.format.collection import CollectionRecord, HostPacks, SnapshotRef, Stage
 from seedcorn.format.names import collection_key, parse_numbered_key, parse_receipt_key
-from seedcorn.ids import CollectionId, SnapshotId
+from seedcorn.ids import CollectionId, SessionId, SnapshotId
 from seedcorn.ops import access
 from seedcorn.ops.backup import BackupOptions, backup_stream
 from seedcorn.ops.gc_survey import Surveyor
+from seedcorn.repo.index import open_segment, sync_state
 from seedcorn.repo.maintenance import maintained_by_owner
 from seedcorn.repo.needed import open_bitmap
 from seedcorn.repo.receipts import read_receipts
 from seedcorn.repo.records import build_record
+from seedcorn.repo.state import SessionRecord
 from seedcorn.store.api import Buffer, ObjectInfo
 from seedcorn.store.wrappers import WrappedStore
 from seedcorn.testing.memory_store import MemoryStore
@@ -143,6 +146,38 @@ def test_a_listing_that_has_lost_old_sweeps_confirms_nothing(stage: Theatre) -> 
     stage.repository.first.store = Forgetful(stage.store)
     with pytest.raises(IntegrityError, match="never removed"):
         stage.repository.first.backup(stage.tree)
+
+
+def test_a_pack_that_was_swept_before_and_is_listed_only_now_is_not_relied_on(stage: Theatre, tmp_path: Path) -> None:
+    """Another process of this machine stood still between its pack and the segment; a collection has come and gone meanwhile."""
+    other = make_tree(tmp_path / "other", {"file": b"other " * 2000})
+    before = set(stage.store.objects)
+    with closing(stage.repository.machine_again()) as stopped:
+        stopped.backup(other)
+    late = {key: stage.store.objects.pop(key) for key in set(stage.store.objects) - before}
+    (segment,) = [key for key in late if key.startswith("index/")]
+    stage.put_collection(Stage.SWEEP, [key for key in late if key.startswith("packs/")], number=7)
+    stage.put_collection(Stage.DONE, [], number=7)
+    make_tree(stage.tree, {"d/other": b"other " * 2000})
+    state, repository, registry = stage.repository.first.state, stage.repository.first.repository, access.registry(stage.repository.owner())
+    name = parse_numbered_key(segment)
+    assert name
+    (row,) = open_segment(late[segment], name, repository.repository, repository.key.index_key, registry).public.key_rows
+    state.begin_session(SessionRecord(SessionId(row.session), repository.host, 0), row.sealed_key)
+
+    class GoesOn(WrappedStore):
+        """The other process goes on when this one has loaded the index."""
+
+        def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
+            if prefix == "snapshots/" and segment not in stage.store.objects:
+                stage.store.objects[segment] = late[segment]
+                sync_state(stage.store, state, repository.repository, repository.key.index_key, registry, only=repository.host)
+            return super().list(prefix, after=after)
+
+    stage.backup_through(GoesOn(stage.store))
+    assert stage.statuses() == {1: "confirmed", 2: "void", 3: "confirmed"}
+    found = read_tree(stage.repository.browser(), "latest", bytes(stage.tree))
+    assert found[bytes(stage.tree / "d" / "other")] == b"other " * 2000
 
 
 def test_an_expiry_of_the_snapshot_tears_it(stage: Theatre) -> None:
