@@ -73,6 +73,7 @@ def index_before_gc(patch: Patch) -> None:
 
     patch.setattr(backup_run, "read_base", late)
     patch.setattr(backup_run, "sync_state", lambda *_, **__: [])
+    patch.setattr(backup_run, "is_out_of_date", lambda *_: False)
 
 
 def dead_packs_are_relied_on(patch: Patch) -> None:

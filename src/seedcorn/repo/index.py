@@ -25,7 +25,7 @@ from seedcorn.repo.repository import HostRepository
 from seedcorn.repo.state import State
 from seedcorn.store.api import ObjectInfo, Store
 
-__all__ = ["IndexKey", "OpenedSegment", "build_segment", "next_segment_number", "open_segment", "seal_segment", "sync_state"]
+__all__ = ["IndexKey", "OpenedSegment", "build_segment", "is_out_of_date", "next_segment_number", "open_segment", "seal_segment", "sync_state"]
 
 IndexKey = Callable[[int], bytes | None]  # of a domain; None if that domain is not one's own, and so its chunks are of no use
 
@@ -104,6 +104,12 @@ def sync_state(
         except ObjectNotFoundError as error:  # a maintainer has just rewritten it, and the list is another one now
             gone = error
     raise gone
+
+
+def is_out_of_date(store: Store, state: State, own: HostId) -> bool:
+    """Whether a segment of another host is loaded and no longer in the store. Costs a listing only where any is loaded."""
+    foreign = {key for key in state.segments() if not key.startswith(_room(own))}
+    return bool(foreign) and not foreign <= _list_segments(store, None).keys()
 
 
 def _list_segments(store: Store, only: HostId | None) -> dict[str, ObjectInfo]:

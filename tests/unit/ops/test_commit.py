@@ -16,6 +16,7 @@ from seedcorn.format.names import collection_key, parse_numbered_key, parse_rece
 from seedcorn.ids import CollectionId, SessionId, SnapshotId
 from seedcorn.ops import access
 from seedcorn.ops.backup import BackupOptions, backup_stream
+from seedcorn.ops.check import CheckOptions, check
 from seedcorn.ops.gc_survey import Surveyor
 from seedcorn.repo.index import open_segment, sync_state
 from seedcorn.repo.maintenance import maintained_by_owner
@@ -238,6 +239,30 @@ def test_a_backup_gives_up_when_every_attempt_is_torn(stage: Theatre) -> None:
     with pytest.raises(SeedcornError, match="5 times a collection"):
         stage.backup_through(Relentless(stage.store))
     assert set(stage.statuses().values()) == {"confirmed", "void"}
+
+
+class LaterClock(SystemClock):
+    """An hour ahead, so that no file has just been changed."""
+
+    def now_ns(self) -> int:
+        return super().now_ns() + 3600 * 10**9
+
+
+def test_what_another_host_has_lost_is_not_relied_on_by_whoever_shares_it(tmp_path: Path) -> None:
+    """A repair has taken it out of the index, and nothing has changed on this host since it was stored."""
+    store, files = MemoryStore(), {"file": b"shared " * 2000}
+    tree = make_tree(tmp_path / "tree", files)
+    with SmallRepository(store, tmp_path / "states", clock=LaterClock()) as repository:
+        repository.backup(tree)
+        check(repository.browser(), CheckOptions(read_data=True, publish=True), repository.clock, RecordingMonitor())
+        beta = repository.machine("beta")
+        beta.backup(tree)
+        assert not [key for key in store.objects if key.startswith(f"packs/{beta.host_file.key.host.hex()}/")]
+        for room in ("packs/", "index/"):
+            store.delete([key for key in store.objects if key.startswith(room)])
+        beta.backup(tree)
+        found = read_tree(repository.browser(fresh=True), "latest", bytes(tree))
+        assert found == {bytes(tree / name): content for name, content in files.items()}
 
 
 class LeapingClock(SystemClock):
