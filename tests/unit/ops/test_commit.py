@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,9 +13,9 @@ from seedcorn.errors import IntegrityError, SeedcornError
 from seedcorn.events import RecordingMonitor, SystemClock
 from seedcorn.format.codec import Magic
 from seedcorn.format.collection import CollectionRecord, HostPacks, SnapshotRef, Stage
-from seedcorn.format.names import collection_key, parse_numbered_key, parse_receipt_key
+from seedcorn.format.names import collection_key, parse_checkpoint_key, parse_numbered_key, parse_receipt_key
 from seedcorn.ids import CollectionId, SessionId, SnapshotId
-from seedcorn.ops import access
+from seedcorn.ops import access, entries
 from seedcorn.ops.backup import BackupOptions, backup_stream
 from seedcorn.ops.check import CheckOptions, check
 from seedcorn.ops.gc_survey import Surveyor
@@ -297,3 +298,13 @@ def test_what_a_long_run_needs_is_kept_by_checkpoints(stage: Theatre) -> None:
     after = survey()
     assert after.problems == ()
     assert [one.is_root for one in after.roots.checkpoints] == [False]
+
+
+@pytest.mark.parametrize("sizes", [[5 << 20], [700_000] * 8], ids=["one file", "many files"])
+def test_a_single_directory_that_takes_long_is_kept_by_checkpoints(stage: Theatre, monkeypatch: pytest.MonkeyPatch, sizes: list[int]) -> None:
+    monkeypatch.setattr(entries, "LONG_BYTES", 1 << 20)
+    make_tree(stage.tree, {f"image{number}": os.urandom(size) for number, size in enumerate(sizes)})
+    stage.repository.first.clock = LeapingClock()
+    stage.repository.first.backup(stage.tree)
+    names = [parse_checkpoint_key(key) for key in stage.keys("checkpoints/")]
+    assert len(names) >= 4
