@@ -77,6 +77,16 @@ def test_a_snapshot_that_is_missing_and_what_to_do_about_it(garden: Garden) -> N
     garden.assert_whole()
 
 
+def test_a_snapshot_that_was_taken_back_is_missed_like_any_other(garden: Garden) -> None:
+    lost = next(iter(garden.expected))
+    files = garden.expected[lost]
+    garden.forget(lost)
+    garden.undelete(lost, files)
+    (key,) = [key for key in garden.keys("snapshots") if key.endswith(lost.hex())]
+    del garden.store.objects[key]
+    assert_refused(garden, "gone without having been forgotten")
+
+
 def test_a_pack_that_is_missing(garden: Garden) -> None:
     for key in garden.keys("packs"):
         del garden.store.objects[key]

@@ -277,7 +277,7 @@ def stale_keys(survey: Survey) -> tuple[str, ...]:
     keys = list(roots.collections.probes)
     keys += [key for one in roots.checkpoints for key in (*one.older, *(() if one.is_root else (one.key,)))]
     present = {root.ref for root in roots.snapshots}
-    known = roots.forget_log.named | roots.collections.expired | roots.collections.removed
+    known = roots.forget_log.forgotten.keys() | roots.collections.expired | roots.collections.removed
     for void, refs in ((False, roots.receipts.receipted), (True, roots.receipts.void)):
         keys += [receipt_key(HostId(ref.host), ref.seq, SnapshotId(ref.snapshot), void=void) for ref in sorted((refs & known) - present)]
     return tuple(keys)
