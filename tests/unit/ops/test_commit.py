@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from seedcorn.errors import IntegrityError, SeedcornError
+from seedcorn.errors import IntegrityError, ObjectNotFoundError, SeedcornError
 from seedcorn.events import RecordingMonitor, SystemClock
 from seedcorn.format.codec import Magic
 from seedcorn.format.collection import CollectionRecord, HostPacks, SnapshotRef, Stage
@@ -212,6 +212,22 @@ def test_a_damaged_collection_confirms_nothing(stage: Theatre) -> None:
     with pytest.raises(IntegrityError, match="gc/"):
         stage.backup_through(Interrupting(stage.store, "receipts/", before=damage))
     assert 2 not in {number for number, status in stage.statuses().items() if status == "void"}
+
+
+def test_a_sweep_that_is_listed_and_can_not_be_read_confirms_nothing(stage: Theatre) -> None:
+    class Lagging(WrappedStore):
+        """Lists what it does not give yet."""
+
+        def get(self, key: str) -> bytes:
+            if key.endswith(".sweep"):
+                raise ObjectNotFoundError("there is no such object yet", key=key)
+            return super().get(key)
+
+    store = Interrupting(stage.store, "receipts/", before=lambda: stage.put_collection(Stage.SWEEP, stage.keys("packs/")))
+    with pytest.raises(IntegrityError, match="never removed"):
+        stage.backup_through(Lagging(store))
+    with pytest.raises(IntegrityError, match="never removed"):
+        stage.backup_through(Lagging(stage.store))
 
 
 def test_a_stream_that_was_torn_is_void_and_says_so(stage: Theatre) -> None:
