@@ -13,7 +13,7 @@ from seedcorn.crypto.primitives import object_hash, random_bytes
 from seedcorn.errors import IntegrityError
 from seedcorn.events import SystemClock
 from seedcorn.format.collection import CollectionRecord, HostPacks, Stage
-from seedcorn.format.names import pack_key
+from seedcorn.format.names import NUMBER_LIMIT, pack_key
 from seedcorn.format.pack import FrameEntry, KeyRow, PackEntry
 from seedcorn.format.tree import pack_content
 from seedcorn.ids import ChunkId, PackId, SessionId
@@ -238,6 +238,16 @@ def test_a_host_that_gives_its_packs_another_key(garden: Garden, number: int) ->
     for _ in range(2):
         garden.prune()
         garden.assert_whole()
+
+
+def test_a_host_that_has_used_the_last_number(garden: Garden) -> None:
+    """Others rely on its packs, and a maintainer who rewrites its segments puts new ones where they are found."""
+    (row,), entries = entries_of(garden)
+    garden.store.put(*build_segment(garden.repository.first.repository, SessionId(row.session), NUMBER_LIMIT, row, entries))
+    garden.prune()
+    garden.assert_whole()
+    garden.back_up({"d": b"new"})
+    garden.assert_whole()
 
 
 def test_a_host_whose_claims_a_maintainer_copies(garden: Garden) -> None:

@@ -18,7 +18,7 @@ from seedcorn.crypto.primitives import random_bytes
 from seedcorn.errors import EXIT_DONE, EXIT_INTEGRITY, IntegrityError, ObjectNotFoundError, SeedcornError
 from seedcorn.events import Monitor
 from seedcorn.format.collection import CollectionRecord, HostPacks, PackCopy, Stage
-from seedcorn.format.names import pack_key, parse_numbered_key, probe_key, receipt_key
+from seedcorn.format.names import following_number, pack_key, parse_numbered_key, probe_key, receipt_key
 from seedcorn.format.pack import FrameEntry, PackEntry
 from seedcorn.ids import COLLECTION_ID_BYTES, HostId, PackId, SessionId
 from seedcorn.ops.gc_judge import frames_of, frames_only_in, judge, named_frames
@@ -309,7 +309,7 @@ class _Numbers:
 
     def take(self, host: HostId) -> int:
         """The next number of this host."""
-        self._newest[host] += 1
+        self._newest[host] = following_number(self._newest[host])
         return self._newest[host]
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from seedcorn.errors import IntegrityError, ObjectNotFoundError
 from seedcorn.events import Counter, Monitor
-from seedcorn.format.names import pack_key, parse_numbered_key, parse_pack_key
+from seedcorn.format.names import following_number, pack_key, parse_numbered_key, parse_pack_key
 from seedcorn.format.pack import KeyRow, PackEntry
 from seedcorn.ids import HostId, PackId
 from seedcorn.ops.browse import Browser
@@ -154,7 +154,7 @@ class _Repair:
 
     def _next_number(self, host: HostId) -> int:
         numbers = [name.number for info in self._store.list(f"index/{host.hex()}/") if (name := parse_numbered_key(info.key))]
-        return max(numbers, default=0) + 1
+        return following_number(max(numbers, default=0))
 
 
 def _changed(key: str) -> IntegrityError:

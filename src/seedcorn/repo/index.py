@@ -15,7 +15,7 @@ from seedcorn.crypto import primitives
 from seedcorn.crypto.frames import Sealer
 from seedcorn.errors import IntegrityError, ObjectNotFoundError
 from seedcorn.format.codec import Envelope, Magic, decode, encode
-from seedcorn.format.names import NumberedKey, parse_numbered_key, segment_key
+from seedcorn.format.names import NumberedKey, following_number, parse_numbered_key, segment_key
 from seedcorn.format.pack import KeyRow, PackEntry, SegmentPublic, check_frames
 from seedcorn.ids import OBJECT_ID_BYTES, RANDOM_ID_BYTES, HostId, RepositoryId, SegmentId, SessionId
 from seedcorn.repo.bindings import segment_binding
@@ -154,6 +154,6 @@ def _sync_with(
 
 
 def next_segment_number(state: State, host: HostId) -> int:
-    """One more than the highest number among the loaded segments of ``host``."""
+    """A number above all of the loaded segments of ``host``."""
     numbers = [name.number for key in state.segments() if (name := parse_numbered_key(key)) and name.host == host]
-    return max(numbers, default=0) + 1
+    return following_number(max(numbers, default=0))
