@@ -26,7 +26,7 @@ from seedcorn.fs.owners import group_names, user_names
 from seedcorn.ids import HostId, SessionId, SnapshotId
 from seedcorn.ops.commit import is_torn, read_base
 from seedcorn.ops.entries import Tally
-from seedcorn.repo.chains import check_rollback, list_heads, remember_heads, remembered_heads
+from seedcorn.repo.chains import check_rollback, list_heads, remember_heads, remembered_heads, witnessed
 from seedcorn.repo.checkpoints import build_checkpoint
 from seedcorn.repo.history import build_snapshot, group_of
 from seedcorn.repo.hosts import HostRegistry, load_registry
@@ -244,7 +244,7 @@ class BackupRun:
                 tags=owner.tags,
                 complete=owner.error_count == 0,
                 needed=needed_frames(frames, self._session_of),
-                heads=tuple(head for host, head in sorted(self._heads.items()) if host != repository.host),
+                heads=witnessed(self._heads, repository.host),
             )
             key, snapshot, data = build_snapshot(repository, public, maintain, owner)
             self.writer.put(key, data)
