@@ -16,7 +16,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +65,13 @@ class State:
                 self._env.close()
                 shutil.rmtree(folder / "index")
                 self._open(folder)
+            if known != (repository, _SCHEMA):
+                with self._env.begin(write=True) as txn:
+                    txn.put(b"repository", repository, db=self._meta)
+                    txn.put(b"schema", _SCHEMA, db=self._meta)
+            self._env.reader_check()  # one that was killed would keep free pages from being used again
         except (OSError, lmdb.Error) as error:
             raise SeedcornError(f"the state directory {folder} can not be used: {error}; give another place with SEEDCORN_STATE_DIR") from error
-        with self._env.begin(write=True) as txn:
-            txn.put(b"repository", repository, db=self._meta)
-            txn.put(b"schema", _SCHEMA, db=self._meta)
         self.discard_writes = False  # for a dry run: nothing that is learned is kept
         self._trusted: set[int] | None = None  # session numbers; None: all
         self._believed = FrameSet()  # of other sessions, and believed all the same
@@ -224,7 +226,7 @@ class State:
 
     def _sweep_leftovers(self) -> None:
         """Remove what a killed process left; not while another one may be about to commit it."""
-        with suppress(BlockingIOError), _flock(self.folder / "index.lock", fcntl.LOCK_EX | fcntl.LOCK_NB):
+        with suppress(OSError), _flock(self.folder / "index.lock", fcntl.LOCK_EX | fcntl.LOCK_NB):
             self._chunks.sweep(self._table_names())
 
     def _table_names(self) -> list[str]:
@@ -402,8 +404,16 @@ class State:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Exclusive among the processes of this machine, for the moment in which a snapshot gets its number."""
-        with _flock(self.folder / "commit.lock", fcntl.LOCK_EX):
+        """Exclusive among the processes of this machine, for the moment in which a snapshot gets its number.
+
+        Raises:
+            SeedcornError: the folder can not be written any more.
+        """
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(_flock(self.folder / "commit.lock", fcntl.LOCK_EX))
+            except OSError as error:
+                raise self._unwritable(error) from error
             yield
 
     @contextmanager
