@@ -133,6 +133,31 @@ def test_what_is_marked_waits_for_the_grace_by_the_stores_clock() -> None:
         garden.assert_clean()
 
 
+def test_an_object_whose_time_is_in_the_future_does_not_end_the_grace() -> None:
+    now = [10**18]
+
+    def tick() -> int:
+        now[0] += 10**9
+        return now[0]
+
+    usual = CollectionOptions(allow_large=True)
+    with open_garden(MemoryStore(tick)) as garden:
+        first = garden.back_up({"a": noise(1)})
+        garden.back_up({"b": noise(2)})
+        garden.forget(first)
+        now[0] += 25 * HOUR_NS
+        garden.prune(usual)
+        packs = garden.keys("packs")
+        now[0] += 1000 * HOUR_NS
+        garden.back_up({"b": noise(2), "c": noise(3)})
+        now[0] -= 1000 * HOUR_NS  # the store's clock has been put right
+        assert garden.prune(usual).deleted_packs == 0
+        assert set(packs) <= set(garden.keys("packs"))
+        now[0] += 72 * HOUR_NS
+        assert garden.prune(usual).deleted_packs > 0
+        garden.assert_whole()
+
+
 def test_a_forgotten_snapshot_can_be_taken_back_until_it_is_swept(garden: Garden) -> None:
     first = garden.back_up({"a": noise(1)})
     garden.back_up({"b": noise(2)})

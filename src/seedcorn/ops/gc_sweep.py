@@ -114,7 +114,7 @@ class Collector:
         refuse_unsound(survey, "nothing is collected")
         for oddity in survey.roots.oddities:
             self._monitor.note(str(oddity))
-        return replace(survey, now_ns=max(survey.now_ns, self._now_ns))
+        return replace(survey, now_ns=self._now_ns or survey.now_ns)  # an object whose time is in the future must not end the grace of all others
 
     def _ask_time_ns(self) -> int:
         """The store's own clock: the time of an object that is put for that, and deleted again."""
