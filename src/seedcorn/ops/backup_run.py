@@ -153,8 +153,8 @@ class BackupRun:
     def _forget_lost_packs(self, only: HostId | None) -> None:
         """With ``force`` nothing is believed, not even that what the index lists is there: what lost packs held is stored again."""
         prefix = f"packs/{only.hex()}/" if only else "packs/"
+        indexed = {(record.host, record.pack) for record in self._state.packs()}  # before the listing: another process here may be adding packs
         present = {info.key for info in self._repository.store.list(prefix)}
-        indexed = {(record.host, record.pack) for record in self._state.packs()}
         lost = {pack for host, pack in indexed if (only is None or host == only) and pack_key(host, pack) not in present}
         if lost:
             self._monitor.note(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -256,6 +257,28 @@ def test_a_backup_gives_up_when_every_attempt_is_torn(stage: Theatre) -> None:
     with pytest.raises(SeedcornError, match="5 times a collection"):
         stage.backup_through(Relentless(stage.store))
     assert set(stage.statuses().values()) == {"confirmed", "void"}
+
+
+def test_force_does_not_take_for_lost_what_another_process_has_just_stored(stage: Theatre) -> None:
+    machine = stage.repository.first
+
+    class Meanwhile(WrappedStore):
+        """Another process of this machine puts a pack, and lists it, when the packs have been listed."""
+
+        def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
+            found = list(super().list(prefix, after=after))
+            if prefix.startswith("packs/"):
+                machine.store = stage.store
+                with closing(machine.writer()) as writer:
+                    writer.store_content(BytesIO(b"meanwhile").readinto, 9)
+                    writer.finish()
+            return iter(found)
+
+    monitor = RecordingMonitor()
+    machine.store = Meanwhile(stage.store)
+    machine.backup(stage.tree, monitor=monitor, options=BackupOptions("alpha", force=True))
+    assert not [note for note in monitor.notes if "missing" in note]
+    assert len(list(machine.state.packs())) == len(stage.keys("packs/"))
 
 
 class LaterClock(SystemClock):
