@@ -21,7 +21,7 @@ from seedcorn.ops.repair_packs import PackLook, PackRemains, opens
 from seedcorn.ops.repair_plan import PackRepair, RepairPlan
 from seedcorn.repo.collections import list_collections
 from seedcorn.repo.maintenance import maintained_by_owner
-from seedcorn.repo.packs import open_pack
+from seedcorn.repo.packs import entries_digest, open_pack
 from seedcorn.repo.repacking import LiveFrames, NewPack, repack
 from seedcorn.repo.rewriting import SegmentSeries, fetch_segment
 
@@ -129,17 +129,17 @@ class _Repair:
             return False
 
     def _copy_entries(self) -> None:
-        """What the segments that go list besides is listed by new ones, unless another one lists it, too."""
-        replaced = frozenset(self._plan.replace_segments)
-        copied = set(self._plan.unlisted)
+        """What the segments that go list besides is listed by new ones: once, or in each way in which a host that lies has listed it."""
+        unlisted = self._plan.unlisted
+        copied: set[tuple[str, bytes]] = set()
         for segment_key in self._plan.replace_segments:
             segment = fetch_segment(self._maintained, self._examination.registry, segment_key)
             host = HostId(segment.public.host)
             for entry in segment.packs:
-                key = pack_key(host, PackId(entry.pack))
-                if key not in copied and replaced.issuperset(self._examination.index.listed_in[key]):
+                name = pack_key(host, PackId(entry.pack)), entries_digest(entry.frames, segment.public.key_rows)
+                if name[0] not in unlisted and name not in copied:
                     self._list(host, segment.public.domain, entry, segment.public.key_rows)
-                copied.add(key)
+                copied.add(name)
 
     def _list(self, host: HostId, domain: int, entry: PackEntry, rows: Sequence[KeyRow]) -> None:
         series = self._series.get(host)
