@@ -99,8 +99,10 @@ def sync_state(
     Damaged segments are returned, not raised: what they list is simply not found.
     """
     for _ in range(_LISTING_TRIES):
+        # Before the listing: what another process adds to the state meanwhile is not gone.
+        known = {key for key in state.segments() if key.startswith(_room(only))}
         try:
-            return _sync_with(_list_segments(store, only), store, state, repository, index_key, registry, only)
+            return _sync_with(_list_segments(store, only), known, store, state, repository, index_key, registry)
         except ObjectNotFoundError as error:  # a maintainer has just rewritten it, and the list is another one now
             gone = error
     raise gone
@@ -122,14 +124,13 @@ def _room(only: HostId | None) -> str:
 
 def _sync_with(
     listed: dict[str, ObjectInfo],
+    known: set[str],
     store: Store,
     state: State,
     repository: RepositoryId,
     index_key: IndexKey,
     registry: HostRegistry,
-    only: HostId | None,
 ) -> list[IntegrityError]:
-    known = {key for key in state.segments() if key.startswith(_room(only))}
     problems: list[IntegrityError] = []
     vanished: ObjectNotFoundError | None = None
     for key in sorted(listed.keys() - known):
