@@ -96,7 +96,7 @@ class State:
         self._chunks = ChunkIndex(folder / "index" / "chunks")
         self._listings = self._env.open_db(b"listings")  # directory key -> CachedListing
         self._listing_parts = self._env.open_db(b"listing-parts")  # directory key, session number, part -> CachedPart
-        self._objects = self._env.open_db(b"objects")  # store key -> host records and snapshots, as stored
+        self._objects = self._env.open_db(b"objects")  # store key -> small immutable objects, as stored
         self._verified = self._env.open_db(b"verified")  # pack id -> when it was verified, and as what
         self._copied = self._env.open_db(b"copied-contents")  # content of another repository -> what it has become in this one
 

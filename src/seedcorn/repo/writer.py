@@ -296,7 +296,7 @@ class Writer:
         self.checkpoint()
 
     def put(self, key: str, data: bytes) -> None:
-        """Put one object (the snapshot) from an upload thread, and wait."""
+        """Put one object (a snapshot, receipt or checkpoint) from an upload thread, and wait."""
         self._packer.put(key, data)
 
     def close(self) -> None:
