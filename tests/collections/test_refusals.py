@@ -14,7 +14,7 @@ from seedcorn.errors import IntegrityError
 from seedcorn.events import SystemClock
 from seedcorn.format.collection import CollectionRecord, HostPacks, Stage
 from seedcorn.format.names import NUMBER_LIMIT, pack_key
-from seedcorn.format.pack import FrameEntry, KeyRow, PackEntry
+from seedcorn.format.pack import FrameEntry, KeyRow, PackEntry, PackKind
 from seedcorn.format.tree import pack_content
 from seedcorn.ids import ChunkId, PackId, SessionId
 from seedcorn.jobs.maintain_session import MaintainSession
@@ -229,11 +229,15 @@ def test_a_host_that_claims_copies_of_its_own_frames(garden: Garden) -> None:
 
 
 @pytest.mark.parametrize("number", [0, 77])
-def test_a_host_that_gives_its_packs_another_key(garden: Garden, number: int) -> None:
+@pytest.mark.parametrize("what", ["key", "kind"])
+def test_a_host_that_lists_its_packs_once_more_as_they_are_not(garden: Garden, number: int, what: str) -> None:
     """Others may rely on them, and read them as they were listed at first."""
     (row,), entries = entries_of(garden)
-    wrong = KeyRow(row.session, row.host, row.suite, random_bytes(len(row.sealed_key)))
-    garden.store.put(*build_segment(garden.repository.first.repository, SessionId(row.session), number, wrong, entries))
+    if what == "key":
+        row = KeyRow(row.session, row.host, row.suite, random_bytes(len(row.sealed_key)))
+    else:
+        entries = [PackEntry(entry.pack, PackKind(3 - entry.kind), entry.frames) for entry in entries]
+    garden.store.put(*build_segment(garden.repository.first.repository, SessionId(row.session), number, row, entries))
     garden.assert_whole()
     for _ in range(2):
         garden.prune()

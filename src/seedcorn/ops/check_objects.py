@@ -6,14 +6,14 @@ docs/format.md, sections "Header" to "Host record", "Index segment" and "Snapsho
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from seedcorn.crypto import primitives
 from seedcorn.errors import IntegrityError, ObjectNotFoundError, RepositoryNotFoundError
 from seedcorn.format.header import HEADER_KEY
 from seedcorn.format.names import pack_key, parse_numbered_key
-from seedcorn.format.pack import KeyRow, PackEntry, PackKind
+from seedcorn.format.pack import PackEntry, SegmentPublic
 from seedcorn.ids import HostId, PackId
 from seedcorn.ops.browse import Browser
 from seedcorn.ops.check_findings import Findings
@@ -33,9 +33,8 @@ class IndexedPack:
 
     host: HostId
     pack: PackId
-    kind: PackKind
     frame_count: int
-    digest: bytes  # of its frame entries and their keys
+    digest: bytes  # of what is said of it
     sizes: range  # plausible lengths in bytes
 
     @property
@@ -143,7 +142,7 @@ class ObjectCheck:
         name = parse_numbered_key(key)
         assert name is not None
         opened = open_segment(data, name, self._repository.repository, self._repository.key.index_key, registry)
-        return [_indexed_pack(name.host, entry, opened.public.key_rows) for entry in opened.packs]
+        return [_indexed_pack(opened.public, entry) for entry in opened.packs]
 
     def _fetch(self, keys: Iterable[str]) -> Iterable[tuple[str, bytes | None]]:
         """Each object with its bytes, None if it is gone."""
@@ -160,5 +159,6 @@ class ObjectCheck:
         self._findings.problem(IntegrityError("is missing from the store", object_name=key))
 
 
-def _indexed_pack(host: HostId, entry: PackEntry, rows: Sequence[KeyRow]) -> IndexedPack:
-    return IndexedPack(host, PackId(entry.pack), entry.kind, len(entry.frames), entries_digest(entry.frames, rows), plausible_sizes(entry.frames))
+def _indexed_pack(public: SegmentPublic, entry: PackEntry) -> IndexedPack:
+    digest = entries_digest(public.domain, entry.kind, entry.frames, public.key_rows)
+    return IndexedPack(HostId(public.host), PackId(entry.pack), len(entry.frames), digest, plausible_sizes(entry.frames))

@@ -35,7 +35,7 @@ from seedcorn.ops.gc_survey import Survey, Surveyor, refuse_unsound
 from seedcorn.repo.collections import Pack, build_collection, named_packs
 from seedcorn.repo.maintenance import MaintainRepository
 from seedcorn.repo.needed import SeqSet
-from seedcorn.repo.packs import check_hash, entries_digest
+from seedcorn.repo.packs import check_hash
 from seedcorn.repo.repacking import LiveFrames, NewPack, repack
 from seedcorn.repo.rewriting import fetch_segment, rewrite_segments, write_segment
 from seedcorn.repo.roots import RootSnapshot, Standing
@@ -145,7 +145,7 @@ class Collector:
                 moved_bytes += len(pack.data)
         marked = plan.new.union((pack.host, source) for pack in moved for source in pack.sources)
         if marked:
-            copies = {PackCopy(pack.host, pack.entry.pack, entries_digest(pack.entry.frames, pack.rows)) for pack in moved}
+            copies = {PackCopy(pack.host, pack.entry.pack, pack.digest) for pack in moved}
             self._put_record(survey, Stage.MARK, marked, copies=tuple(sorted(copies)))
         numbers = _Numbers(survey)
         for pack in moved:

@@ -136,7 +136,7 @@ class _Repair:
             segment = fetch_segment(self._maintained, self._examination.registry, segment_key)
             host = HostId(segment.public.host)
             for entry in segment.packs:
-                name = pack_key(host, PackId(entry.pack)), entries_digest(entry.frames, segment.public.key_rows)
+                name = pack_key(host, PackId(entry.pack)), entries_digest(segment.public.domain, entry.kind, entry.frames, segment.public.key_rows)
                 if name[0] not in unlisted and name not in copied:
                     self._list(host, segment.public.domain, entry, segment.public.key_rows)
                 copied.add(name)

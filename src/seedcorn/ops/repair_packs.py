@@ -15,7 +15,7 @@ from seedcorn.ids import HostId, PackId, SessionId
 from seedcorn.ops.check import Examination
 from seedcorn.repo.index import OpenedSegment
 from seedcorn.repo.maintenance import maintained_by_owner
-from seedcorn.repo.packs import OpenedPack, entries_digest, open_indexed_pack, open_pack
+from seedcorn.repo.packs import OpenedPack, open_indexed_pack, open_pack
 from seedcorn.repo.repository import OwnerRepository
 from seedcorn.repo.rewriting import fetch_segment
 
@@ -43,8 +43,8 @@ class PackRemains:
 
     @property
     def digest(self) -> bytes:
-        """Of the frames and their keys as it was opened with; empty if nothing in it can be read."""
-        return entries_digest(self.opened.frames, self.opened.head.key_rows) if self.opened is not None else b""
+        """Of what it was opened with; empty if nothing in it can be read."""
+        return self.opened.digest if self.opened is not None else b""
 
     @property
     def is_strange(self) -> bool:

@@ -47,14 +47,15 @@ def check_hash(data: bytes | memoryview, pack: PackId) -> None:
         raise IntegrityError("its bytes do not match the hash in its name")
 
 
-def entries_digest(frames: Iterable[FrameEntry], rows: Iterable[KeyRow]) -> bytes:
-    """32 bytes that are equal for equal frame entries with equal keys, in whatever order: for comparing a footer with an index without keeping either.
+def entries_digest(domain: int, kind: PackKind, frames: Iterable[FrameEntry], rows: Iterable[KeyRow]) -> bytes:
+    """32 bytes that are equal for packs of which the same is said, in whatever order: for comparing a footer with an index without keeping either.
 
-    ``rows`` has at least the keys of the frames' sessions. They belong to it: who lists a good pack with another key makes it unreadable.
+    ``rows`` has at least the keys of the frames' sessions. Domain, kind and keys belong to it: who lists a good pack with others makes it unreadable.
     """
     entries = sorted(frames, key=lambda frame: frame.offset)
     sessions = {frame.session for frame in entries}
-    return primitives.object_hash(encode((entries, sorted({(row.session, row.suite, row.sealed_key) for row in rows if row.session in sessions}))))
+    keys = sorted({(row.session, row.suite, row.sealed_key) for row in rows if row.session in sessions})
+    return primitives.object_hash(encode((domain, int(kind), entries, keys)))
 
 
 def plausible_sizes(frames: tuple[FrameEntry, ...]) -> range:
@@ -74,6 +75,11 @@ class OpenedPack:
     frames: tuple[FrameEntry, ...]
     _sealers: Mapping[bytes, Sealer]
     _secrets: DomainSecrets
+
+    @property
+    def digest(self) -> bytes:
+        """Of what it says of itself."""
+        return entries_digest(self.head.domain, self.head.kind, self.frames, self.head.key_rows)
 
     def sealed_frame(self, entry: FrameEntry) -> bytes:
         """The sealed bytes of a frame."""

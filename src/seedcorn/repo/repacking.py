@@ -21,6 +21,7 @@ from seedcorn.format.pack import FrameEntry, KeyRow, PackEntry, PackHead, PackKi
 from seedcorn.ids import HostId, PackId
 from seedcorn.repo.bindings import footer_binding
 from seedcorn.repo.maintenance import MaintainRepository
+from seedcorn.repo.packs import entries_digest
 from seedcorn.repo.rewriting import NO_SESSION
 
 __all__ = ["LiveFrames", "NewPack", "repack"]
@@ -51,6 +52,11 @@ class NewPack:
     entry: PackEntry
     rows: tuple[KeyRow, ...]
     sources: tuple[PackId, ...]  # whose frames end in this pack
+
+    @property
+    def digest(self) -> bytes:
+        """Of what a segment says of it."""
+        return entries_digest(self.domain, self.entry.kind, self.entry.frames, self.rows)
 
     @property
     def key(self) -> str:

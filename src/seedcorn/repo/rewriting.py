@@ -112,7 +112,7 @@ class _Batch:
         return self.size_bytes < SEGMENT_TARGET_BYTES and all(self.rows.get(row.session, row) == row for row in rows)
 
     def add(self, entry: PackEntry, rows: Sequence[KeyRow]) -> None:
-        name = entry.pack, entries_digest(entry.frames, rows)
+        name = entry.pack, entries_digest(self.domain, entry.kind, entry.frames, rows)
         if name not in self.packs:
             self.packs[name] = entry
             self.size_bytes += _ENTRY_BYTES + sum(_ENTRY_BYTES + len(frame.records) for frame in entry.frames)

@@ -252,10 +252,11 @@ def test_what_has_been_verified_is_published_once(many_packs: SmallRepository, s
     assert verified.problems == ()
     segments = [(parse_numbered_key(key), store.objects[key]) for key in keys_by_kind(store)["segment"]]
     believed = [
-        verified.believes(name.host, PackId(entry.pack), entries_digest(entry.frames, opened.public.key_rows))
+        verified.believes(name.host, PackId(entry.pack), entries_digest(opened.public.domain, entry.kind, entry.frames, opened.public.key_rows))
         for name, data in segments
         if name is not None
-        for entry in open_segment(data, name, owner.repository, owner.key.index_key, access.registry(owner)).packs
+        for opened in [open_segment(data, name, owner.repository, owner.key.index_key, access.registry(owner))]
+        for entry in opened.packs
     ]
     assert believed == [True] * 12
 
