@@ -298,10 +298,12 @@ def host_policy(host: EnrolledHost, bucket: str, prefix: str) -> dict[str, objec
     base = f"{prefix}/" if prefix else ""
     own = host.host.hex()
     bucket_arn = f"arn:aws:s3:::{bucket}"
-    written = [f"{bucket_arn}/{base}{room}/{own}/*" for room in ("packs", "index", "snapshots", "receipts", "checkpoints")]
+    rooms = [f"{base}{room}/{own}/*" for room in ("packs", "index", "snapshots", "receipts", "checkpoints")]
+    written = [f"{bucket_arn}/{room}" for room in rooms]
     written.append(f"{bucket_arn}/{base}doctor/*")
     read = [f"{bucket_arn}/{base}{name}" for name in ("seedcorn.json", "hosts/*", "index/*", "verified/*", "gc/*", "doctor/*")]
     listed = [f"{base}{room}/*" for room in ("hosts", "index", "snapshots", "verified", "gc", "doctor")]
+    listed += rooms  # what has become of a put whose answer was lost is known from a listing alone, and `backup --force` asks which packs are left
     return {
         "Version": "2012-10-17",
         "Statement": [

@@ -13,7 +13,7 @@ from seedcorn.crypto import primitives
 from seedcorn.errors import IntegrityError, ObjectNotFoundError, RepositoryNotFoundError
 from seedcorn.format.header import HEADER_KEY
 from seedcorn.format.names import pack_key, parse_numbered_key
-from seedcorn.format.pack import PackEntry, PackKind
+from seedcorn.format.pack import PackEntry, SegmentPublic
 from seedcorn.ids import HostId, PackId
 from seedcorn.ops.browse import Browser
 from seedcorn.ops.check_findings import Findings
@@ -33,9 +33,8 @@ class IndexedPack:
 
     host: HostId
     pack: PackId
-    kind: PackKind
     frame_count: int
-    digest: bytes  # of its frame entries
+    digest: bytes  # of what is said of it
     sizes: range  # plausible lengths in bytes
 
     @property
@@ -143,7 +142,7 @@ class ObjectCheck:
         name = parse_numbered_key(key)
         assert name is not None
         opened = open_segment(data, name, self._repository.repository, self._repository.key.index_key, registry)
-        return [_indexed_pack(name.host, entry) for entry in opened.packs]
+        return [_indexed_pack(opened.public, entry) for entry in opened.packs]
 
     def _fetch(self, keys: Iterable[str]) -> Iterable[tuple[str, bytes | None]]:
         """Each object with its bytes, None if it is gone."""
@@ -160,5 +159,6 @@ class ObjectCheck:
         self._findings.problem(IntegrityError("is missing from the store", object_name=key))
 
 
-def _indexed_pack(host: HostId, entry: PackEntry) -> IndexedPack:
-    return IndexedPack(host, PackId(entry.pack), entry.kind, len(entry.frames), entries_digest(entry.frames), plausible_sizes(entry.frames))
+def _indexed_pack(public: SegmentPublic, entry: PackEntry) -> IndexedPack:
+    digest = entries_digest(public.domain, entry.kind, entry.frames, public.key_rows)
+    return IndexedPack(HostId(public.host), PackId(entry.pack), len(entry.frames), digest, plausible_sizes(entry.frames))

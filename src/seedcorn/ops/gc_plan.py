@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from seedcorn.errors import SeedcornError, UsageError
+from seedcorn.format.codec import Magic
 from seedcorn.format.collection import CheckpointRef, SnapshotRef
 from seedcorn.format.names import parse_numbered_key, receipt_key
 from seedcorn.ids import HostId, SnapshotId
@@ -190,6 +191,8 @@ def _choose_repacks(survey: Survey, judgement: Judgement, eligible: Collection[P
             return
         if len(survey.packs[name].records) > 1:  # two lists that differ: nobody can tell here which of them is right
             continue
+        if survey.packs[name].size_bytes > Magic.PACK.limit_bytes:  # no honest host has put it, and it would be read whole
+            continue
         unused_bytes -= uses[name].frame_bytes - uses[name].used_bytes
         yield name
 
@@ -273,7 +276,7 @@ def stale_keys(survey: Survey) -> tuple[str, ...]:
     keys = list(roots.collections.probes)
     keys += [key for one in roots.checkpoints for key in (*one.older, *(() if one.is_root else (one.key,)))]
     present = {root.ref for root in roots.snapshots}
-    known = roots.forget_log.named | roots.collections.expired | roots.collections.removed
+    known = roots.forget_log.forgotten.keys() | roots.collections.expired | roots.collections.removed
     for void, refs in ((False, roots.receipts.receipted), (True, roots.receipts.void)):
         keys += [receipt_key(HostId(ref.host), ref.seq, SnapshotId(ref.snapshot), void=void) for ref in sorted((refs & known) - present)]
     return tuple(keys)

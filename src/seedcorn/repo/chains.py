@@ -5,6 +5,7 @@ Owns what this machine remembers of the newest snapshots. docs/format.md, sectio
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from seedcorn.repo.state import State
 from seedcorn.store.api import Store
 
 __all__ = [
+    "WITNESSED_LIMIT",
     "Heads",
     "HistoryNames",
     "Link",
@@ -34,10 +36,12 @@ __all__ = [
     "list_heads",
     "remember_heads",
     "remembered_heads",
+    "witnessed",
 ]
 
 Heads = dict[HostId, Head]
 HistoryNames = Mapping[HostId, Sequence[NumberedKey]]  # of the snapshots that are listed, by number
+WITNESSED_LIMIT = 64  # heads in a snapshot, 60 bytes each: with those of all others snapshots would grow with the number of hosts
 _HEADS = "heads"
 
 
@@ -71,6 +75,13 @@ def remember_heads(state: State, heads: Heads) -> None:
     changed = {host: head for host, head in heads.items() if host not in newest or newest[host].seq < head.seq}
     if changed:
         state.remember(_HEADS, encode(list((newest | changed).values())))
+
+
+def witnessed(heads: Heads, host: HostId) -> tuple[Head, ...]:
+    """The heads that a snapshot of ``host`` records: of the hosts whose ids follow its own, round and round, so that each has as many witnesses."""
+    others = sorted(heads.keys() - {host})
+    begin = bisect(others, host)
+    return tuple(heads[other] for other in sorted((others[begin:] + others[:begin])[:WITNESSED_LIMIT]))
 
 
 def check_rollback(remembered: Heads, heads: Heads) -> list[IntegrityError]:

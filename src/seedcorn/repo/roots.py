@@ -148,7 +148,7 @@ class Roots:
     @property
     def explained(self) -> frozenset[SnapshotRef]:
         """The snapshots that may be missing."""
-        return self.forget_log.named | self.collections.expired | self.collections.removed | self.receipts.void
+        return frozenset(self.forget_log.forgotten) | self.collections.expired | self.collections.removed | self.receipts.void
 
 
 class RootsReader:
