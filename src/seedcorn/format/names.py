@@ -13,6 +13,7 @@ from seedcorn.format.collection import Stage
 from seedcorn.ids import CollectionId, HostId, PackId, SegmentId, SessionId, SlotId, SnapshotId
 
 __all__ = [
+    "LAST_NUMBER",
     "CheckpointName",
     "CollectionName",
     "NumberedKey",
@@ -37,6 +38,9 @@ __all__ = [
     "snapshot_key",
     "verified_key",
 ]
+
+
+LAST_NUMBER = 10**10 - 1  # of a segment or snapshot: names have ten digits
 
 
 class NumberedKey(msgspec.Struct, frozen=True):

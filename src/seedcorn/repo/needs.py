@@ -16,6 +16,7 @@ from seedcorn.ids import HostId
 from seedcorn.repo.collections import Collections
 from seedcorn.repo.needed import BySession, IndexedFrames, Missing, NeededByAll, SeqSet, open_bitmap
 from seedcorn.repo.roots import Roots, RootSnapshot, Standing
+from seedcorn.repo.standings import way_out
 from seedcorn.repo.state import PackRecord, SessionRecord
 
 __all__ = ["ListedFrames", "Needs", "assess_needs", "explains", "listed_frames", "taken_frames", "with_torn"]
@@ -46,7 +47,8 @@ def assess_needs(roots: Roots, indexed: IndexedFrames, taken: ListedFrames = Map
         try:
             missing = together.add(needed)
         except IntegrityError as error:
-            problems.append(error.named(root.key))
+            if isinstance(root, RootSnapshot):  # a checkpoint that says nothing needs nothing
+                problems.append(IntegrityError(f"{error.message}; {way_out(root.key)}", object_name=root.key))
             continue
         if not missing or not isinstance(root, RootSnapshot) or root.standing is Standing.UNCONFIRMED:
             continue
@@ -95,7 +97,5 @@ def explains(taken: Mapping[bytes, SeqSet], missing: Iterable[Missing]) -> bool:
 def _lacks(root: RootSnapshot, missing: list[Missing]) -> IntegrityError:
     count = sum(absent.count for absent in missing)
     return IntegrityError(
-        f"needs {count} frames that are in no pack of the store: run `seedcorn check`; if they can not be brought back, "
-        f"`seedcorn forget {root.id.hex()[:12]}` gives this snapshot up",
-        object_name=root.key,
+        f"needs {count} frames that are in no pack of the store: run `seedcorn check --repair`; {way_out(root.key)}", object_name=root.key
     )
