@@ -16,7 +16,7 @@ from seedcorn.ops.access import HostRegistry, registry
 from seedcorn.repo.history import Snapshot, open_snapshots
 from seedcorn.repo.index import sync_state
 from seedcorn.repo.needed import IndexedFrames
-from seedcorn.repo.needs import assess_needs, with_torn
+from seedcorn.repo.needs import assess_needs, with_standings
 from seedcorn.repo.reader import Reader
 from seedcorn.repo.repository import OwnerRepository
 from seedcorn.repo.roots import Roots, RootsReader, Standing
@@ -152,8 +152,8 @@ def open_browser(repository: OwnerRepository, state: State) -> Browser:
     roots = RootsReader(repository, state, checkpoints=False).read(hosts)
     problems = [*roots.problems, *roots.oddities]
     problems += sync_state(repository.store, state, repository.repository, repository.key.index_key, hosts, only=None)
-    if roots.collections.sweeps:
-        roots = with_torn(roots, assess_needs(roots, IndexedFrames.of(state)).torn)
+    if roots.collections.sweeps or roots.receipts.void:
+        roots = with_standings(roots, assess_needs(roots, IndexedFrames.of(state)))
     snapshots, unopened = open_snapshots(repository, roots)
     return Browser(repository, state, hosts, snapshots, problems + unopened, roots)
 

@@ -19,7 +19,7 @@ from seedcorn.repo.hosts import HostRegistry, load_registry
 from seedcorn.repo.index import sync_state
 from seedcorn.repo.maintenance import MaintainRepository
 from seedcorn.repo.needed import IndexedFrames
-from seedcorn.repo.needs import Needs, assess_needs, listed_frames, with_torn
+from seedcorn.repo.needs import Needs, assess_needs, listed_frames, with_standings
 from seedcorn.repo.roots import Roots, RootsReader
 from seedcorn.repo.state import PackRecord, SessionRecord, State
 
@@ -118,7 +118,7 @@ class Surveyor:
         needs = assess_needs(roots, IndexedFrames(sessions, present), listed_frames(sessions, taken))
         times = (pack.stored_ns for pack in packs.values())
         now_ns = max([*times, *(root.stored_ns for root in roots.snapshots), *(mark.stored_ns for mark in roots.collections.marks)], default=0)
-        roots = replace(with_torn(roots, needs.torn), oddities=(*roots.oddities, *passed_over))
+        roots = replace(with_standings(roots, needs), oddities=(*roots.oddities, *passed_over))
         return Survey(registry, roots, needs, packs, segments, sessions, now_ns, (*problems, *needs.problems))
 
     def _segments(self) -> dict[str, StoredSegment]:

@@ -1,13 +1,14 @@
 """What all roots need together, and what of it is not there: by a collection (torn) or for no known reason (damage).
 
-Invariant: what a root needs and what is indexed is in ``Needs.frames``, whatever else is wrong with that root. docs/format.md, "Order of writing and
-reading".
+Invariants: what a root needs and what is indexed is in ``Needs.frames``, whatever else is wrong with that root; and a void record is believed as far as
+collections bear it out, or whoever steals a host could take back all that it has ever backed up. docs/format.md, "Order of writing and reading".
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from types import MappingProxyType
 
 from seedcorn.errors import IntegrityError
@@ -19,18 +20,20 @@ from seedcorn.repo.roots import Roots, RootSnapshot, Standing
 from seedcorn.repo.standings import way_out
 from seedcorn.repo.state import PackRecord, SessionRecord
 
-__all__ = ["ListedFrames", "Needs", "assess_needs", "explains", "listed_frames", "taken_frames", "with_torn"]
+__all__ = ["ListedFrames", "Needs", "assess_needs", "explains", "listed_frames", "taken_frames", "with_standings"]
 
 ListedFrames = Mapping[tuple[HostId, bytes], SeqSet]  # by host of the pack and session
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """``frames`` by session number of the state. ``problems`` name the confirmed snapshots that lack frames and what to do about it."""
+    """``frames`` by session number of the state. ``problems`` name the confirmed snapshots that lack frames and what to do about it. ``whole`` are those
+    that have a receipt and a void record, and lack nothing."""
 
     frames: BySession
     torn: frozenset[SnapshotRef]
     problems: tuple[IntegrityError, ...]
+    whole: frozenset[SnapshotRef] = frozenset()
 
 
 def assess_needs(roots: Roots, indexed: IndexedFrames, taken: ListedFrames = MappingProxyType({})) -> Needs:
@@ -39,11 +42,11 @@ def assess_needs(roots: Roots, indexed: IndexedFrames, taken: ListedFrames = Map
     ``taken``: frames in packs that sweeps have named and that are gone, as the index lists them now. A sweep knows no frames of a pack that is listed
     only later, by a host that stood still; of its own snapshots a host is believed.
     """
-    together = NeededByAll(indexed)
-    swept: Mapping[bytes, SeqSet] | None = None
+    collected = _Collected(roots.collections, taken)
+    whole, problems = _look_at_void(roots, indexed, collected)
     torn: set[SnapshotRef] = set()
-    problems: list[IntegrityError] = []
-    for root, needed in roots.needs():
+    together = NeededByAll(indexed)
+    for root, needed in _with(roots, dict.fromkeys(whole, Standing.CONFIRMED)).needs():
         try:
             missing = together.add(needed)
         except IntegrityError as error:
@@ -52,14 +55,50 @@ def assess_needs(roots: Roots, indexed: IndexedFrames, taken: ListedFrames = Map
             continue
         if not missing or not isinstance(root, RootSnapshot) or root.standing is Standing.UNCONFIRMED:
             continue
-        swept = taken_frames(roots.collections) if swept is None else swept
-        host = HostId(root.ref.host)
-        explained = (swept.get(absent.session, SeqSet()) | taken.get((host, absent.session), SeqSet()) for absent in missing)
-        if all(absent.seqs <= seqs for absent, seqs in zip(missing, explained, strict=True)):
+        if collected.explain(root, missing):
             torn.add(root.ref)
         else:
             problems.append(_lacks(root, missing))
-    return Needs(together.frames, frozenset(torn), tuple(problems))
+    return Needs(together.frames, frozenset(torn), tuple(problems), frozenset(whole))
+
+
+@dataclass(frozen=True)
+class _Collected:
+    """What collections have taken. It is only added up once something is lacking."""
+
+    collections: Collections
+    listed: ListedFrames
+
+    @cached_property
+    def _swept(self) -> Mapping[bytes, SeqSet]:
+        return taken_frames(self.collections)
+
+    def explain(self, root: RootSnapshot, missing: Iterable[Missing]) -> bool:
+        """Whether that is all that a snapshot lacks."""
+        host, none = HostId(root.ref.host), SeqSet()
+        return all(
+            absent.seqs <= self._swept.get(absent.session, none) | self.listed.get((host, absent.session), none) for absent in missing
+        )
+
+
+def _look_at_void(roots: Roots, indexed: IndexedFrames, collected: _Collected) -> tuple[list[SnapshotRef], list[IntegrityError]]:
+    """(the void snapshots that are whole, problems with those that lack what no collection has taken)."""
+    whole: list[SnapshotRef] = []
+    problems: list[IntegrityError] = []
+    apart = NeededByAll(indexed)
+    for root in roots.snapshots:
+        if root.standing is not Standing.VOID or root.ref not in roots.receipts.receipted:
+            continue
+        try:
+            missing = apart.add(root.maintain.needed)
+        except IntegrityError as error:
+            problems.append(IntegrityError(f"{error.message}; {way_out(root.key)}", object_name=root.key))
+            continue
+        if not missing:
+            whole.append(root.ref)
+        elif not collected.explain(root, missing):
+            problems.append(_lacks(root, missing))
+    return whole, problems
 
 
 def listed_frames(sessions: Mapping[int, SessionRecord], packs: Iterable[PackRecord]) -> ListedFrames:
@@ -72,10 +111,14 @@ def listed_frames(sessions: Mapping[int, SessionRecord], packs: Iterable[PackRec
     return frames
 
 
-def with_torn(roots: Roots, torn: frozenset[SnapshotRef]) -> Roots:
-    """The same, with the standing of torn snapshots."""
-    snapshots = (replace(root, standing=Standing.TORN) if root.ref in torn else root for root in roots.snapshots)
-    return replace(roots, snapshots=tuple(snapshots)) if torn else roots
+def with_standings(roots: Roots, needs: Needs) -> Roots:
+    """The same, with the standings that only the index tells: of torn snapshots, and of void ones that are whole."""
+    return _with(roots, dict.fromkeys(needs.torn, Standing.TORN) | dict.fromkeys(needs.whole, Standing.CONFIRMED))
+
+
+def _with(roots: Roots, standings: Mapping[SnapshotRef, Standing]) -> Roots:
+    snapshots = (replace(root, standing=standings[root.ref]) if root.ref in standings else root for root in roots.snapshots)
+    return replace(roots, snapshots=tuple(snapshots)) if standings else roots
 
 
 def taken_frames(collections: Collections) -> dict[bytes, SeqSet]:
