@@ -44,7 +44,7 @@ def test_prune_says_what_to_type_and_that_helps(machine: Machine, rotten: Path) 
     before = repository_objects(machine)
     shown = machine.owner(*command, "-n")
     assert shown.code == 0, shown.err
-    for expected in ("can not be read", "do not match the hash", "can not be known", "all other snapshots keep what they need", "Would forget 1 snapshot"):
+    for expected in ("can not be read", "do not match the hash", "can not be known", "Nothing else is lost", "Would forget 1 snapshot"):
         assert expected in shown.out
     assert repository_objects(machine) == before
     listed = machine.owner("snapshots", "--all")

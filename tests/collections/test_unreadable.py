@@ -519,7 +519,7 @@ def test_a_rollback_is_said_until_the_owner_gives_up_what_it_took(garden: Garden
     (newest,) = COMMAND.findall(str(caught.value))
     seen = Surveyor(garden.maintainer(), machine).survey()
     forget_snapshots(garden.maintainer(), seen.roots, plan_forget_by_id(seen, [newest]).chosen, garden.repository.clock)
-    with pytest.raises(IntegrityError, match="lacks the snapshots numbered 3") as caught:  # of which nobody has remembered more than that it must have been
+    with pytest.raises(IntegrityError, match="lacks the snapshots numbered 3") as caught:  # of which nobody knows more than the number
         garden.prune(state=machine)
     (number,) = COMMAND.findall(str(caught.value))
     seen = Surveyor(garden.maintainer(), machine).survey()

@@ -1,4 +1,4 @@
-"""What a host that lies can do: make others keep more, or stop collections until the owner does what messages say. Nothing that was promised is lost."""
+"""What a host that lies can do: make others keep more, or stop collections until the owner does what messages say. Nothing promised is lost."""
 
 from __future__ import annotations
 

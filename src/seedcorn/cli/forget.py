@@ -29,7 +29,7 @@ EXAMPLES = """
 
 
 def declare(parser: Parser) -> None:
-    parser.word("snapshots", "SNAP", "Forget these, by the beginnings of their ids or by their whole names. [what a policy says]", required=False, many=True)
+    parser.word("snapshots", "SNAP", "Forget these, by the beginnings of their ids or whole names. [what a policy says]", required=False, many=True)
     declare_retention(parser)
     parser.option("-H", "--host", metavar="NAME", action="append", default=[], help="Only snapshots of this host (repeatable).")
     parser.option("--tag", metavar="TAG", action="append", default=[], help="Only snapshots with this tag (repeatable).")
@@ -101,7 +101,7 @@ def _show_unreadable(output: Output, plan: ForgetPlan) -> None:
         output.emit("unreadable", id=one.id.hex(), object=one.key, size_bytes=one.size_bytes, stored_time=time_text(one.stored_ns), reason=one.reason)
         output.line(f"{one.key} can not be read: {shown(one.reason)} ({size_text(one.size_bytes)}, stored {local_time(one.stored_ns)})")
     if plan.unreadable:
-        output.line("What that was can not be known. What nothing else needs goes with the next collections; all other snapshots keep what they need.")
+        output.line("What is in it can not be known. Nothing else is lost: all other snapshots keep what they need.")
 
 
 COMMAND = Command(forget, declare, EXAMPLES)

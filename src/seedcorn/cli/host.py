@@ -72,8 +72,8 @@ def _declare_revoke(parser: Parser) -> None:
 def revoke(invocation: Invocation) -> int:
     """Accept nothing more from a machine. What it has backed up stays.
 
-    A thief of its host file signs as the machine does: name the last snapshot from before that with --last-seq. What comes later counts for nothing, and
-    `prune` deletes what only that needs.
+    A thief of its host file signs as the machine does: name the last snapshot from before that with --last-seq. What comes later counts for nothing,
+    and `prune` deletes what only that needs.
     """
     from seedcorn.ops.revoke import plan_revocation
     from seedcorn.ops.revoke import revoke as carry_out

@@ -55,7 +55,7 @@ class Browser:
     """An opened repository with its hosts, its snapshots (oldest first) and the problems that were found in its history and index.
 
     ``snapshots`` are those that can be relied on, and those that may yet be confirmed; ``all_snapshots`` also those that a collection may take.
-    ``roots`` is what they were chosen from, with the objects that can not be read; ``collections`` what there was of them before anything else was read.
+    ``roots`` is what they were chosen from, with the objects that can not be read; ``collections`` what there was of them before all else was read.
     """
 
     def __init__(

@@ -72,8 +72,8 @@ def plan_forget_by_policy(
 
 
 def plan_forget_by_id(survey: Survey, references: Sequence[str]) -> ForgetPlan:
-    """Forget these, whatever else is wrong: it may be the way to say that what is lost is lost. ``references``: beginnings of ids, keys of snapshots, or
-    ``HOST:4`` and ``HOST:4-6`` for numbers that are lacking.
+    """Forget these, whatever else is wrong: it may be the way to say that what is lost is lost. ``references``: beginnings of ids, keys of snapshots,
+    or ``HOST:4`` and ``HOST:4-6`` for numbers that are lacking.
 
     Raises:
         UsageError: no or several snapshots have such an id, or a number is not lacking.
@@ -135,7 +135,8 @@ def _frame_sizes(records: Iterable[PackRecord]) -> FrameSizes:
 
 
 def choose_snapshots(roots: Roots, references: Sequence[str]) -> list[SnapshotRef]:
-    """The snapshots whose ids begin as said, or that have such a key; also those that can not be read, and those that are gone and that somebody knows.
+    """The snapshots whose ids begin as said, or that have such a key; also those that can not be read, and those that are gone and that somebody
+    knows.
 
     A host may give what it puts the id of another one's snapshot: an id means that which can be read.
 

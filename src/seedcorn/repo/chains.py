@@ -56,8 +56,8 @@ class Link:
 
 
 def list_heads(store: Store, seen: Heads | None = None) -> Heads:
-    """The newest snapshot of every host by the names in the store, nothing verified. Of several with one number the one that has been ``seen`` before:
-    whoever may put objects into the room of a host can add another one."""
+    """The newest snapshot of every host by the names in the store, nothing verified. Of several with one number the one that has been ``seen``
+    before: whoever may put objects into the room of a host can add another one."""
     heads: Heads = {}
     for info in store.list("snapshots/"):
         name = parse_numbered_key(info.key)
@@ -147,7 +147,8 @@ def check_gaps(gaps: Gaps) -> list[IntegrityError]:
         more = " …" if len(lacking) > _GAPS_SHOWN else ""
         command = " ".join(["seedcorn forget", *(f"{host.hex()[:_SHORT_DIGITS]}:{numbers}" for numbers in shown)])
         message = f"lacks the snapshots numbered {', '.join(shown)}{more}: they have been deleted or are not listed"
-        problems.append(IntegrityError(f"{message}; if they can not be brought back, `{command}` gives them up", object_name=f"snapshots/{host.hex()}"))
+        message += f"; if they can not be brought back, `{command}` gives them up"
+        problems.append(IntegrityError(message, object_name=f"snapshots/{host.hex()}"))
     return problems
 
 

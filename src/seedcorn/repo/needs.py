@@ -1,7 +1,7 @@
 """What all roots need together, and what of it is not there: by a collection (torn) or for no known reason (damage).
 
-Invariants: what a root needs and what is indexed is in ``Needs.frames``, whatever else is wrong with that root; and a void record is believed as far as
-collections bear it out, or whoever steals a host could take back all that it has ever backed up. docs/format.md, "Order of writing and reading".
+Invariants: what a root needs and what is indexed is in ``Needs.frames``, whatever else is wrong with that root; and a void record is believed as far
+as collections bear it out, or whoever steals a host could take back all that it has ever backed up. docs/format.md, "Order of writing and reading".
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ ListedFrames = Mapping[tuple[HostId, bytes], SeqSet]  # by host of the pack and 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """``frames`` by session number of the state. ``problems`` name the confirmed snapshots that lack frames and what to do about it. ``whole`` are those
-    that have a receipt and a void record, and lack nothing."""
+    """``frames`` by session number of the state. ``problems`` name the confirmed snapshots that lack frames and what to do about it. ``whole`` are
+    those that have a receipt and a void record, and lack nothing."""
 
     frames: BySession
     torn: frozenset[SnapshotRef]

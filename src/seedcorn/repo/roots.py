@@ -1,10 +1,10 @@
 """What everything else is kept for: snapshots with their standing, and checkpoints, read with a maintainer's key and without the owner's.
 
-Owns what is read and what is wrong with the history: objects that do not open, gaps that nothing explains, receipts without a snapshot, heads that have
-moved back. Must never know names or content: the owner's part of a snapshot stays sealed here.
+Owns what is read and what is wrong with the history: objects that do not open, gaps that nothing explains, receipts without a snapshot, heads that
+have moved back. Must never know names or content: the owner's part of a snapshot stays sealed here.
 
-Invariant: whatever a host can put into its own rooms, the owner can get rid of what it stops: by forgetting single snapshots, or by revoking the host,
-of which then nothing counts but what is signed and not later than its last number. docs/threat-model.md, "What a host can stop".
+Invariant: whatever a host puts into its own rooms, the owner can get out of what that stops: by forgetting single snapshots, or by revoking the host.
+docs/threat-model.md, "What a host can stop".
 
 Lists in the order ``gc/``, ``forget/``, ``receipts/``, ``checkpoints/``, ``snapshots/``: a snapshot is listed after its receipt, and a sweep before
 anything that it takes can be missing. docs/format.md, "Order of writing and reading".
@@ -96,7 +96,7 @@ class Roots:
     is needed is known all the same (a cloned host, a receipt that does not open).
 
     ``heads`` go by names alone, be they of objects that can be read or not. ``missing`` are snapshots that are not there and that somebody knows by
-    their ids, ``gaps`` the numbers of those that nobody does. ``ignored`` are keys that count for nothing, because the owner has revoked their host."""
+    their ids, ``gaps`` the numbers of those that nobody does. ``ignored`` are keys that count for nothing: the owner has revoked their host."""
 
     snapshots: tuple[RootSnapshot, ...]
     checkpoints: tuple[RootCheckpoint, ...]
@@ -186,7 +186,8 @@ class RootsReader:
         problems = [*registry.problems, *collections.problems, *forget_log.problems]
         problems += [one.problem for one in unreadable if one.standing is Standing.UNREADABLE]
         problems += [*lack.problems, *self._vanished_receipts(roots)]
-        oddities += check_twins(_receipted(readable, receipts)) + check_links([Link(snapshot.key, snapshot.public) for snapshot in snapshots], readable)
+        oddities += check_twins(_receipted(readable, receipts))
+        oddities += check_links([Link(snapshot.key, snapshot.public) for snapshot in snapshots], readable)
         return replace(roots, problems=tuple(problems), oddities=tuple(oddities), missing=lack.missing, gaps=lack.gaps)
 
     def _read_snapshots(self, registry: HostRegistry) -> _Listed:
@@ -242,7 +243,7 @@ class RootsReader:
         return problems
 
     def _read_checkpoints(self, registry: HostRegistry, oddities: list[IntegrityError]) -> list[RootCheckpoint]:
-        """Of each session the newest. One that does not open needs nothing (a checkpoint saves work, and safety is in the commit of the snapshot), and
+        """Of each session the newest. One that does not open needs nothing (a checkpoint saves work; safety is in the commit of the snapshot), and
         neither does one of a revoked host."""
         by_session: dict[CheckpointRef, list[ObjectInfo]] = defaultdict(list)  # by number, as listed
         for info in self._repository.store.list("checkpoints/"):
