@@ -70,13 +70,13 @@ def give_up(garden: Garden, *references: str) -> ForgetPlan:
 
 
 def commands(garden: Garden) -> list[str]:
-    """What the messages of a collection say that helps; and those of a check are the same."""
-    problems = survey(garden).problems
+    """What the messages of a collection say that helps. Those of a check are the same, but for what it knows more about: frames that are lacking."""
+    seen = survey(garden)
     with pytest.raises(IntegrityError, match="nothing is collected as long as this is so"):
         garden.prune(state=garden.state())
     checked = check(garden.browser(), CheckOptions(), SystemClock(), VoidMonitor()).problems
-    assert set(map(str, problems)) <= set(map(str, checked))
-    return [reference for problem in problems for command in COMMAND.findall(problem.message) for reference in command.split()]
+    assert set(map(str, seen.roots.problems)) <= set(map(str, checked))
+    return [reference for problem in seen.problems for command in COMMAND.findall(problem.message) for reference in command.split()]
 
 
 def machine_of(garden: Garden, name: str = "liar", files: dict[str, bytes] | None = None) -> Machine:
