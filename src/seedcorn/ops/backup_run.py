@@ -238,8 +238,8 @@ class BackupRun:
             seq = newest.seq + 1 if newest else 1
             if seq > LAST_NUMBER:
                 raise SeedcornError(
-                    f"host {repository.host_name} has a snapshot numbered {newest and newest.seq}, after which there is none: "
-                    "somebody has put it there. Ask the owner to revoke this host and to enrol it anew"
+                    f"host {repository.host_name} has a snapshot numbered {LAST_NUMBER}, the last that there is: somebody has put it there. "
+                    "Ask the owner to revoke this host and to enrol it anew"
                 )
             public = SnapshotPublic(
                 repository.repository, repository.host, seq, newest.snapshot if newest else b"", self.writer.session, repository.key.secrets.domain
