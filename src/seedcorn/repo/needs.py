@@ -76,9 +76,7 @@ class _Collected:
     def explain(self, root: RootSnapshot, missing: Iterable[Missing]) -> bool:
         """Whether that is all that a snapshot lacks."""
         host, none = HostId(root.ref.host), SeqSet()
-        return all(
-            absent.seqs <= self._swept.get(absent.session, none) | self.listed.get((host, absent.session), none) for absent in missing
-        )
+        return all(absent.seqs <= self._swept.get(absent.session, none) | self.listed.get((host, absent.session), none) for absent in missing)
 
 
 def _look_at_void(roots: Roots, indexed: IndexedFrames, collected: _Collected) -> tuple[list[SnapshotRef], list[IntegrityError]]:

@@ -333,7 +333,7 @@ def _what_is_missing(roots: Roots, registry: HostRegistry, remembered: Heads) ->
     seen = {_ref(head) for head in counting.values()}
     unseen = {host: head for host, head in counting.items() if _ref(head) not in known}
     receipted = {ref for ref in roots.receipts.receipted - known if ref.host not in revoked}  # of those the last number says what must be there
-    witnessed = {_ref(head) for snapshot in roots.snapshots for head in snapshot.maintain.heads} - known
+    witnessed = {_ref(head) for snapshot in roots.snapshots for head in snapshot.maintain.heads} - known - _refs(roots.ignored)
     witnessed = {ref for ref in witnessed if parse_numbered_key(key_of(ref)) and registry.counts(HostId(ref.host), ref.seq)}
     gaps = find_gaps(_last_numbers(roots, registry, seen & known), known)
     problems = [
@@ -354,6 +354,11 @@ def _last_numbers(roots: Roots, registry: HostRegistry, seen: Collection[Snapsho
 
 def _ref(head: Head) -> SnapshotRef:
     return SnapshotRef(head.host, head.seq, head.snapshot)
+
+
+def _refs(keys: Iterable[str]) -> set[SnapshotRef]:
+    """Hosts see names, and can not tell what counts."""
+    return {SnapshotRef(name.host, name.number, name.object_id) for key in keys if (name := parse_numbered_key(key))}
 
 
 def _receipted(names: HistoryNames, receipts: Receipts) -> HistoryNames:

@@ -109,7 +109,7 @@ def _sign_false_snapshot(world: World, repository: HostRepository, chosen: rando
 def may_stay(lies: Collection[str]) -> bool:
     """Whether forgetting helps against these. It does not against false segments, nor once the host has gone on from a number far ahead."""
     far = f"/{_FAR_AHEAD:010d}-"
-    return not any(key.startswith("index/") and "/0000000000-" in key or key.startswith("snapshots/") and far in key for key in lies)
+    return not any((key.startswith("index/") and "/0000000000-" in key) or (key.startswith("snapshots/") and far in key) for key in lies)
 
 
 def _put(world: World, repository: HostRepository, key: str, data: bytes) -> None:

@@ -24,9 +24,9 @@ from seedcorn.ops.gc_survey import Survey, Surveyor
 from seedcorn.ops.gc_sweep import CollectionResult, Collector
 from seedcorn.ops.repair import RepairResult, execute_repair
 from seedcorn.ops.repair_plan import RepairOptions, plan_repair
-from seedcorn.ops.revoke import plan_revocation, revoke
 from seedcorn.ops.retention import GroupBy
 from seedcorn.ops.retention_policy import Newest, Period, Policy
+from seedcorn.ops.revoke import plan_revocation, revoke
 from seedcorn.repo.maintenance import MaintainRepository, maintained_by_owner
 from seedcorn.repo.state import State
 from seedcorn.testing.simulation.process import Process, Purpose
