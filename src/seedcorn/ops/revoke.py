@@ -1,8 +1,8 @@
 """Revoking a host: up to which snapshot it counts, what that leaves out, and what makes it doubtful.
 
-Owns the choice of the last snapshot that counts: the newest that the host has signed and that can be read, unless the owner names an earlier one. Only
-they can know: whoever has stolen a host file signs as well as the host does. Invariant: where the chain is not as it should be, or something comes after
-it, nothing is chosen for the owner. docs/threat-model.md, "What a host can stop".
+Owns the choice of the last snapshot that counts: the newest that the host has signed and that can be read, unless the owner names an earlier one.
+Only they can know: whoever has stolen a host file signs as well as the host does. Invariant: where the chain is not as it should be, or something
+comes after it, nothing is chosen for the owner. docs/threat-model.md, "What a host can stop".
 """
 
 from __future__ import annotations
@@ -73,7 +73,6 @@ def revoke(owner: OwnerRepository, revocation: Revocation, clock: Clock) -> None
         UsageError: which one is the last is in doubt.
     """
     if revocation.doubts:
-        raise UsageError(
-            f"what {revocation.host.name} has backed up is in doubt: say up to which number its snapshots count, as in --last-seq {revocation.last_seq}"
-        )
+        name, last = revocation.host.name, revocation.last_seq
+        raise UsageError(f"what {name} has backed up is in doubt: say up to which number its snapshots count, as in --last-seq {last}")
     revoke_host(owner, revocation.host, created_ns=clock.now_ns(), last_seq=revocation.last_seq)
