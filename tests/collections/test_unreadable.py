@@ -353,7 +353,7 @@ def test_garbage_under_the_name_of_a_receipt_can_be_got_rid_of(garden: Garden) -
 
 
 def test_a_thief_can_not_take_back_what_a_host_has_backed_up(garden: Garden) -> None:
-    """All void records are well signed. A collection that has taken something is what makes one true."""
+    """All void records are well signed. That frames are lacking is what makes one true."""
     stolen = garden.repository.first
     for snapshot in list(garden.expected)[:2]:
         name = parse_numbered_key(key_of(garden, snapshot))
@@ -369,15 +369,19 @@ def test_a_thief_can_not_take_back_what_a_host_has_backed_up(garden: Garden) -> 
     assert not [key for key in garden.keys("snapshots") if forgotten.hex() in key]
 
 
-def test_a_void_record_is_no_excuse_for_what_nobody_has_taken(garden: Garden) -> None:
-    snapshot = list(garden.expected)[1]
-    name = parse_numbered_key(key_of(garden, snapshot))
+def test_a_void_snapshot_that_lacks_frames_is_nobodys(garden: Garden) -> None:
+    liar = machine_of(garden)
+    snapshot = list(garden.expected)[-1]
+    key = key_of(garden, snapshot)
+    name = parse_numbered_key(key)
     assert name is not None
-    garden.store.put(*build_receipt(garden.repository.first.repository, name.number, snapshot, void=True))
-    for key in garden.keys("packs"):
-        if name.host.hex() in key:
-            del garden.store.objects[key]
-    assert key_of(garden, snapshot) in commands(garden)
+    for lost in [lost for lost in garden.keys("packs") if name.host.hex() in lost]:
+        del garden.store.objects[lost]
+    assert commands(garden) == [key]
+    garden.store.put(*build_receipt(liar.repository, name.number, snapshot, void=True))
+    garden.expected.pop(snapshot)
+    garden.prune(state=garden.state())
+    assert {one.id: one.standing for one in survey(garden).roots.snapshots}[snapshot] is Standing.VOID
 
 
 def test_a_receipt_for_another_state_is_none(garden: Garden) -> None:

@@ -1,14 +1,14 @@
 """What all roots need together, and what of it is not there: by a collection (torn) or for no known reason (damage).
 
-Invariants: what a root needs and what is indexed is in ``Needs.frames``, whatever else is wrong with that root; and a void record is believed as far
-as collections bear it out, or whoever steals a host could take back all that it has ever backed up. docs/format.md, "Order of writing and reading".
+Invariants: what a root needs and what is indexed is in ``Needs.frames``, whatever else is wrong with that root; and a void record takes nothing away
+that is whole, or whoever steals a host could take back all that it has ever backed up. docs/format.md, "Order of writing and reading".
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property
 from types import MappingProxyType
 
 from seedcorn.errors import IntegrityError
@@ -42,10 +42,11 @@ def assess_needs(roots: Roots, indexed: IndexedFrames, taken: ListedFrames = Map
     ``taken``: frames in packs that sweeps have named and that are gone, as the index lists them now. A sweep knows no frames of a pack that is listed
     only later, by a host that stood still; of its own snapshots a host is believed.
     """
-    collected = _Collected(roots.collections, taken)
-    whole, problems = _look_at_void(roots, indexed, collected)
-    torn: set[SnapshotRef] = set()
+    whole = _whole_though_void(roots, indexed)
     together = NeededByAll(indexed)
+    swept: Mapping[bytes, SeqSet] | None = None
+    torn: set[SnapshotRef] = set()
+    problems: list[IntegrityError] = []
     for root, needed in _with(roots, dict.fromkeys(whole, Standing.CONFIRMED)).needs():
         try:
             missing = together.add(needed)
@@ -55,48 +56,26 @@ def assess_needs(roots: Roots, indexed: IndexedFrames, taken: ListedFrames = Map
             continue
         if not missing or not isinstance(root, RootSnapshot) or root.standing is Standing.UNCONFIRMED:
             continue
-        if collected.explain(root, missing):
+        swept = taken_frames(roots.collections) if swept is None else swept
+        host = HostId(root.ref.host)
+        explained = (swept.get(absent.session, SeqSet()) | taken.get((host, absent.session), SeqSet()) for absent in missing)
+        if all(absent.seqs <= seqs for absent, seqs in zip(missing, explained, strict=True)):
             torn.add(root.ref)
         else:
             problems.append(_lacks(root, missing))
-    return Needs(together.frames, frozenset(torn), tuple(problems), frozenset(whole))
+    return Needs(together.frames, frozenset(torn), tuple(problems), whole)
 
 
-@dataclass(frozen=True)
-class _Collected:
-    """What collections have taken. It is only added up once something is lacking."""
-
-    collections: Collections
-    listed: ListedFrames
-
-    @cached_property
-    def _swept(self) -> Mapping[bytes, SeqSet]:
-        return taken_frames(self.collections)
-
-    def explain(self, root: RootSnapshot, missing: Iterable[Missing]) -> bool:
-        """Whether that is all that a snapshot lacks."""
-        host, none = HostId(root.ref.host), SeqSet()
-        return all(absent.seqs <= self._swept.get(absent.session, none) | self.listed.get((host, absent.session), none) for absent in missing)
-
-
-def _look_at_void(roots: Roots, indexed: IndexedFrames, collected: _Collected) -> tuple[list[SnapshotRef], list[IntegrityError]]:
-    """(the void snapshots that are whole, problems with those that lack what no collection has taken)."""
-    whole: list[SnapshotRef] = []
-    problems: list[IntegrityError] = []
+def _whole_though_void(roots: Roots, indexed: IndexedFrames) -> frozenset[SnapshotRef]:
     apart = NeededByAll(indexed)
-    for root in roots.snapshots:
-        if root.standing is not Standing.VOID or root.ref not in roots.receipts.receipted:
-            continue
-        try:
-            missing = apart.add(root.maintain.needed)
-        except IntegrityError as error:
-            problems.append(IntegrityError(f"{error.message}; {way_out(root.key)}", object_name=root.key))
-            continue
-        if not missing:
-            whole.append(root.ref)
-        elif not collected.explain(root, missing):
-            problems.append(_lacks(root, missing))
-    return whole, problems
+
+    def is_whole(root: RootSnapshot) -> bool:
+        with suppress(IntegrityError):
+            return not apart.add(root.maintain.needed)
+        return False
+
+    void = (root for root in roots.snapshots if root.standing is Standing.VOID and root.ref in roots.receipts.receipted)
+    return frozenset(root.ref for root in void if is_whole(root))
 
 
 def listed_frames(sessions: Mapping[int, SessionRecord], packs: Iterable[PackRecord]) -> ListedFrames:

@@ -39,7 +39,7 @@ class Standing(enum.Enum):
     UNCONFIRMED = "unconfirmed"  # its host has not said yet that it is whole, or what it says can not be read
     SUPERSEDED = "superseded"  # unconfirmed, and a later one of its group is confirmed
     EXPIRED = "expired"  # unconfirmed for longer than a collection waits
-    VOID = "void"  # its host has taken it back, and has not said before that it is whole, or collections have taken frames of it (``needs`` tells)
+    VOID = "void"  # its host has taken it back, and has never confirmed it, or it lacks frames (``needs`` tells)
     FORGOTTEN = "forgotten"
     UNREADABLE = "unreadable"  # and nobody has given it up: what it needs can not be known, so nothing may be collected
 
