@@ -14,7 +14,7 @@ from seedcorn.format.collection import Stage
 from seedcorn.ids import CollectionId, HostId, PackId, SegmentId, SessionId, SlotId, SnapshotId
 
 __all__ = [
-    "NUMBER_LIMIT",
+    "LAST_NUMBER",
     "CheckpointName",
     "CollectionName",
     "NumberedKey",
@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 
-NUMBER_LIMIT = 10**10 - 1  # of all that have ten digits
+LAST_NUMBER = 10**10 - 1  # of all that have ten digits
 
 
 class NumberedKey(msgspec.Struct, frozen=True):
@@ -88,15 +88,15 @@ class RecordName(msgspec.Struct, frozen=True, order=True):
 def following_number(highest: int) -> int:
     """A number for a segment after ``highest``. Numbers of segments only order them, so the last one may be used again: a host that has used it must
     not keep maintainers from writing in its room."""
-    return min(highest + 1, NUMBER_LIMIT)
+    return min(highest + 1, LAST_NUMBER)
 
 
 def _ten_digits(number: int) -> str:
     """Raises:
     IntegrityError: it has more; nobody would ever find what was put under such a key.
     """
-    if number > NUMBER_LIMIT:
-        raise IntegrityError(f"there is no number after {NUMBER_LIMIT}, which somebody has used: a host that lies has to be enrolled anew")
+    if number > LAST_NUMBER:
+        raise IntegrityError(f"there is no number after {LAST_NUMBER}, which somebody has used: a host that lies has to be enrolled anew")
     return f"{number:010d}"
 
 

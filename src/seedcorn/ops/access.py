@@ -19,7 +19,7 @@ from seedcorn.format.header import FLAG_TRUST_HOSTS
 from seedcorn.ids import RepositoryId, SlotId, match_prefix
 from seedcorn.repo import keyslots
 from seedcorn.repo.chains import list_heads
-from seedcorn.repo.hosts import EnrolledHost, HostFile, HostRegistry, enroll_host, load_registry, revoke_host
+from seedcorn.repo.hosts import EnrolledHost, HostFile, HostRegistry, enroll_host, load_registry
 from seedcorn.repo.keyslots import KeySlot
 from seedcorn.repo.maintenance import MaintainFile, MaintainRepository, maintained_by_owner, open_as_maintainer
 from seedcorn.repo.repository import (
@@ -74,7 +74,6 @@ __all__ = [
     "recover_key",
     "remove_key",
     "repository_id",
-    "revoke",
 ]
 
 INITIAL_LABEL = "first passphrase"
@@ -280,14 +279,6 @@ def match_hosts(references: Iterable[str], registry: HostRegistry, names: Mappin
         named = {host for host, name in names.items() if name == reference}
         found |= named or {match_prefix(reference, registry.hosts, noun="host")}
     return found
-
-
-def revoke(owner: OwnerRepository, name_or_id: str, clock: Clock) -> EnrolledHost:
-    """From now on nothing new of this host counts; what it has backed up stays."""
-    host = find_host(owner, name_or_id)
-    head = list_heads(owner.store).get(host.host)
-    revoke_host(owner, host, created_ns=clock.now_ns(), last_seq=head.seq if head else 0)
-    return host
 
 
 def host_policy(host: EnrolledHost, bucket: str, prefix: str) -> dict[str, object]:

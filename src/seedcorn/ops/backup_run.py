@@ -18,7 +18,7 @@ import msgspec
 from seedcorn.errors import EXIT_DONE, EXIT_INTEGRITY, EXIT_SOURCE_ERRORS, IntegrityError, SeedcornError, SourceError
 from seedcorn.events import Clock, Monitor
 from seedcorn.format.collection import CheckpointMaintain, SnapshotRef
-from seedcorn.format.names import pack_key
+from seedcorn.format.names import LAST_NUMBER, pack_key
 from seedcorn.format.pack import PackKind
 from seedcorn.format.snapshot import Head, SnapshotMaintain, SnapshotOwner, SnapshotPublic, Statistics
 from seedcorn.format.tree import Node
@@ -104,7 +104,8 @@ class BackupRun:
         self._registry = _check_enrolled(repository, state)
         only = None if repository.header.trust_hosts else repository.host
         self.problems = list(self._registry.problems)
-        self.problems += sync_state(repository.store, state, repository.repository, repository.key.index_key, self._registry, only=only)
+        for problem in sync_state(repository.store, state, repository.repository, repository.key.index_key, self._registry, only=only):
+            self._add_index_problem(problem)
         if not repository.header.trust_hosts:
             state.trust_only(repository.host)
         if options.force:
@@ -114,8 +115,9 @@ class BackupRun:
             if is_out_of_date(repository.store, state, repository.host):  # what earlier runs have left here may rely on what is gone
                 self._note(self._load_others())
             state.before_first_miss(self._load_verified)
-        self._heads = list_heads(repository.store)
-        self.problems += check_rollback(remembered_heads(state), self._heads)
+        remembered = remembered_heads(state)
+        self._heads = list_heads(repository.store, remembered)
+        self.problems += check_rollback(remembered, self._heads)
         for problem in self.problems:
             monitor.error(problem)
         # A dry run's packs never reach the index, so its chunks are only known as long as no checkpoint hands them over.
@@ -148,7 +150,17 @@ class BackupRun:
 
     def _note(self, problems: Iterable[IntegrityError]) -> None:
         for problem in problems:
-            self._monitor.note(f"{problem}: what it lists can not be reused")  # others' objects, and this backup is whole without them
+            self._note(problem)
+
+    def _add_index_problem(self, problem: IntegrityError) -> None:
+        if problem.object_name.startswith(f"index/{self._repository.host.hex()}/"):
+            self.problems.append(problem)
+        else:
+            self._note(problem)
+
+    def _note(self, problem: IntegrityError) -> None:
+        """Of an object of others: this backup is whole without it."""
+        self._monitor.note(f"{problem}: what it lists can not be reused")
 
     def _forget_lost_packs(self, only: HostId | None) -> None:
         """With ``force`` nothing is believed, not even that what the index lists is there: what lost packs held is stored again."""
@@ -235,6 +247,11 @@ class BackupRun:
         with state.locked():  # two runs on one machine must not take the same number
             newest = _newest(self._heads.get(repository.host), remembered_heads(state).get(repository.host))
             seq = newest.seq + 1 if newest else 1
+            if seq > LAST_NUMBER:
+                raise SeedcornError(
+                    f"host {repository.host_name} has a snapshot numbered {LAST_NUMBER}, the last that there is: somebody has put it there. "
+                    "Ask the owner to revoke this host and to enrol it anew"
+                )
             public = SnapshotPublic(
                 repository.repository, repository.host, seq, newest.snapshot if newest else b"", self.writer.session, repository.key.secrets.domain
             )

@@ -23,6 +23,7 @@ from seedcorn.repo.index import open_segment
 from seedcorn.repo.keyslots import read_slots
 from seedcorn.repo.packs import entries_digest, plausible_sizes
 from seedcorn.repo.repository import read_header
+from seedcorn.repo.standings import way_out
 
 __all__ = ["IndexedPack", "IndexedPacks", "ObjectCheck"]
 
@@ -100,8 +101,8 @@ class ObjectCheck:
             if data is None:
                 self._is_missing(key)
                 continue
-            if primitives.object_hash(data) != names[key]:
-                self._findings.problem(IntegrityError("its bytes do not match the hash in its name", object_name=key))
+            if primitives.object_hash(data) != names[key]:  # this machine has kept good bytes of it, others have not
+                self._findings.problem(IntegrityError(f"its bytes do not match the hash in its name; {way_out(key)}", object_name=key))
             self._findings.checked(len(data))
 
     def segments(self, registry: HostRegistry) -> IndexedPacks:

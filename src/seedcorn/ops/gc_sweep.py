@@ -38,7 +38,7 @@ from seedcorn.repo.needed import SeqSet
 from seedcorn.repo.packs import check_hash
 from seedcorn.repo.repacking import LiveFrames, NewPack, repack
 from seedcorn.repo.rewriting import fetch_segment, rewrite_segments, write_segment
-from seedcorn.repo.roots import RootSnapshot, Standing
+from seedcorn.repo.roots import RootSnapshot, Standing, UnreadableSnapshot
 from seedcorn.repo.state import State
 
 __all__ = ["CollectionResult", "Collector"]
@@ -216,7 +216,7 @@ class Collector:
         )
         survey, doomed, rewritten = self._unlist(sweep)
         self._delete(pack_key(*name) for name in sorted(doomed) if survey.packs[name].present)
-        removed = [root for root in survey.roots.snapshots if _is_removed(root, survey, sweep)]
+        removed = [root for root in survey.roots.objects if _is_removed(root, survey, sweep)]
         self._delete(stale_keys(survey))
         self._delete(root.key for root in removed)
         self._delete(_receipt_keys(survey, removed))
@@ -330,7 +330,7 @@ def _needed_frames(survey: Survey, name: Pack, entry: PackEntry) -> tuple[FrameE
     return tuple(sorted((frame for frame in entry.frames if frame.seq in needed[SessionId(frame.session)]), key=lambda frame: frame.offset))
 
 
-def _is_removed(root: RootSnapshot, survey: Survey, sweep: CollectionRecord) -> bool:
+def _is_removed(root: RootSnapshot | UnreadableSnapshot, survey: Survey, sweep: CollectionRecord) -> bool:
     """Whether the snapshot's object goes with this sweep. One that has got its receipt meanwhile stays, and so does one that was taken back."""
     if survey.roots.is_newest(root.ref):
         return False
@@ -339,7 +339,7 @@ def _is_removed(root: RootSnapshot, survey: Survey, sweep: CollectionRecord) -> 
     return root.standing in (Standing.EXPIRED, Standing.SUPERSEDED, Standing.VOID) and root.ref in sweep.expired
 
 
-def _receipt_keys(survey: Survey, removed: Iterable[RootSnapshot]) -> Iterator[str]:
+def _receipt_keys(survey: Survey, removed: Iterable[RootSnapshot | UnreadableSnapshot]) -> Iterator[str]:
     receipts = survey.roots.receipts
     for root in removed:
         for void, refs in ((False, receipts.receipted), (True, receipts.void)):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from seedcorn.errors import IntegrityError
 from seedcorn.format.codec import Envelope, Magic, decode, encode
-from seedcorn.format.names import NUMBER_LIMIT, NumberedKey, host_key, parse_numbered_key, segment_key, snapshot_key
+from seedcorn.format.names import LAST_NUMBER, NumberedKey, host_key, parse_numbered_key, segment_key, snapshot_key
 from seedcorn.format.pack import (
     FrameEntry,
     KeyRow,
@@ -224,6 +224,6 @@ def test_numbered_keys(host: bytes, number: int, object_id: bytes) -> None:
 
 
 def test_no_key_is_made_that_readers_would_pass_over() -> None:
-    assert parse_numbered_key(snapshot_key(HostId(bytes(16)), NUMBER_LIMIT, SnapshotId(bytes(32)))) is not None
+    assert parse_numbered_key(snapshot_key(HostId(bytes(16)), LAST_NUMBER, SnapshotId(bytes(32)))) is not None
     with pytest.raises(IntegrityError, match="enrolled anew"):
-        snapshot_key(HostId(bytes(16)), NUMBER_LIMIT + 1, SnapshotId(bytes(32)))
+        snapshot_key(HostId(bytes(16)), LAST_NUMBER + 1, SnapshotId(bytes(32)))

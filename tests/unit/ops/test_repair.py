@@ -512,7 +512,7 @@ def test_a_repair_may_be_killed_anywhere(after: bool, harmed: SmallRepository, s
             browser.hosts,
             browser.snapshots,
             browser.problems,
-            browser.collections,
+            browser.roots,
         )
         try:
             execute_repair(crashing, examination, plan, VoidMonitor())

@@ -18,8 +18,18 @@ from pathlib import Path
 from seedcorn.testing.simulation.connection import Suspension
 from seedcorn.testing.simulation.faults import FaultKind, Faults
 from seedcorn.testing.simulation.invariants import INVARIANTS
-from seedcorn.testing.simulation.liar import lie
-from seedcorn.testing.simulation.maintainers import choose_collection, choose_policy, forget, forget_by_policy, must_collect, prune, repair, undelete
+from seedcorn.testing.simulation.liar import lie, may_stay
+from seedcorn.testing.simulation.maintainers import (
+    choose_collection,
+    choose_policy,
+    forget,
+    forget_by_policy,
+    get_out,
+    must_collect,
+    prune,
+    repair,
+    undelete,
+)
 from seedcorn.testing.simulation.scheduler import EPOCH_NS, Actor, Crash
 from seedcorn.testing.simulation.world import Confirmed, Host, Invariant, InvariantViolationError, Maintainer, World, WorldOptions
 
@@ -34,6 +44,7 @@ _SUSPENSIONS_SECONDS = (60.0, 120.0, 3600.0, 9 * 24 * 3600.0)  # up to
 _STATE_LOSS = 0.3  # of the crashes
 _DISK_LOSS = 0.06  # of the backups: the local state is gone before
 _LIARS = 0.25  # of the runs among hosts that do not trust each other
+_REVOCATIONS = 0.5  # of the ways out of what such a host has done
 _LAST_CHECK = 0.3  # of the runs: it sees what the invariants see
 
 
@@ -140,15 +151,14 @@ class _Scenario:
         if world.taken_back or world.random("last check").random() < _LAST_CHECK:
             world.act("owner", self._last_check)
             world.run()
-        if world.maintainers and not self._is_history_in_doubt:
+        if world.maintainers and not world.store.rolled_back:  # else nobody may collect before somebody has looked at it
+            if world.lies:
+                by_revoking = world.random("way out").random() < _REVOCATIONS or not may_stay(world.lies)
+                world.act("owner", lambda actor: get_out(world, actor, by_revoking=by_revoking))
+                world.run()
             world.act("maintainer-1", lambda actor: must_collect(world, actor, world.maintainers[0]))
             world.run()
         world.end()
-
-    @property
-    def _is_history_in_doubt(self) -> bool:
-        """Whether nobody may collect: a provider has rolled back, or a host has put something between its snapshots that does not open."""
-        return self._world.store.rolled_back or any(key.startswith("snapshots/") for key in self._world.lies)
 
     def _host_body(self, host: Host, jobs: int) -> Callable[[Actor], None]:
         world, chosen = self._world, self._world.random(f"{host.name} jobs")

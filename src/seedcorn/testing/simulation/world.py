@@ -18,7 +18,7 @@ from pathlib import Path
 
 from seedcorn.errors import SeedcornError
 from seedcorn.events import VoidMonitor
-from seedcorn.format.names import snapshot_key
+from seedcorn.format.names import parse_numbered_key, snapshot_key
 from seedcorn.ids import RepositoryId, SnapshotId
 from seedcorn.ops import access
 from seedcorn.ops.access import HostFile, OwnerRepository, State, Store
@@ -368,6 +368,14 @@ class World:
             if snapshot in self.forgotten and snapshot not in forgotten and not self.claims_end:
                 self.confirmed[snapshot] = self.forgotten.pop(snapshot)
         self.ask(Moment.CONFIRMED)
+
+    def end_promises_after(self, host: Host, last_seq: int) -> None:
+        """The owner has revoked a host, of which nothing counts any more after this number."""
+        for snapshot, confirmed in [*self.confirmed.items(), *self.forgotten.items()]:
+            name = parse_numbered_key(confirmed.key)
+            if confirmed.host is host and name is not None and name.number > last_seq:
+                self.confirmed.pop(snapshot, None)
+                self.forgotten.pop(snapshot, None)
 
     def _on_rollback(self, gone: frozenset[str]) -> None:
         """What the provider takes back is no promise any more; what was whole before still is, unless somebody was about to remove or rewrite."""
