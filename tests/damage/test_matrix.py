@@ -31,7 +31,7 @@ CUT = {"cut in half", "cut off one byte", "cut off the first byte", "keep the fi
 BREAKS_THE_FORM = CUT | {"add one byte", "add itself once more"}
 VISIBLE_IN_A_LIST = {"cut in half", "keep the first 17 bytes", "add itself once more", "empty it", "delete it"}
 
-NOTHING = Roots((), (), Collections((), (), {}, 1), Receipts(frozenset(), frozenset()), ForgetLog({}, frozenset(), 1), {}, (), ())
+NOTHING = Roots((), (), Collections((), (), {}, 1), Receipts(frozenset(), frozenset()), ForgetLog({}, 1), {}, (), ())
 
 MATRIX = [(kind, damage) for kind, damage in product(OBJECT_KINDS, DAMAGES) if not (damage.needs_same and kind == "header")]
 

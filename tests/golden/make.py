@@ -32,6 +32,7 @@ from seedcorn.ops.forget import choose_snapshots, forget_snapshots, undelete_sna
 from seedcorn.ops.gc_plan import CollectionOptions, MaxUnused
 from seedcorn.ops.gc_survey import Surveyor
 from seedcorn.ops.gc_sweep import Collector
+from seedcorn.ops.revoke import plan_revocation, revoke
 from seedcorn.repo import packer, writer
 from seedcorn.repo.maintenance import MaintainFile, MaintainRepository, maintained_by_owner
 from seedcorn.repo.packer import PackerOptions
@@ -150,7 +151,7 @@ def _live(making: _Making) -> None:
     making.publish()
     _interrupt(making, alpha, beta)
     making.forget(days[0], _leave_a_part(making, alpha))
-    access.revoke(owner, "gamma", making.time)
+    revoke(owner, plan_revocation(owner, making.repository.new_state(), "gamma"), making.time)
     making.time.passed_ns += 25 * 3600 * 10**9
     making.collect(MARK_ONLY)
     making.store.put(f"doctor/{bytes(16).hex()}/probe", b"left by a probe that was not allowed to delete\n")

@@ -148,19 +148,16 @@ class BackupRun:
         state.avoid(self._base.packs)
         return problems
 
-    def _note(self, problems: Iterable[IntegrityError]) -> None:
-        for problem in problems:
-            self._note(problem)
-
     def _add_index_problem(self, problem: IntegrityError) -> None:
         if problem.object_name.startswith(f"index/{self._repository.host.hex()}/"):
             self.problems.append(problem)
         else:
-            self._note(problem)
+            self._note([problem])
 
-    def _note(self, problem: IntegrityError) -> None:
-        """Of an object of others: this backup is whole without it."""
-        self._monitor.note(f"{problem}: what it lists can not be reused")
+    def _note(self, problems: Iterable[IntegrityError]) -> None:
+        """Of objects of others: this backup is whole without them."""
+        for problem in problems:
+            self._monitor.note(f"{problem}: what it lists can not be reused")
 
     def _forget_lost_packs(self, only: HostId | None) -> None:
         """With ``force`` nothing is believed, not even that what the index lists is there: what lost packs held is stored again."""

@@ -159,7 +159,7 @@ class _Scenario:
         if self._offsite:
             world.act("copier", self._offsite.must_copy)
             world.run()
-        if world.maintainers and not self._is_history_in_doubt:  # else nobody may collect before somebody has looked at it
+        if world.maintainers and not world.store.rolled_back:  # else nobody may collect before somebody has looked at it
             if world.lies:
                 by_revoking = world.random("way out").random() < _REVOCATIONS or not may_stay(world.lies)
                 world.act("owner", lambda actor: get_out(world, actor, by_revoking=by_revoking))
