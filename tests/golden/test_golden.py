@@ -206,7 +206,7 @@ def test_every_secret_shows_every_snapshot(golden: Golden, secret: str) -> None:
         assert session.browser.problems == ()
         standings = {snapshot.id.hex(): snapshot.standing.value for snapshot in session.browser.all_snapshots}
         assert standings == {name: one["standing"] for name, one in golden.expected["snapshots"].items()}
-        assert set(standings.values()) == {standing.value for standing in Standing}
+        assert set(standings.values()) == {standing.value for standing in Standing} - {Standing.UNREADABLE.value}
         assert {snapshot.standing for snapshot in session.snapshots()} == READABLE
 
 
