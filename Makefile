@@ -31,9 +31,9 @@ test-ceph: servers ## run the tests against a Ceph cluster that they start
 	pytest -m ceph
 
 .PHONY: chaos
-chaos: servers ## hosts back up, others prune, all are killed and suspended, on a real server: MINUTES=10 HOSTS=8 SEED=1 WORK=/dev/shm REPORT=...
+chaos: servers ## hosts back up, others prune, all are killed and suspended, on a real server: MINUTES=10 HOSTS=8 SEED=1 TRUST_HOSTS=1 WORK=/dev/shm REPORT=...
 	TMPDIR="$(or $(WORK),/dev/shm)" PYTHONPATH=src python -m tests.chaos --minutes "$(or $(MINUTES),10)" --hosts "$(or $(HOSTS),8)" \
-		--seed "$(or $(SEED),1)" $(if $(REPORT),--json "$(REPORT)")
+		--seed "$(or $(SEED),1)" $(if $(TRUST_HOSTS),--trust-hosts) $(if $(REPORT),--json "$(REPORT)")
 
 .PHONY: drill
 drill: servers ## what a thief of a host can read, overwrite and delete on real servers, as JSON lines

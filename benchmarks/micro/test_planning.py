@@ -68,7 +68,7 @@ def test_forget_and_prune(measure: Measure, scale: int) -> None:
     snapshots = tuple(make_snapshot(number) for number in range(scale))
     sessions = {number: SessionRecord(SessionId(made_id(number, 16)), HOST, 0) for number in range(scale)}
     heads = {HOST: Head(HOST, scale, made_id(scale - 1, 32))}
-    receipts, forgotten = Receipts(frozenset(), frozenset()), ForgetLog({}, frozenset(), 1)
+    receipts, forgotten = Receipts(frozenset(), frozenset()), ForgetLog({}, 1)
     roots = Roots(snapshots, (), Collections((), (), {}, 1), receipts, forgotten, heads, (), ())
     policy = Policy((Newest(7, Period.DAILY), Newest(5, Period.WEEKLY)))
 

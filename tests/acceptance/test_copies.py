@@ -20,15 +20,19 @@ from seedcorn.format.tree import Kind, content_records
 from seedcorn.ids import ChunkId, HostId, SnapshotId
 from seedcorn.ops.access import open_host
 from seedcorn.ops.browse import Browser, Snapshot
+from seedcorn.ops.check import CheckOptions, check
 from seedcorn.ops.copy import CopyResult, copy_snapshots, plan_copy
 from seedcorn.ops.restore import RestoreOptions, restore
 from seedcorn.repo.roots import Standing
 from seedcorn.repo.writer import WriterOptions
 from seedcorn.store.api import Buffer, Requests, Store
+from seedcorn.store.local import LocalStore
 from seedcorn.store.wrappers import WrappedStore
 from seedcorn.testing.damage import flip_byte, keys_by_kind
+from seedcorn.testing.fixtures import FreshStore
 from seedcorn.testing.memory_store import MemoryStore
 from seedcorn.testing.repositories import Machine, SmallRepository, read_tree
+from seedcorn.testing.servers import SeaweedFS
 from seedcorn.testing.trees import describe, differences, make_every_kind
 
 _MIB = 1 << 20
@@ -332,9 +336,15 @@ def _assert_copied(copies: Copies, originals: dict[SnapshotId, dict[bytes, bytes
     assert found.keys() == originals.keys() and max(found.values()) <= 2
 
 
-class _WithoutSnapshots(WrappedStore):
+class _Without(WrappedStore):
+    """Kills whoever puts something below ``room``."""
+
+    def __init__(self, inner: Store, room: str) -> None:
+        super().__init__(inner)
+        self._room = room
+
     def put(self, key: str, data: Buffer) -> None:
-        if key.startswith("snapshots/"):
+        if key.startswith(self._room):
             raise Crash
         super().put(key, data)
 
@@ -344,8 +354,46 @@ def test_an_interrupted_copy_goes_on(copies: Copies) -> None:
     fill(copies.workshop.source)
     copies.workshop.backup()
     with pytest.raises(Crash):
-        copies.copy(store=_WithoutSnapshots(copies.other.store))
+        copies.copy(store=_Without(copies.other.store, "snapshots/"))
     result = copies.copy()
     assert result.copies[0].read_bytes == 0 and result.copies[0].new_bytes == 0
     assert result.requests.put_bytes < 20_000
     copies.assert_equal(copies.sources()[0], copies.copied()[-1])
+
+
+# -- a real server ---------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("to_server", [True, False], ids=["to a server", "from a server"])
+def test_between_a_directory_and_a_server(to_server: bool, seaweedfs: SeaweedFS, fresh_store: FreshStore, folder: Path) -> None:
+    """Killed twice on the way, gone on with, and verified byte by byte."""
+    directory, server = LocalStore(folder / "repository"), fresh_store(seaweedfs)
+    source, destination = (directory, server) if to_server else (server, directory)
+    with (
+        open_workshop(folder, source, settled=True) as workshop,
+        SmallRepository(destination, folder / "other-states", host_name="copier") as other,
+    ):
+        copies = Copies(workshop, other)
+        fill(workshop.source)
+        workshop.backup(tags=("first",))
+        (workshop.source / "b" / "small 3").write_bytes(b"changed")
+        os.rename(workshop.source / "a", workshop.source / "renamed")
+        workshop.backup(tags=("second",))
+
+        with pytest.raises(Crash):
+            copies.copy(store=_Without(destination, "index/"))  # its packs are there, and nothing lists them
+        with pytest.raises(Crash):
+            copies.copy(store=_Without(destination, "receipts/"))  # and now the first copy is there, unconfirmed
+        resumed = copies.copy()
+        assert resumed.exit_code == 0
+        assert [copy.read_bytes for copy in resumed.copies] == [0, len(b"changed")]
+        assert resumed.requests.put_bytes < 100_000 and resumed.source_requests.get_bytes < 100_000
+        assert copies.copy().copies == ()
+
+        browser = other.browser()
+        result = check(browser, CheckOptions(read_data=True), SystemClock(), copies.monitor)
+        assert result.problems == () and result.read_packs > 0
+        confirmed = [copy for copy in browser.snapshots if copy.standing is Standing.CONFIRMED]
+        assert [copy.owner.tags for copy in confirmed] == [("first",), ("second",)]
+        for original, copy in zip(copies.sources(), confirmed, strict=True):
+            copies.assert_equal(original, copy)

@@ -17,6 +17,7 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tests.chaos.ground import Finished, Ground
 from tests.chaos.trees import HostTree
@@ -24,7 +25,7 @@ from tests.chaos.trees import HostTree
 from seedcorn.errors import EXIT_INTEGRITY
 from seedcorn.testing.trees import Entry, describe
 
-__all__ = ["Actor", "Chances", "Host", "Journal", "Maintainer", "Owner", "Promise", "Tree", "story"]
+__all__ = ["Actor", "Chances", "Host", "Journal", "Maintainer", "Owner", "Promise", "Tree", "Verifier", "story"]
 
 Tree = dict[bytes, Entry]
 
@@ -32,16 +33,20 @@ GRACE = "5s"
 KEEP_LAST = 2
 _FIRST_GUESS_SECONDS = 2.0  # how long a run takes, before any has ended
 _LOST_STATE_CHANCE = 0.03
+_UNDELETE_CHANCE = 0.4  # each time that something can be taken back
+_TAKEN_BACK_KEPT = 3  # that are not forgotten again
 _TOLD_CHARACTERS, _TOLD_ERRORS = 1500, 20
 _SNAPSHOT_LINE = re.compile(r"^Snapshot +([0-9a-f]{64})$", re.MULTILINE)
 _REDONE = "a collection has removed data that this backup was about to reuse"
 _GAVE_UP = "times a collection has removed what this backup relied on"
+_TOO_LATE = ("can not be taken back: a collection has begun to remove", "no snapshot has an id that starts with")
 
 _COUNTED = (
     "backups_attempted", "backups_confirmed", "backups_killed", "backups_redone", "backups_given_up", "states_lost",
     "forgets_attempted", "forgets_done", "forgets_killed", "snapshots_forgotten",
+    "undeletes_attempted", "undeletes_done", "undeletes_too_late", "undeletes_killed", "snapshots_taken_back",
     "prunes_attempted", "prunes_done", "prunes_killed", "deleted_packs", "repacked_packs", "kept_packs", "deleted_snapshots",
-    "checks_done", "checks_alarmed", "kills", "stops",
+    "checks_done", "checks_alarmed", "verifications_done", "verifications_killed", "verifications_alarmed", "packs_published", "kills", "stops",
 )  # fmt: skip
 
 
@@ -72,6 +77,7 @@ class Journal:
     counts: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(_COUNTED, 0)))
     findings: list[str] = field(default_factory=list)
     promises: list[Promise] = field(default_factory=list)
+    taken_back: dict[str, str] = field(default_factory=dict)  # snapshot -> attempt, of what is not to be forgotten again
     trees: dict[str, Tree] = field(default_factory=dict)  # by attempt
 
     def tell(self, text: str) -> None:
@@ -218,42 +224,66 @@ class Host(Actor):
 
 
 class Maintainer(Actor):
-    """Forgets and prunes, in turns, with a maintain file; or prunes only."""
+    """Forgets and prunes, in turns, with a maintain file, and sometimes takes back what it has forgotten last; or prunes only."""
 
     def __init__(
         self, name: str, ground: Ground, journal: Journal, rng: random.Random, chances: Chances, rest_seconds: float, *, forgets: bool
     ) -> None:
         super().__init__(name, ground, journal, rng, chances, rest_seconds)
         self._forgets = forgets
-        self._verb = "prune"
+        self._has_forgotten = False  # and is to prune next
+        self._forgotten: list[str] = []  # what can be taken back
+        self._verb = ""
 
     def prepare(self) -> list[str | Path]:
-        self._verb = "forget" if self._forgets and self._verb == "prune" else "prune"
+        self._verb, how = self._choose()
         self._journal.counts[f"{self._verb}s_attempted"] += 1
-        unused = self._rng.choice(("0%", "5%"))
-        how = ["--keep-last", str(KEEP_LAST)] if self._verb == "forget" else ["--grace", GRACE, "--allow-large", "--max-unused", unused]
         return [self._verb, *how, "--json", "--maintain-file", self._ground.maintain_file]
 
+    def _choose(self) -> tuple[str, list[str]]:
+        """A verb and what it is told."""
+        if self._forgotten and self._rng.random() < _UNDELETE_CHANCE:
+            chosen, self._forgotten = self._rng.sample(self._forgotten, min(2, len(self._forgotten))), []
+            return "undelete", chosen
+        self._has_forgotten = self._forgets and not self._has_forgotten
+        if self._has_forgotten:
+            kept = [word for attempt in self._journal.taken_back.values() for word in ("--keep-tag", attempt)]
+            return "forget", ["--keep-last", str(KEEP_LAST), *kept]
+        return "prune", ["--grace", GRACE, "--allow-large", "--max-unused", self._rng.choice(("0%", "5%"))]
+
     def ended(self, finished: Finished) -> None:
-        if finished.code:
+        if self._verb == "undelete" and finished.code and any(text in finished.err for text in _TOO_LATE):
+            self._journal.counts["undeletes_too_late"] += 1
+        elif finished.code:
             self.unexpected(self._verb, finished)
-            return
-        counts, summary = self._journal.counts, json.loads(finished.out.splitlines()[-1])
+        else:
+            self._journal.counts[f"{self._verb}s_done"] += 1
+            self._note(json.loads(finished.out.splitlines()[-1]))
+
+    def _note(self, summary: dict[str, Any]) -> None:
+        """What has been done."""
+        counts, taken_back = self._journal.counts, self._journal.taken_back
+        attempts = {promise.snapshot: promise.attempt for promise in self._journal.promises}
         if self._verb == "forget":
-            counts["forgets_done"] += 1
             counts["snapshots_forgotten"] += len(summary["forgotten"])
-            return
-        counts["prunes_done"] += 1
-        names = ("deleted_packs", "repacked_packs", "kept_packs", "deleted_snapshots")
-        counts.update({name: summary[name] for name in names})
-        self._journal.tell(f"{self.name} pruned: " + ", ".join(f"{summary[name]} {name}" for name in names))
+            self._forgotten = [snapshot for snapshot in summary["forgotten"] if snapshot in attempts]
+        elif self._verb == "undelete":
+            counts["snapshots_taken_back"] += len(summary["taken_back"])
+            taken_back.update({snapshot: attempts[snapshot] for snapshot in summary["taken_back"]})
+            self._journal.tell(f"{self.name} took back {', '.join(attempts[snapshot] for snapshot in summary['taken_back'])}")
+            for snapshot in list(taken_back)[:-_TAKEN_BACK_KEPT]:
+                del taken_back[snapshot]
+        else:
+            names = ("deleted_packs", "repacked_packs", "kept_packs", "deleted_snapshots")
+            counts.update({name: summary[name] for name in names})
+            self._journal.tell(f"{self.name} pruned: " + ", ".join(f"{summary[name]} {name}" for name in names))
 
     def killed(self) -> None:
         self._journal.counts[f"{self._verb}s_killed"] += 1
 
 
 class Owner(Actor):
-    """Checks, all the time.
+    """Checks everything, all the time.
 
     With such a grace a snapshot may be forgotten and gone before the check that has begun with it comes to it. So a check that complains is counted
     and is no violation: what is true is found out when all have stopped.
@@ -269,6 +299,26 @@ class Owner(Actor):
         elif finished.code:
             self.unexpected("check", finished)
         self._journal.counts["checks_done"] += 1
+
+
+class Verifier(Actor):
+    """The owner again, on a machine of its own: reads some packs, all the time, and tells all hosts which are good. For its alarms the same holds."""
+
+    def prepare(self) -> list[str | Path]:
+        share = self._rng.choice(("20%", "50%", "100%"))
+        recent: list[str | Path] = ["--max-age", "1h"] if self._rng.random() < 0.5 else []
+        return ["check", "--read-data-subset", share, *recent, "--publish", "--json", *self._ground.owners_secret]
+
+    def ended(self, finished: Finished) -> None:
+        if finished.code not in (0, EXIT_INTEGRITY):
+            self.unexpected("check --publish", finished)
+            return
+        self._journal.counts["verifications_done"] += 1
+        self._journal.counts["verifications_alarmed"] += finished.code == EXIT_INTEGRITY
+        self._journal.counts["packs_published"] += json.loads(finished.out.splitlines()[-1])["published_packs"]
+
+    def killed(self) -> None:
+        self._journal.counts["verifications_killed"] += 1
 
 
 def story(finished: Finished) -> str:

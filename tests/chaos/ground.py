@@ -90,24 +90,24 @@ class Ground:
 
 
 @contextmanager
-def open_ground(folder: Path, hosts: list[str], *, server: bool) -> Iterator[Ground]:
-    """A new repository with ``hosts``, who trust each other, on a SeaweedFS server or in a directory; the server ends with the block."""
+def open_ground(folder: Path, hosts: list[str], *, server: bool, trust_hosts: bool) -> Iterator[Ground]:
+    """A new repository with ``hosts`` on a SeaweedFS server or in a directory; the server ends with the block."""
     if not server:
-        yield _found(Ground(folder, str(folder / "repository"), {}), hosts)
+        yield _found(Ground(folder, str(folder / "repository"), {}), hosts, trust_hosts=trust_hosts)
         return
     with SeaweedFS() as seaweedfs:
         seaweedfs.make_bucket(_BUCKET)
-        yield _found(Ground(folder, seaweedfs.address(_BUCKET, "repository"), seaweedfs.credentials), hosts)
+        yield _found(Ground(folder, seaweedfs.address(_BUCKET, "repository"), seaweedfs.credentials), hosts, trust_hosts=trust_hosts)
 
 
-def _found(ground: Ground, hosts: list[str]) -> Ground:
+def _found(ground: Ground, hosts: list[str], *, trust_hosts: bool) -> Ground:
     (ground.folder / "home").mkdir(parents=True)
     _, secret = ground.owners_secret
     secret.touch(mode=0o600)
     secret.write_text(PASSPHRASE)
     store = access.open_at(ground.address, ground.credentials, access.StoreOptions())
     clock = SystemClock()
-    made = access.initialize(store, PASSPHRASE, hosts[0], clock, trust_hosts=True, kdf=cheap_kdf())
+    made = access.initialize(store, PASSPHRASE, hosts[0], clock, trust_hosts=trust_hosts, kdf=cheap_kdf())
     save_host_file(ground.host_file(hosts[0]), made.host_file)
     owner = access.open_owner_with_words(store, " ".join(made.words))
     for host in hosts[1:]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.chaos.actors import Actor, Chances, Host, Journal, Maintainer, Owner
+from tests.chaos.actors import Actor, Chances, Host, Journal, Maintainer, Owner, Verifier
 from tests.chaos.ground import Ground, open_ground
 from tests.chaos.verdict import judge
 
@@ -22,13 +22,15 @@ _MAINTAINERS_CHANCES = Chances(kill=0.15, stop=0.1)
 
 @dataclass(frozen=True)
 class ChaosOptions:
-    """How long, how many, and by which chance. ``server``: on SeaweedFS and not in a directory. ``files``: of each host."""
+    """How long, how many, and by which chance. ``server``: on SeaweedFS and not in a directory. ``files``: of each host. ``trust_hosts``: they share
+    what any of them has stored; else only what the owner has verified."""
 
     seconds: float = 600
     hosts: int = 8
     seed: int = 1
     server: bool = True
     files: int = 300
+    trust_hosts: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,14 @@ class Report:
     def as_json(self) -> dict[str, object]:
         """The figures for docs/reliability.md."""
         options = self.options
-        store = "SeaweedFS" if options.server else "directory"
-        head = {"seed": options.seed, "hosts": options.hosts, "store": store, "seconds": round(self.seconds), "chaos_seconds": round(options.seconds)}
+        head = {
+            "seed": options.seed,
+            "hosts": options.hosts,
+            "hosts_share": "whatever is stored" if options.trust_hosts else "what is verified",
+            "store": "SeaweedFS" if options.server else "directory",
+            "seconds": round(self.seconds),
+            "chaos_seconds": round(options.seconds),
+        }
         return {**head, **dict(sorted(self.counts.items())), "violations": list(self.violations)}
 
 
@@ -52,7 +60,7 @@ def run_chaos(folder: Path, options: ChaosOptions) -> Report:
     """Run it all in ``folder``, which holds the whole story afterwards."""
     begun = time.monotonic()
     hosts = [f"host-{number}" for number in range(options.hosts)]
-    with open_ground(folder, hosts, server=options.server) as ground:
+    with open_ground(folder, hosts, server=options.server, trust_hosts=options.trust_hosts) as ground:
         journal = Journal(folder / "journal.txt")
         actors = _actors(ground, journal, hosts, options)
         try:
@@ -74,6 +82,7 @@ def _actors(ground: Ground, journal: Journal, hosts: Sequence[str], options: Cha
         Maintainer("maintainer", ground, journal, chance("maintainer"), _MAINTAINERS_CHANCES, 0.2, forgets=True),
         Maintainer("other-maintainer", ground, journal, chance("other"), _MAINTAINERS_CHANCES, 10, forgets=False),
         Owner("owner", ground, journal, chance("owner"), Chances(), 10),
+        Verifier("verifier", ground, journal, chance("verifier"), _MAINTAINERS_CHANCES, 2),
     ]
 
 

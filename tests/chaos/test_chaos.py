@@ -26,12 +26,13 @@ def test_a_few_seconds_in_a_directory() -> None:
     assert report.counts["snapshots_restored"] >= report.counts["snapshots_left"]
 
 
-def test_a_lost_pack_is_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lost_pack_is_a_violation_and_so_is_a_snapshot_that_did_not_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without which the other tests would prove nothing."""
 
     def sabotage(ground: Ground, journal: Journal) -> None:
         for pack in Path(ground.address).glob("packs/*/*"):
             pack.unlink()
+        journal.taken_back["5eed" * 16] = "host-0-1"
         judge(ground, journal)
 
     monkeypatch.setattr("tests.chaos.run.judge", sabotage)
@@ -39,11 +40,16 @@ def test_a_lost_pack_is_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:
         report = run_chaos(folder / "chaos", ChaosOptions(seconds=1, hosts=1, server=False, files=10))
     assert any("is missing from the store" in violation for violation in report.violations)
     assert any(violation.startswith("restoring") for violation in report.violations)
+    assert "5eed5eed5eed of host-0-1 was taken back, and is not confirmed any more" in report.violations
 
 
 @pytest.mark.slow
-def test_a_minute_on_a_server() -> None:
-    report = run(ChaosOptions(seconds=45, hosts=3, files=100))
-    assert report.counts["backups_confirmed"] >= 3
-    assert report.counts["snapshots_restored"] >= 3
-    assert report.counts["kills"] > 0
+@pytest.mark.parametrize("trust_hosts", [False, True], ids=["verified sets", "trusting hosts"])
+def test_a_minute_on_a_server(trust_hosts: bool) -> None:
+    counts = run(ChaosOptions(seconds=45, hosts=3, files=100, trust_hosts=trust_hosts)).counts
+    assert counts["backups_confirmed"] >= 3
+    assert counts["snapshots_restored"] >= 3
+    assert counts["kills"] > 0
+    assert counts["packs_published"] > 0
+    assert counts["snapshots_sharing"] > 0
+    assert counts["undeletes_attempted"] > 0

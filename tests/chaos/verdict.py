@@ -14,6 +14,9 @@ from typing import Any
 from tests.chaos.actors import KEEP_LAST, Journal, Promise, story
 from tests.chaos.ground import Ground
 
+import seedcorn
+from seedcorn.ids import SessionId
+from seedcorn.testing.repositories import PASSPHRASE
 from seedcorn.testing.trees import describe, differences
 
 __all__ = ["judge"]
@@ -33,6 +36,8 @@ def judge(ground: Ground, journal: Journal) -> None:
     confirmed = [one for one in found if one["standing"] == "confirmed"]
     journal.counts["snapshots_left"] = len(confirmed)
     _compare_with_promises(journal, found, confirmed)
+    _compare_with_what_was_taken_back(journal, confirmed)
+    _count_shared(ground, journal)
     _restore_all(ground, journal, confirmed)
     _collect_twice(ground, journal)
     _check(ground, journal)
@@ -71,6 +76,23 @@ def _compare_with_promises(journal: Journal, found: list[Found], confirmed: list
             journal.find(
                 f"{_told(promise)} is {promised['standing'] if promised else 'gone'}, and only {len(newer)} newer ones of its host are confirmed"
             )
+
+
+def _compare_with_what_was_taken_back(journal: Journal, confirmed: list[Found]) -> None:
+    there = {one["id"] for one in confirmed}
+    for snapshot, attempt in journal.taken_back.items():
+        if snapshot not in there:
+            journal.find(f"{snapshot[:12]} of {attempt} was taken back, and is not confirmed any more")
+
+
+def _count_shared(ground: Ground, journal: Journal) -> None:
+    """How many snapshots need frames that another host has stored."""
+    with seedcorn.open_owner(ground.address, passphrase=PASSPHRASE, state_dir=ground.state("last-owner"), credentials=ground.credentials) as session:
+        snapshots = session.snapshots()
+        owners = {record.session: record.host for record in session.state.sessions().values()}
+        for snapshot in snapshots:
+            stored_by = {owners.get(SessionId(needed.session), snapshot.host) for needed in snapshot.maintain.needed}
+            journal.counts["snapshots_sharing"] += stored_by != {snapshot.host}
 
 
 def _attempt_number(attempt: str) -> int:

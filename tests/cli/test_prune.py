@@ -55,6 +55,15 @@ def test_forget_and_prune_at_once(machine: Machine, snapshots: list[str]) -> Non
     assert machine.back_up("source").code == 0
 
 
+def test_nothing_is_forgotten_or_deleted_without_what_was_seen_before(machine: Machine, snapshots: list[str]) -> None:
+    nowhere = {"SEEDCORN_STATE_DIR": str(machine.source / "file" / "state")}
+    assert machine.owner("snapshots", **nowhere).code == 0
+    for command in (("forget", "--keep-last", "1"), ("prune", *NOW), ("undelete", snapshots[0])):
+        refused = machine.owner(*command, **nowhere)
+        assert refused.code == 1 and "the state directory" in refused.err
+    assert listed(machine) == dict.fromkeys(snapshots, "confirmed")
+
+
 def test_with_a_maintain_file_and_no_passphrase(machine: Machine, snapshots: list[str]) -> None:
     assert machine.owner("key", "export-maintain", "--out", "maintain.json").code == 0
     path = machine.folder / "maintain.json"

@@ -8,8 +8,11 @@ from collections.abc import Iterator
 import pytest
 from tests.collections.garden import NOW, Garden, open_garden
 
-from seedcorn.errors import SeedcornError, UsageError
+from seedcorn.errors import EXIT_INTEGRITY, SeedcornError, UsageError
+from seedcorn.format.names import pack_key
 from seedcorn.ops.gc_plan import CollectionOptions, MaxUnused
+from seedcorn.store.wrappers import WrappedStore
+from seedcorn.testing.damage import flip_byte
 from seedcorn.testing.memory_store import MemoryStore
 
 HOUR_NS = 3600 * 10**9
@@ -61,6 +64,36 @@ def test_a_pack_that_is_mostly_garbage_is_written_anew_without_it(garden: Garden
     garden.assert_whole()
 
 
+class _Flipping(WrappedStore):
+    """Gives packs with a bit turned, as bad memory does on the way."""
+
+    def get(self, key: str) -> bytes:
+        return self._turned(key, super().get(key))
+
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        return self._turned(key, super().get_range(key, start, length))
+
+    def _turned(self, key: str, data: bytes) -> bytes:
+        return flip_byte(data, len(data) * 4 // 5) if key.startswith("packs/") else data
+
+
+@pytest.mark.parametrize("where", ["in the store", "on the way"])
+def test_damage_is_not_moved_to_a_pack_in_which_no_scrub_would_find_it(garden: Garden, where: str) -> None:
+    big = garden.back_up({"a": noise(1, 3_000_000), "b": noise(2, 2_000_000)})
+    garden.back_up({"b": noise(2, 2_000_000)})
+    garden.forget(big)
+    (name,) = garden.plan().repack
+    if where == "in the store":
+        garden.store.objects[pack_key(*name)] = _Flipping(garden.store).get(pack_key(*name))
+    result = garden.prune(store=garden.store if where == "in the store" else _Flipping(garden.store))
+    assert (result.repacked_packs, result.damaged_packs, result.exit_code) == (0, 1, EXIT_INTEGRITY)
+    assert pack_key(*name) in garden.keys("packs")
+    if where == "on the way":
+        garden.assert_whole()
+        assert garden.prune().repacked_packs == 1
+        garden.assert_whole()
+
+
 def test_many_small_segments_become_one(garden: Garden) -> None:
     for number in range(9):
         garden.back_up({f"f{number}": noise(number)})
@@ -98,6 +131,31 @@ def test_what_is_marked_waits_for_the_grace_by_the_stores_clock() -> None:
         assert not [key for key in garden.keys("gc") if key.endswith(".mark")]
         garden.assert_whole()
         garden.assert_clean()
+
+
+def test_an_object_whose_time_is_in_the_future_does_not_end_the_grace() -> None:
+    now = [10**18]
+
+    def tick() -> int:
+        now[0] += 10**9
+        return now[0]
+
+    usual = CollectionOptions(allow_large=True)
+    with open_garden(MemoryStore(tick)) as garden:
+        first = garden.back_up({"a": noise(1)})
+        garden.back_up({"b": noise(2)})
+        garden.forget(first)
+        now[0] += 25 * HOUR_NS
+        garden.prune(usual)
+        packs = garden.keys("packs")
+        now[0] += 1000 * HOUR_NS
+        garden.back_up({"b": noise(2), "c": noise(3)})
+        now[0] -= 1000 * HOUR_NS  # the store's clock has been put right
+        assert garden.prune(usual).deleted_packs == 0
+        assert set(packs) <= set(garden.keys("packs"))
+        now[0] += 72 * HOUR_NS
+        assert garden.prune(usual).deleted_packs > 0
+        garden.assert_whole()
 
 
 def test_a_forgotten_snapshot_can_be_taken_back_until_it_is_swept(garden: Garden) -> None:

@@ -18,6 +18,9 @@ from seedcorn.ops.browse import Browser, open_browser
 from seedcorn.ops.check import CheckOptions, CheckResult, check
 from seedcorn.ops.restore import RestoreOptions, restore
 from seedcorn.repo.collections import Collections
+from seedcorn.repo.forgetting import ForgetLog
+from seedcorn.repo.receipts import Receipts
+from seedcorn.repo.roots import Roots
 from seedcorn.store.api import Store
 from seedcorn.testing.damage import DAMAGES, OBJECT_KINDS, Damage, Pristine, apply_damage, copy_store
 from seedcorn.testing.repositories import read_file
@@ -27,6 +30,8 @@ STORED = ("data pack", "listing pack", "segment", "snapshot")
 CUT = {"cut in half", "cut off one byte", "cut off the first byte", "keep the first 17 bytes", "empty it"}
 BREAKS_THE_FORM = CUT | {"add one byte", "add itself once more"}
 VISIBLE_IN_A_LIST = {"cut in half", "keep the first 17 bytes", "add itself once more", "empty it", "delete it"}
+
+NOTHING = Roots((), (), Collections((), (), {}, 1), Receipts(frozenset(), frozenset()), ForgetLog({}, 1), {}, (), ())
 
 MATRIX = [(kind, damage) for kind, damage in product(OBJECT_KINDS, DAMAGES) if not (damage.needs_same and kind == "header")]
 
@@ -115,7 +120,7 @@ def test_a_damaged_header_is_refused_and_found(damage: Damage, pristine: Pristin
     with pytest.raises((RepositoryNotFoundError, IntegrityError, CredentialError)):  # another repository id or owner key in it is a wrong credential
         pristine.repository.owner(damaged)
     owner = replace(pristine.repository.owner(), store=damaged)
-    browser = Browser(owner, pristine.repository.new_state(), access.registry(owner), (), (), Collections((), (), {}, 1))
+    browser = Browser(owner, pristine.repository.new_state(), access.registry(owner), (), (), NOTHING)
     assert [problem.object_name for problem in run_check(browser, read_data=False).problems] == ["seedcorn.json"]
 
 

@@ -1,16 +1,17 @@
-"""The tree that golden repositories hold, and the JSON form in which they say what restoring must give."""
+"""The trees that golden repositories hold, and the JSON form in which they say what restoring must give."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 from seedcorn.testing.tree_state import Entry, describe
 
-__all__ = ["change_tree", "from_json", "make_tree", "to_json"]
+__all__ = ["change_tree", "from_json", "make_day", "make_tree", "make_work", "thin_work", "to_json"]
 
 _TIME_NS = 1_700_000_000_123_456_789
 
@@ -29,7 +30,7 @@ def make_tree(folder: Path) -> None:
     (folder / "empty").write_bytes(b"")
     (folder / "small.txt").write_bytes(b"one chunk\n")
     (folder / "text.log").write_bytes(_text(9000))  # more records than a node holds itself
-    (folder / "noise.bin").write_bytes(_noise("noise", 200_000))  # does not compress
+    (folder / "noise.bin").write_bytes(_noise("noise", 140_000))  # does not compress, and so lies in a frame of its own
     os.symlink(b"small.txt", folder / "link")
     os.symlink(b"/nowhere/\xff", folder / "dangling")
     os.mkfifo(folder / "fifo", 0o640)
@@ -54,10 +55,37 @@ def change_tree(folder: Path) -> None:
     """What happens before the second snapshot."""
     with open(folder / "text.log", "ab") as file:
         file.write(b"appended\n")
+    (folder / "noise.bin").write_bytes(_noise("other noise", 140_000))
     (folder / "many" / "entry-007").unlink()
     (folder / "many" / "entry-120").write_bytes(b"new\n")
     (folder / "small.txt").chmod(0o4711)
     _set_times(folder)
+
+
+def make_day(folder: Path, name: str) -> Path:
+    """Very little that is in no other tree."""
+    day = folder / "days" / name
+    day.mkdir(parents=True, exist_ok=True)
+    (day / "note").write_bytes(b"what there was to say of %b\n" % name.encode())
+    _set_times(day)
+    return day
+
+
+def make_work(folder: Path, name: str) -> Path:
+    """A few directories whose files do not compress."""
+    work = folder / "work" / name
+    for part in ("a", "b", "c", "d"):
+        (work / part).mkdir(parents=True)
+        (work / part / "noise").write_bytes(_noise(f"{name} {part}", 12_000))
+    _set_times(work)
+    return work
+
+
+def thin_work(work: Path) -> None:
+    """Half of it goes."""
+    for part in ("c", "d"):
+        shutil.rmtree(work / part)
+    _set_times(work)
 
 
 def _set_times(folder: Path) -> None:

@@ -31,7 +31,8 @@ A host
 
 A collector
 - Roots: every snapshot, with a receipt or without, that is not void, not forgotten, and not (expired without a receipt); every checkpoint that is
-  not expired and whose snapshot is not there. Void and forgotten hold from the moment the record is seen. A receipt without H7 counts as a receipt.
+  not expired and whose snapshot is not there. Void and forgotten hold from the moment the record is seen. (The program keeps
+  a void snapshot as long as it lacks nothing: roots that are more than these lose nothing.) A receipt without H7 counts as a receipt.
 - G1 to G4 choose; nothing rests on them, or on grace. After the put of the sweep is acknowledged it lists gc/ and the roots and loads the index,
   all three anew ("no-g6", "gc-not-relisted", "old-index"), in any order ("g6-other-order").
 - A victim is kept if a root needs a frame of it that has no indexed copy outside D and outside its own victims. So packs of another's unfinished

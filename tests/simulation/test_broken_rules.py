@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from tests.simulation.scenarios import SECOND_BACKUP
 
 from seedcorn.errors import StoreUnavailableError
+from seedcorn.ids import RepositoryId
+from seedcorn.ops import copy_plan
+from seedcorn.ops.browse import Snapshot
+from seedcorn.ops.copy_tree import TreeCopier
 from seedcorn.repo import roots
 from seedcorn.repo.packer import Packer
 from seedcorn.repo.state import State
@@ -108,6 +113,22 @@ def test_a_history_that_nobody_remembers(monkeypatch: pytest.MonkeyPatch) -> Non
         monkeypatch.setattr(roots, blind, lambda *_: [])
     monkeypatch.setattr(roots, "check_overtaken", lambda *_: {})
     assert first_violation(SimulationOptions(rollback=True)).startswith("rollback: ")
+
+
+def test_a_copy_that_does_not_say_what_it_leaves_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TreeCopier, "_fail", lambda *_: None)
+    assert first_violation(SimulationOptions(copies=True)).startswith("I1: the copy of ")
+
+
+def test_a_copy_that_is_not_made_again_once_more_of_it_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    recall = copy_plan._recall_copied
+
+    def content(state: State, source: RepositoryId, snapshot: Snapshot) -> copy_plan.Copied | None:
+        found = recall(state, source, snapshot)
+        return found and msgspec.structs.replace(found, problem_count=0)
+
+    monkeypatch.setattr(copy_plan, "_recall_copied", content)
+    assert first_violation(SimulationOptions(copies=True)).startswith("I8: ")
 
 
 def test_an_exception_of_no_known_kind(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import random
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,11 +73,13 @@ def index_before_gc(patch: Patch) -> None:
 
     patch.setattr(backup_run, "read_base", late)
     patch.setattr(backup_run, "sync_state", lambda *_, **__: [])
+    patch.setattr(backup_run, "is_out_of_date", lambda *_: False)
 
 
 def dead_packs_are_relied_on(patch: Patch) -> None:
     """D is empty."""
-    patch.setattr(State, "avoid", lambda self, packs: None)
+    read_base = commit.read_base
+    patch.setattr(backup_run, "read_base", lambda *of: replace(read_base(*of), packs=frozenset()))
 
 
 # -- collectors ----------------------------------------------------------------------------------------------------------------------------------

@@ -23,8 +23,12 @@ def test_no_confirmed_snapshot_is_lost(batch: int) -> None:
     assert violations(range(batch * BATCH, (batch + 1) * BATCH), SimulationOptions()) == {}
 
 
-@pytest.mark.parametrize("options", [SimulationOptions(weak=True), SimulationOptions(rollback=True)], ids=["weak", "rollback"])
-def test_nor_on_worse_stores(options: SimulationOptions) -> None:
+@pytest.mark.parametrize(
+    "options",
+    [SimulationOptions(weak=True), SimulationOptions(rollback=True), SimulationOptions(copies=True), SimulationOptions(rollback=True, copies=True)],
+    ids=["weak", "rollback", "copied", "rollback, copied"],
+)
+def test_nor_on_worse_stores_or_while_it_is_copied(options: SimulationOptions) -> None:
     assert violations(range(BATCH // 2), options) == {}
 
 
@@ -49,7 +53,7 @@ def test_every_kind_of_fault_occurs() -> None:
 
 def test_the_same_seed_gives_the_same_run() -> None:
     for seed in range(5):
-        options = SimulationOptions(weak=seed == 3, rollback=seed == 4)
+        options = SimulationOptions(weak=seed == 3, rollback=seed == 4, copies=seed == 2)
         first, second = simulate(seed, options), simulate(seed, options)
         assert first.log == second.log
         assert first == second

@@ -9,9 +9,9 @@ from seedcorn.cli.options import declare_dry_run, declare_maintain, declare_prun
 from seedcorn.cli.output import Output, shown
 from seedcorn.cli.parser import Command, Parser
 from seedcorn.cli.prune import run_prune
-from seedcorn.cli.render_json import SHORT_ID_DIGITS
+from seedcorn.cli.render_json import SHORT_ID_DIGITS, time_text
 from seedcorn.cli.render_retention import decision_fields, group_text, retention_lines
-from seedcorn.cli.render_text import count_text, size_text
+from seedcorn.cli.render_text import count_text, local_time, size_text
 from seedcorn.cli.retention_options import chosen_grouping, chosen_policy, declare_retention
 from seedcorn.errors import EXIT_DONE, UsageError
 
@@ -24,11 +24,12 @@ EXAMPLES = """
     seedcorn forget --keep-daily 7 --keep-weekly 5 --keep-monthly 12 -n
     seedcorn forget --keep-within 1m --host web --prune
     seedcorn forget 5f3a9c 41d07b
+    seedcorn forget 9d41c7e05b22:4-6                    # numbers that are lacking
 """
 
 
 def declare(parser: Parser) -> None:
-    parser.word("snapshots", "SNAP", "Forget these, by the beginnings of their ids. [what a policy says]", required=False, many=True)
+    parser.word("snapshots", "SNAP", "Forget these, by the beginnings of their ids or whole names. [what a policy says]", required=False, many=True)
     declare_retention(parser)
     parser.option("-H", "--host", metavar="NAME", action="append", default=[], help="Only snapshots of this host (repeatable).")
     parser.option("--tag", metavar="TAG", action="append", default=[], help="Only snapshots with this tag (repeatable).")
@@ -42,7 +43,7 @@ def forget(invocation: Invocation) -> int:
     """Remove snapshots, by a policy or one by one.
 
     Shows which ones go, why, and how many bytes that would free, and writes that down. Nothing is deleted before `prune`; until then `undelete` takes
-    it back.
+    it back. Snapshots that can not be read or are lost, which stop `prune`, are given up in this way, too.
     """
     options, output = invocation.options, invocation.output
     if options.snapshots:
@@ -75,19 +76,32 @@ def _show(output: Output, session: Maintaining, plan: ForgetPlan, dry_run: bool)
             output.emit("decision", **decision_fields(decision, plan.freed.alone))
     for line in retention_lines(plan.retention, plan.freed.alone, describe):
         output.line(line)
-    count = len(plan.chosen)
+    _show_unreadable(output, plan)
+    count = sum(bool(ref.snapshot) for ref in plan.chosen)
     output.emit(
         "summary",
-        forgotten=[ref.snapshot.hex() for ref in plan.chosen],
+        forgotten=[ref.snapshot.hex() for ref in plan.chosen if ref.snapshot],
+        lacking=len(plan.chosen) - count,
         kept=len(plan.retention.kept),
         frees_bytes=plan.freed.together,
         dry_run=dry_run,
     )
     would = "Would forget" if dry_run else "Forgot"
     output.report(f"{would} {count_text(count, 'snapshot')}; `prune` will free about {size_text(plan.freed.together)} for it")
-    missing = {ref.snapshot for ref in plan.chosen} - plan.retention.removed
-    for snapshot in sorted(missing):
-        output.report(f"{snapshot.hex()[:SHORT_ID_DIGITS]} is gone from the store already")
+    for ref in plan.gone:
+        if ref.snapshot:
+            output.report(f"{ref.snapshot.hex()[:SHORT_ID_DIGITS]} is gone from the store already")
+    if count < len(plan.chosen):
+        output.report(f"{would} {count_text(len(plan.chosen) - count, 'snapshot')} of which only the numbers are known")
+
+
+def _show_unreadable(output: Output, plan: ForgetPlan) -> None:
+    """What they are, and what it means to give them up."""
+    for one in plan.unreadable:
+        output.emit("unreadable", id=one.id.hex(), object=one.key, size_bytes=one.size_bytes, stored_time=time_text(one.stored_ns), reason=one.reason)
+        output.line(f"{one.key} can not be read: {shown(one.reason)} ({size_text(one.size_bytes)}, stored {local_time(one.stored_ns)})")
+    if plan.unreadable:
+        output.line("What is in it can not be known. Nothing else is lost: all other snapshots keep what they need.")
 
 
 COMMAND = Command(forget, declare, EXAMPLES)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from seedcorn.cli.invocation import Invocation
+from seedcorn.cli.options import declare_dry_run
 from seedcorn.cli.output import shown
 from seedcorn.cli.parser import Command, Group, Parser
 from seedcorn.cli.render_json import SHORT_ID_DIGITS, time_text
-from seedcorn.cli.render_text import local_time, table
+from seedcorn.cli.render_text import count_text, local_time, table
 from seedcorn.errors import EXIT_DONE
 
 
@@ -62,14 +63,44 @@ def _declare_name(parser: Parser) -> None:
     parser.word("name", "NAME", "Its name, or the beginning of its id; see `host list`.")
 
 
-def revoke(invocation: Invocation) -> int:
-    """Accept nothing more from a machine. What it has backed up stays."""
-    from seedcorn.events import SystemClock
-    from seedcorn.ops import access
+def _declare_revoke(parser: Parser) -> None:
+    _declare_name(parser)
+    parser.option("--last-seq", metavar="N", type=int, help="Count its snapshots up to this number, 0 for none. [the newest good one]")
+    declare_dry_run(parser)
 
-    host = access.revoke(invocation.owner().repository, invocation.options.name, SystemClock())
-    invocation.output.emit("summary", host=host.name, host_id=host.host.hex())
-    invocation.output.report(f"Revoked {shown(host.name)}. Take its credential away at the store, too: only that keeps it from writing there.")
+
+def revoke(invocation: Invocation) -> int:
+    """Accept nothing more from a machine. What it has backed up stays.
+
+    A thief of its host file signs as the machine does: name the last snapshot from before that with --last-seq. What comes later counts for nothing,
+    and `prune` deletes what only that needs.
+    """
+    from seedcorn.ops.revoke import plan_revocation
+    from seedcorn.ops.revoke import revoke as carry_out
+
+    session, options, output = invocation.owner(), invocation.options, invocation.output
+    plan = plan_revocation(session.repository, session.state, options.name, last_seq=options.last_seq)
+    name = shown(plan.host.name)
+    output.emit(
+        "summary",
+        host=plan.host.name,
+        host_id=plan.host.host.hex(),
+        last_seq=plan.last_seq,
+        kept=plan.kept,
+        left_out=list(plan.left_out),
+        doubts=list(plan.doubts),
+        dry_run=options.dry_run,
+    )
+    for key in plan.left_out:
+        output.report(f"counts for nothing: {key}")
+    for doubt in plan.doubts:
+        output.warn(doubt)
+    kept = f"{count_text(plan.kept, 'snapshot')} of {name} up to number {plan.last_seq}"
+    if options.dry_run:
+        output.report(f"Would {'ask for --last-seq' if plan.doubts else f'revoke {name} and keep {kept}'}")
+        return EXIT_DONE
+    carry_out(session.repository, plan, session.clock)
+    output.report(f"Revoked {name}; what stays is {kept}. Take its credential away at the store, too: only that keeps it from writing there.")
     return EXIT_DONE
 
 
@@ -93,7 +124,7 @@ COMMAND = Group.of(
         "add": Command(add, _declare_add, "seedcorn host add web --out web.json\nseedcorn host add web --out web.json --passphrase-file FILE"),
         "install": Command(install, _declare_install, "seedcorn host install web.json\nshred -u web.json"),
         "list": Command(list_hosts, examples="seedcorn host list\nseedcorn host list --json"),
-        "revoke": Command(revoke, _declare_name, "seedcorn host revoke web\nseedcorn host revoke 41d0"),
+        "revoke": Command(revoke, _declare_revoke, "seedcorn host revoke web\nseedcorn host revoke web --last-seq 41 -n"),
         "policy": Command(policy, _declare_name, "seedcorn host policy web -r s3://bucket/prefix > web-policy.json\nseedcorn host policy 41d0"),
     },
 )

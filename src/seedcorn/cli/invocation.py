@@ -83,8 +83,8 @@ class Invocation:
         state = access.open_state(self.environment.state_dir, repository.repository)
         return self._resources.enter_context(HostSession(repository, state, self.options.connections))
 
-    def owner(self) -> OwnerSession:
-        """Open for reading, with a passphrase from wherever there is one."""
+    def owner(self, *, remembering: bool = False) -> OwnerSession:
+        """Open for reading, with a passphrase from wherever there is one. ``remembering``: only with what this machine has seen before."""
         from seedcorn.jobs.owner_session import OwnerSession
         from seedcorn.jobs.passphrase import read_passphrase, read_words
         from seedcorn.ops import access
@@ -96,6 +96,8 @@ class Invocation:
         try:
             state = access.open_state(self.environment.state_dir, repository.repository)
         except SeedcornError as error:  # reading must be possible on a machine whose disk is full or read-only
+            if remembering:
+                raise
             self.output.warn(f"{error}; going on with a temporary one, so nothing that was seen before can be compared")
             state = access.open_state(self._temporary_folder(), repository.repository)
         return self._resources.enter_context(OwnerSession(repository, state))
@@ -108,7 +110,7 @@ class Invocation:
 
         path = self.environment.maintain_file(self.options.maintain_file)
         if path is None:
-            return self.owner()
+            return self.owner(remembering=True)  # who deletes has to notice what has gone
         repository = access.open_maintainer(self.store, load_maintain_file(path))
         state = access.open_state(self.environment.state_dir, repository.repository)
         return self._resources.enter_context(MaintainSession(repository, state))

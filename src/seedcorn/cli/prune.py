@@ -34,6 +34,7 @@ RESULT = (
     "kept_packs",
     "rewritten_segments",
     "deleted_snapshots",
+    "damaged_packs",
 )
 
 
@@ -89,7 +90,7 @@ def run_prune(invocation: Invocation, session: Maintaining, **arguments: Unpack[
     output.emit("summary", **{name: getattr(result, name) for name in RESULT})
     for line in _done(result, plan):
         output.report(line)
-    return EXIT_DONE
+    return result.exit_code
 
 
 def _show_plan(output: Output, plan: CollectionPlan, dry_run: bool) -> None:
@@ -132,6 +133,8 @@ def _done(result: CollectionResult, plan: CollectionPlan) -> list[str]:
         lines.append(f"Repacked {count_text(result.repacked_packs, 'pack')} into {size_text(result.repacked_bytes)}")
     if result.kept_packs:
         lines.append(f"Kept {count_text(result.kept_packs, 'pack')} that somebody has come to need")
+    if result.damaged_packs:
+        lines.append(f"{count_text(result.damaged_packs, 'pack')} could not be repacked for damage: `seedcorn check --read-data --repair`")
     waiting = result.marked_packs + len(plan.waiting) - result.deleted_packs
     if waiting > 0:
         lines.append(f"{count_text(waiting, 'pack')} will go with the first `prune` after the grace")

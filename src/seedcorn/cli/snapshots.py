@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from seedcorn.cli.invocation import Invocation
 from seedcorn.cli.options import declare_filter
-from seedcorn.cli.output import shown
+from seedcorn.cli.output import Output, shown
 from seedcorn.cli.parser import Command, Parser
-from seedcorn.cli.render_json import SHORT_ID_DIGITS, snapshot_fields
+from seedcorn.cli.render_json import SHORT_ID_DIGITS, snapshot_fields, time_text
 from seedcorn.cli.render_text import count_text, local_time, size_text, table
 from seedcorn.errors import UsageError, printable
 
 if TYPE_CHECKING:
-    from seedcorn.ops.browse import Snapshot
+    from seedcorn.ops.browse import Browser, Snapshot
 
 EXAMPLES = """
     seedcorn snapshots
@@ -24,12 +24,14 @@ EXAMPLES = """
 
 def declare(parser: Parser) -> None:
     parser.word("snapshots", "SNAP", "latest, latest~N or the beginning of an id. [all]", required=False, many=True)
-    parser.flag("--all", help="Also those that are forgotten, void or expired, with their standing.")
+    parser.flag("--all", help="Also those that are forgotten, void, expired or unreadable, with their standing.")
     declare_filter(parser)
 
 
 def snapshots(invocation: Invocation) -> int:
     """List snapshots, oldest first."""
+    from seedcorn.ops.browse import SnapshotFilter
+
     session, output, references = invocation.owner(), invocation.output, invocation.options.snapshots
     chosen, everything = invocation.snapshot_filter, invocation.options.all
     if everything and references:
@@ -43,8 +45,18 @@ def snapshots(invocation: Invocation) -> int:
     header = ["ID", "Time", "Host", "Tags", " Files", " Size", *(["Standing"] if everything else []), "Paths"]
     for line in table(header, [_row(snapshot, everything) for snapshot in found]):
         output.line(line)
+    if everything and chosen == SnapshotFilter():
+        _show_unreadable(output, session.browser)
     output.report(count_text(len(found), "snapshot"))
     return invocation.finish(session.browser.problems)
+
+
+def _show_unreadable(output: Output, browser: Browser) -> None:
+    """Objects of which nothing but the name, the size and the time is known."""
+    for one in browser.roots.unreadable:
+        fields = {"standing": one.standing.value, "size_bytes": one.size_bytes, "stored_time": time_text(one.stored_ns), "reason": one.reason}
+        output.emit("unreadable", id=one.id.hex(), object=one.key, **fields)
+        output.line(f"{one.key}  {local_time(one.stored_ns)}  {one.standing.value}: {shown(one.reason)}")
 
 
 def _row(snapshot: Snapshot, with_standing: bool) -> list[str]:

@@ -104,7 +104,7 @@ class HostPacks(msgspec.Struct, array_like=True, frozen=True):
 
 
 class PackCopy(msgspec.Struct, array_like=True, frozen=True, order=True):
-    """A pack into which a maintainer has moved frames; ``digest`` is that of its frame entries."""
+    """A pack into which a maintainer has moved frames; ``digest`` is that of what is said of it."""
 
     host: bytes
     pack: bytes
@@ -131,7 +131,7 @@ class CollectionRecord(msgspec.Struct, array_like=True, frozen=True):
 
 
 class VerifiedPack(msgspec.Struct, array_like=True, frozen=True):
-    """A pack whose every chunk the owner has recomputed; ``digest`` is that of its frame entries."""
+    """A pack whose every chunk the owner has recomputed; ``digest`` is that of what is said of it."""
 
     host: bytes
     pack: bytes

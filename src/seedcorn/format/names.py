@@ -9,11 +9,13 @@ import re
 
 import msgspec
 
+from seedcorn.errors import IntegrityError
 from seedcorn.format.collection import Stage
 from seedcorn.format.relocation import RelocationStage
 from seedcorn.ids import CollectionId, HostId, PackId, RelocationId, SegmentId, SessionId, SlotId, SnapshotId
 
 __all__ = [
+    "LAST_NUMBER",
     "CheckpointName",
     "CollectionName",
     "NumberedKey",
@@ -22,6 +24,7 @@ __all__ = [
     "RelocationName",
     "checkpoint_key",
     "collection_key",
+    "following_number",
     "forget_key",
     "host_key",
     "is_probe_key",
@@ -41,6 +44,9 @@ __all__ = [
     "snapshot_key",
     "verified_key",
 ]
+
+
+LAST_NUMBER = 10**10 - 1  # of all that have ten digits
 
 
 class NumberedKey(msgspec.Struct, frozen=True):
@@ -91,6 +97,21 @@ class RelocationName(msgspec.Struct, frozen=True, order=True):
     stage: RelocationStage
 
 
+def following_number(highest: int) -> int:
+    """A number for a segment after ``highest``. Numbers of segments only order them, so the last one may be used again: a host that has used it must
+    not keep maintainers from writing in its room."""
+    return min(highest + 1, LAST_NUMBER)
+
+
+def _ten_digits(number: int) -> str:
+    """Raises:
+    IntegrityError: it has more; nobody would ever find what was put under such a key.
+    """
+    if number > LAST_NUMBER:
+        raise IntegrityError(f"there is no number after {LAST_NUMBER}, which somebody has used: a host that lies has to be enrolled anew")
+    return f"{number:010d}"
+
+
 def slot_key(slot: SlotId) -> str:
     return f"keys/{slot.hex()}"
 
@@ -104,23 +125,23 @@ def pack_key(host: HostId, pack: PackId) -> str:
 
 
 def segment_key(host: HostId, number: int, segment: SegmentId) -> str:
-    return f"index/{host.hex()}/{number:010d}-{segment.hex()}"
+    return f"index/{host.hex()}/{_ten_digits(number)}-{segment.hex()}"
 
 
 def snapshot_key(host: HostId, seq: int, snapshot: SnapshotId) -> str:
-    return f"snapshots/{host.hex()}/{seq:010d}-{snapshot.hex()}"
+    return f"snapshots/{host.hex()}/{_ten_digits(seq)}-{snapshot.hex()}"
 
 
 def receipt_key(host: HostId, seq: int, snapshot: SnapshotId, *, void: bool = False) -> str:
-    return f"receipts/{host.hex()}/{seq:010d}-{snapshot.hex()}" + (".void" if void else "")
+    return f"receipts/{host.hex()}/{_ten_digits(seq)}-{snapshot.hex()}" + (".void" if void else "")
 
 
 def checkpoint_key(host: HostId, session: SessionId, number: int) -> str:
-    return f"checkpoints/{host.hex()}/{session.hex()}-{number:010d}"
+    return f"checkpoints/{host.hex()}/{session.hex()}-{_ten_digits(number)}"
 
 
 def collection_key(number: int, collection: CollectionId, stage: Stage) -> str:
-    return f"gc/{number:010d}-{collection.hex()}.{stage.name.lower()}"
+    return f"gc/{_ten_digits(number)}-{collection.hex()}.{stage.name.lower()}"
 
 
 def probe_key(name: bytes) -> str:
@@ -133,15 +154,15 @@ def is_probe_key(key: str) -> bool:
 
 
 def forget_key(number: int, record: bytes) -> str:
-    return f"forget/{number:010d}-{record.hex()}"
+    return f"forget/{_ten_digits(number)}-{record.hex()}"
 
 
 def verified_key(number: int, record: bytes) -> str:
-    return f"verified/{number:010d}-{record.hex()}"
+    return f"verified/{_ten_digits(number)}-{record.hex()}"
 
 
 def relocation_key(number: int, relocation: RelocationId, stage: RelocationStage) -> str:
-    return f"relocations/{number:010d}-{relocation.hex()}" + (".done" if stage is RelocationStage.DONE else "")
+    return f"relocations/{_ten_digits(number)}-{relocation.hex()}" + (".done" if stage is RelocationStage.DONE else "")
 
 
 _NUMBERED = re.compile(r"(?:index|snapshots)/([0-9a-f]{32})/([0-9]{10})-([0-9a-f]{64})")

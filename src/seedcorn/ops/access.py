@@ -19,7 +19,7 @@ from seedcorn.format.header import FLAG_TRUST_HOSTS
 from seedcorn.ids import RepositoryId, SlotId, match_prefix
 from seedcorn.repo import keyslots
 from seedcorn.repo.chains import list_heads
-from seedcorn.repo.hosts import EnrolledHost, HostFile, HostRegistry, enroll_host, load_registry, revoke_host
+from seedcorn.repo.hosts import EnrolledHost, HostFile, HostRegistry, enroll_host, load_registry
 from seedcorn.repo.keyslots import KeySlot
 from seedcorn.repo.maintenance import MaintainFile, MaintainRepository, maintained_by_owner, open_as_maintainer
 from seedcorn.repo.repository import (
@@ -74,7 +74,6 @@ __all__ = [
     "recover_key",
     "remove_key",
     "repository_id",
-    "revoke",
 ]
 
 INITIAL_LABEL = "first passphrase"
@@ -282,14 +281,6 @@ def match_hosts(references: Iterable[str], registry: HostRegistry, names: Mappin
     return found
 
 
-def revoke(owner: OwnerRepository, name_or_id: str, clock: Clock) -> EnrolledHost:
-    """From now on nothing new of this host counts; what it has backed up stays."""
-    host = find_host(owner, name_or_id)
-    head = list_heads(owner.store).get(host.host)
-    revoke_host(owner, host, created_ns=clock.now_ns(), last_seq=head.seq if head else 0)
-    return host
-
-
 def host_policy(host: EnrolledHost, bucket: str, prefix: str) -> dict[str, object]:
     """The IAM policy for the store credential of one host: it can add objects of its own, overwrite and delete nothing, and read no pack or snapshot.
 
@@ -298,10 +289,12 @@ def host_policy(host: EnrolledHost, bucket: str, prefix: str) -> dict[str, objec
     base = f"{prefix}/" if prefix else ""
     own = host.host.hex()
     bucket_arn = f"arn:aws:s3:::{bucket}"
-    written = [f"{bucket_arn}/{base}{room}/{own}/*" for room in ("packs", "index", "snapshots", "receipts", "checkpoints")]
+    rooms = [f"{base}{room}/{own}/*" for room in ("packs", "index", "snapshots", "receipts", "checkpoints")]
+    written = [f"{bucket_arn}/{room}" for room in rooms]
     written.append(f"{bucket_arn}/{base}doctor/*")
     read = [f"{bucket_arn}/{base}{name}" for name in ("seedcorn.json", "hosts/*", "index/*", "verified/*", "gc/*", "doctor/*")]
     listed = [f"{base}{room}/*" for room in ("hosts", "index", "snapshots", "verified", "gc", "doctor")]
+    listed += rooms  # what has become of a put whose answer was lost is known from a listing alone, and `backup --force` asks which packs are left
     return {
         "Version": "2012-10-17",
         "Statement": [

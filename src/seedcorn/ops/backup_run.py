@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Self
@@ -18,7 +18,7 @@ import msgspec
 from seedcorn.errors import EXIT_DONE, EXIT_INTEGRITY, EXIT_SOURCE_ERRORS, IntegrityError, SeedcornError, SourceError
 from seedcorn.events import Clock, Monitor
 from seedcorn.format.collection import CheckpointMaintain, SnapshotRef
-from seedcorn.format.names import pack_key
+from seedcorn.format.names import LAST_NUMBER, pack_key
 from seedcorn.format.pack import PackKind
 from seedcorn.format.snapshot import Head, SnapshotMaintain, SnapshotOwner, SnapshotPublic, Statistics
 from seedcorn.format.tree import Node
@@ -26,11 +26,11 @@ from seedcorn.fs.owners import group_names, user_names
 from seedcorn.ids import HostId, SessionId, SnapshotId
 from seedcorn.ops.commit import is_torn, read_base
 from seedcorn.ops.entries import Tally
-from seedcorn.repo.chains import check_rollback, list_heads, remember_heads, remembered_heads
+from seedcorn.repo.chains import check_rollback, list_heads, remember_heads, remembered_heads, witnessed
 from seedcorn.repo.checkpoints import build_checkpoint
 from seedcorn.repo.history import build_snapshot, group_of
 from seedcorn.repo.hosts import HostRegistry, load_registry
-from seedcorn.repo.index import sync_state
+from seedcorn.repo.index import is_out_of_date, sync_state
 from seedcorn.repo.needed import needed_frames
 from seedcorn.repo.receipts import build_receipt
 from seedcorn.repo.repository import HostRepository
@@ -104,16 +104,20 @@ class BackupRun:
         self._registry = _check_enrolled(repository, state)
         only = None if repository.header.trust_hosts else repository.host
         self.problems = list(self._registry.problems)
-        self.problems += sync_state(repository.store, state, repository.repository, repository.key.index_key, self._registry, only=only)
+        for problem in sync_state(repository.store, state, repository.repository, repository.key.index_key, self._registry, only=only):
+            self._add_index_problem(problem)
         if not repository.header.trust_hosts:
             state.trust_only(repository.host)
         if options.force:
             self._forget_lost_packs(only)
         state.avoid(self._base.packs)
         if not repository.header.trust_hosts:
+            if is_out_of_date(repository.store, state, repository.host):  # what earlier runs have left here may rely on what is gone
+                self._note(self._load_others())
             state.before_first_miss(self._load_verified)
-        self._heads = list_heads(repository.store)
-        self.problems += check_rollback(remembered_heads(state), self._heads)
+        remembered = remembered_heads(state)
+        self._heads = list_heads(repository.store, remembered)
+        self.problems += check_rollback(remembered, self._heads)
         for problem in self.problems:
             monitor.error(problem)
         # A dry run's packs never reach the index, so its chunks are only known as long as no checkpoint hands them over.
@@ -132,18 +136,34 @@ class BackupRun:
         verified = read_verified(store, state, repository.repository, public)
         problems = list(verified.problems)
         if verified.digests:
-            everybody = load_registry(store, repository.repository, public, state=state)
-            problems += sync_state(store, state, repository.repository, repository.key.index_key, everybody, only=None)
+            problems += self._load_others()
             state.trust_only(repository.host, lambda pack: verified.believes(pack.host, pack.pack, pack.digest))
-            state.avoid(self._base.packs)
+        self._note(problems)
+
+    def _load_others(self) -> list[IntegrityError]:
+        """Bring the index of all hosts up to date."""
+        repository, state = self._repository, self._state
+        everybody = load_registry(repository.store, repository.repository, repository.key.public, state=state)
+        problems = sync_state(repository.store, state, repository.repository, repository.key.index_key, everybody, only=None)
+        state.avoid(self._base.packs)
+        return problems
+
+    def _add_index_problem(self, problem: IntegrityError) -> None:
+        if problem.object_name.startswith(f"index/{self._repository.host.hex()}/"):
+            self.problems.append(problem)
+        else:
+            self._note([problem])
+
+    def _note(self, problems: Iterable[IntegrityError]) -> None:
+        """Of objects of others: this backup is whole without them."""
         for problem in problems:
-            self._monitor.note(f"{problem}: what it lists can not be reused")  # others' objects, and this backup is whole without them
+            self._monitor.note(f"{problem}: what it lists can not be reused")
 
     def _forget_lost_packs(self, only: HostId | None) -> None:
         """With ``force`` nothing is believed, not even that what the index lists is there: what lost packs held is stored again."""
         prefix = f"packs/{only.hex()}/" if only else "packs/"
+        indexed = {(record.host, record.pack) for record in self._state.packs()}  # before the listing: another process here may be adding packs
         present = {info.key for info in self._repository.store.list(prefix)}
-        indexed = {(record.host, record.pack) for record in self._state.packs()}
         lost = {pack for host, pack in indexed if (only is None or host == only) and pack_key(host, pack) not in present}
         if lost:
             self._monitor.note(
@@ -224,6 +244,11 @@ class BackupRun:
         with state.locked():  # two runs on one machine must not take the same number
             newest = _newest(self._heads.get(repository.host), remembered_heads(state).get(repository.host))
             seq = newest.seq + 1 if newest else 1
+            if seq > LAST_NUMBER:
+                raise SeedcornError(
+                    f"host {repository.host_name} has a snapshot numbered {LAST_NUMBER}, the last that there is: somebody has put it there. "
+                    "Ask the owner to revoke this host and to enrol it anew"
+                )
             public = SnapshotPublic(
                 repository.repository, repository.host, seq, newest.snapshot if newest else b"", self.writer.session, repository.key.secrets.domain
             )
@@ -233,7 +258,7 @@ class BackupRun:
                 tags=owner.tags,
                 complete=owner.error_count == 0,
                 needed=needed_frames(frames, self._session_of),
-                heads=tuple(head for host, head in sorted(self._heads.items()) if host != repository.host),
+                heads=witnessed(self._heads, repository.host),
             )
             key, snapshot, data = build_snapshot(repository, public, maintain, owner)
             self.writer.put(key, data)

@@ -13,14 +13,13 @@ from seedcorn.events import Monitor
 from seedcorn.format.tree import Kind, Node
 from seedcorn.ids import match_prefix
 from seedcorn.ops.access import HostRegistry, registry
-from seedcorn.repo.collections import Collections
 from seedcorn.repo.history import Snapshot, open_snapshots
 from seedcorn.repo.index import sync_state
 from seedcorn.repo.needed import IndexedFrames
-from seedcorn.repo.needs import assess_needs, with_torn
+from seedcorn.repo.needs import assess_needs, with_standings
 from seedcorn.repo.reader import Reader
 from seedcorn.repo.repository import OwnerRepository
-from seedcorn.repo.roots import RootsReader, Standing
+from seedcorn.repo.roots import Roots, RootsReader, Standing
 from seedcorn.repo.state import State
 
 __all__ = ["Browser", "Entry", "Snapshot", "SnapshotFilter", "Standing", "open_browser", "split_reference"]
@@ -56,7 +55,7 @@ class Browser:
     """An opened repository with its hosts, its snapshots (oldest first) and the problems that were found in its history and index.
 
     ``snapshots`` are those that can be relied on, and those that may yet be confirmed; ``all_snapshots`` also those that a collection may take.
-    ``collections`` is what there was of them before anything else was read.
+    ``roots`` is what they were chosen from, with the objects that can not be read; ``collections`` what there was of them before all else was read.
     """
 
     def __init__(
@@ -66,7 +65,7 @@ class Browser:
         hosts: HostRegistry,
         snapshots: Sequence[Snapshot],
         problems: Sequence[IntegrityError],
-        collections: Collections,
+        roots: Roots,
     ) -> None:
         self.repository = repository
         self.state = state
@@ -74,7 +73,8 @@ class Browser:
         self.all_snapshots = tuple(snapshots)
         self.snapshots = tuple(snapshot for snapshot in snapshots if snapshot.standing.is_root and snapshot.standing is not Standing.TORN)
         self.problems = tuple(problems)
-        self.collections = collections
+        self.roots = roots
+        self.collections = roots.collections
         self.reader = Reader(repository, state)
 
     def select(self, chosen: SnapshotFilter) -> list[Snapshot]:
@@ -152,10 +152,10 @@ def open_browser(repository: OwnerRepository, state: State) -> Browser:
     roots = RootsReader(repository, state, checkpoints=False).read(hosts)
     problems = [*roots.problems, *roots.oddities]
     problems += sync_state(repository.store, state, repository.repository, repository.key.index_key, hosts, only=None)
-    if roots.collections.sweeps:
-        roots = with_torn(roots, assess_needs(roots, IndexedFrames.of(state)).torn)
+    if roots.collections.sweeps or roots.receipts.void:
+        roots = with_standings(roots, assess_needs(roots, IndexedFrames.of(state)))
     snapshots, unopened = open_snapshots(repository, roots)
-    return Browser(repository, state, hosts, snapshots, problems + unopened, roots.collections)
+    return Browser(repository, state, hosts, snapshots, problems + unopened, roots)
 
 
 def split_reference(text: str) -> tuple[str, bytes]:

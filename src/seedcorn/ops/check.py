@@ -121,6 +121,8 @@ def examine(browser: Browser, options: CheckOptions, clock: Clock, monitor: Moni
         examination = replace(examination, result=_together(earlier, examination.result))
     for error in held.errors:
         monitor.error(error)
+    if ignored := browser.roots.ignored:
+        monitor.note(f"{len(ignored)} objects under snapshots/ count for nothing, because the owner has revoked their hosts: {ignored[0]} …")
     return examination
 
 

@@ -13,7 +13,7 @@ from seedcorn.crypto import primitives
 from seedcorn.errors import IntegrityError, ObjectNotFoundError, RepositoryNotFoundError
 from seedcorn.format.header import HEADER_KEY
 from seedcorn.format.names import pack_key, parse_numbered_key
-from seedcorn.format.pack import PackEntry, PackKind
+from seedcorn.format.pack import PackEntry, SegmentPublic
 from seedcorn.ids import HostId, PackId
 from seedcorn.ops.browse import Browser
 from seedcorn.ops.check_findings import Findings
@@ -23,6 +23,7 @@ from seedcorn.repo.index import open_segment
 from seedcorn.repo.keyslots import read_slots
 from seedcorn.repo.packs import entries_digest, plausible_sizes
 from seedcorn.repo.repository import read_header
+from seedcorn.repo.standings import way_out
 
 __all__ = ["IndexedPack", "IndexedPacks", "ObjectCheck"]
 
@@ -33,9 +34,8 @@ class IndexedPack:
 
     host: HostId
     pack: PackId
-    kind: PackKind
     frame_count: int
-    digest: bytes  # of its frame entries
+    digest: bytes  # of what is said of it
     sizes: range  # plausible lengths in bytes
 
     @property
@@ -101,8 +101,8 @@ class ObjectCheck:
             if data is None:
                 self._is_missing(key)
                 continue
-            if primitives.object_hash(data) != names[key]:
-                self._findings.problem(IntegrityError("its bytes do not match the hash in its name", object_name=key))
+            if primitives.object_hash(data) != names[key]:  # this machine has kept good bytes of it, others have not
+                self._findings.problem(IntegrityError(f"its bytes do not match the hash in its name; {way_out(key)}", object_name=key))
             self._findings.checked(len(data))
 
     def segments(self, registry: HostRegistry) -> IndexedPacks:
@@ -143,7 +143,7 @@ class ObjectCheck:
         name = parse_numbered_key(key)
         assert name is not None
         opened = open_segment(data, name, self._repository.repository, self._repository.key.index_key, registry)
-        return [_indexed_pack(name.host, entry) for entry in opened.packs]
+        return [_indexed_pack(opened.public, entry) for entry in opened.packs]
 
     def _fetch(self, keys: Iterable[str]) -> Iterable[tuple[str, bytes | None]]:
         """Each object with its bytes, None if it is gone."""
@@ -160,5 +160,6 @@ class ObjectCheck:
         self._findings.problem(IntegrityError("is missing from the store", object_name=key))
 
 
-def _indexed_pack(host: HostId, entry: PackEntry) -> IndexedPack:
-    return IndexedPack(host, PackId(entry.pack), entry.kind, len(entry.frames), entries_digest(entry.frames), plausible_sizes(entry.frames))
+def _indexed_pack(public: SegmentPublic, entry: PackEntry) -> IndexedPack:
+    digest = entries_digest(public.domain, entry.kind, entry.frames, public.key_rows)
+    return IndexedPack(HostId(public.host), PackId(entry.pack), len(entry.frames), digest, plausible_sizes(entry.frames))

@@ -23,7 +23,7 @@ from seedcorn.ops.check_findings import Findings
 from seedcorn.ops.check_objects import IndexedPack
 from seedcorn.ops.parallel import work_ahead
 from seedcorn.repo.needed import FrameSet
-from seedcorn.repo.packs import OpenedPack, check_hash, entries_digest, open_pack
+from seedcorn.repo.packs import OpenedPack, check_hash, open_pack
 from seedcorn.repo.state import State, frame_ordinal
 
 __all__ = ["PackCheck", "Reading"]
@@ -66,7 +66,9 @@ class PackCheck:
         self._packs = packs
         self._swept = swept
         self._frames = _frames_by_pack(browser.state)
-        self._numbers = {(record.host, record.session): number for number, record in browser.state.sessions().items()}
+        self._numbers: dict[tuple[HostId, SessionId], list[int]] = defaultdict(list)  # more than one if a host says that a session has two keys
+        for number, record in browser.state.sessions().items():
+            self._numbers[record.host, record.session].append(number)
         self._lost_in: dict[str, FrameSet] = {}
         self.sizes: dict[str, int] = {}
         self.missing: set[str] = set()
@@ -123,10 +125,8 @@ class PackCheck:
 
     def is_safe(self, host: HostId, session: SessionId, seq: int) -> bool:
         """Whether a good segment places this frame in a pack in which nothing is known to be wrong."""
-        number = self._numbers.get((host, session))
-        if number is None:
-            return False
-        return any(key not in self.missing and key not in self.damaged for key in self._places(frame_ordinal(number, seq)))
+        ordinals = (frame_ordinal(number, seq) for number in self._numbers.get((host, session), ()))
+        return any(key not in self.missing and key not in self.damaged for ordinal in ordinals for key in self._places(ordinal))
 
     def _places(self, ordinal: int) -> list[str]:
         """Keys of the packs in which good segments place a frame."""
@@ -195,12 +195,12 @@ class PackCheck:
                 opened.open_frame(entry)
             except IntegrityError as error:
                 first = first or error
-                lost.update(self._ordinal(opened, entry))
+                lost.update(self._ordinals(opened, entry))
         return lost, first
 
-    def _ordinal(self, opened: OpenedPack, entry: FrameEntry) -> list[int]:
-        number = self._numbers.get((HostId(opened.head.host), SessionId(entry.session)))
-        return [] if number is None else [frame_ordinal(number, entry.seq)]
+    def _ordinals(self, opened: OpenedPack, entry: FrameEntry) -> list[int]:
+        numbers = self._numbers.get((HostId(opened.head.host), SessionId(entry.session)), ())
+        return [frame_ordinal(number, entry.seq) for number in numbers]
 
     def _salvage(self, indexed: IndexedPack, data: bytes) -> FrameSet:
         """The pack's own description is of no use: which frames open where the index says that they are?"""
@@ -218,8 +218,8 @@ class PackCheck:
 
 
 def _compare(opened: OpenedPack, indexed: IndexedPack) -> None:
-    if opened.head.kind != indexed.kind or entries_digest(opened.frames) != indexed.digest:
-        raise IntegrityError("its footer does not say the same as the index")
+    if opened.digest != indexed.digest:
+        raise IntegrityError("does not say of itself what the index says")
 
 
 def _frames_by_pack(state: State) -> dict[str, FrameSet]:

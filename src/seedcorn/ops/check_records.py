@@ -75,8 +75,8 @@ class _RecordCheck:
         self._digests: defaultdict[tuple[bytes, bytes], set[bytes]] = defaultdict(set)
 
     def all(self) -> Records:
-        self._room("receipts/", Magic.RECEIPT, parse_receipt_key, self._receipt)
-        self._room("checkpoints/", Magic.CHECKPOINT, parse_checkpoint_key, self._checkpoint)
+        self._room("receipts/", Magic.RECEIPT, self._receipt_name, self._receipt)
+        self._room("checkpoints/", Magic.CHECKPOINT, self._checkpoint_name, self._checkpoint)
         self._room("forget/", Magic.FORGET, parse_record_key, self._forget)
         self._room("verified/", Magic.VERIFIED, parse_record_key, self._verified)
         self._room("relocations/", Magic.RELOCATION, parse_relocation_key, self._relocation)
@@ -121,6 +121,16 @@ class _RecordCheck:
     def _problem(self, error: IntegrityError) -> None:
         if error.object_name not in self._named:
             self._findings.problem(error)
+
+    def _receipt_name(self, key: str) -> ReceiptName | None:
+        """None if it says nothing, because the owner has revoked its host."""
+        name = parse_receipt_key(key)
+        return name if name and self._registry.counts(name.host, name.seq) else None
+
+    def _checkpoint_name(self, key: str) -> CheckpointName | None:
+        """As of a receipt."""
+        name = parse_checkpoint_key(key)
+        return name if name and name.host not in self._registry.revoked else None
 
     def _receipt(self, name: ReceiptName, data: bytes) -> None:
         envelope = Envelope.parse(Magic.RECEIPT, data)

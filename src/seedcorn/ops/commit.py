@@ -44,7 +44,8 @@ def read_base(repository: HostRepository, state: State) -> Base:
 def is_torn(repository: HostRepository, state: State, base: Base, snapshot: SnapshotRef, needed: FrameSet) -> bool:
     """H7, when the receipt is in the store: whether a sweep that was not there at H0 names this snapshot, or all packs that hold a needed frame.
 
-    A frame without any place is lost, too: another process on this machine may have taken a swept pack out of the index already.
+    A frame without any place is lost, too: another process on this machine may have taken a swept pack out of the index already. And one in a pack
+    that was swept before H0 may have come in since, by a process that stood still and has listed that pack only now.
 
     Raises:
         IntegrityError: a new sweep is damaged, or old ones are not listed any more, so that nobody can say; the snapshot is not confirmed then.
@@ -55,5 +56,5 @@ def is_torn(repository: HostRepository, state: State, base: Base, snapshot: Snap
     records = log.read(repository.store, state, repository.repository, repository.key.public, sorted(log.sweeps - base.sweeps))
     if any(snapshot in record.expired or snapshot in record.removed for record in records):
         return True
-    swept = named_packs(records)
-    return bool(swept) and not needed <= state.outside(swept | base.packs)
+    dead = named_packs(records) | base.packs
+    return bool(dead) and not needed <= state.outside(dead)

@@ -7,6 +7,7 @@ been recomputed; a poor frame of which a live chunk can not be read stays as it 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
@@ -16,16 +17,14 @@ from seedcorn.chunking import LARGEST_CHUNK
 from seedcorn.errors import EXIT_DONE, EXIT_INTEGRITY, IntegrityError
 from seedcorn.events import Clock, Monitor
 from seedcorn.format.collection import VerifiedPack
-from seedcorn.format.pack import FrameEntry, PackEntry, PackKind
+from seedcorn.format.pack import FrameEntry, PackKind
 from seedcorn.format.tree import content_records
 from seedcorn.ids import ChunkId, HostId, PackId, SessionId
 from seedcorn.ops.deep_plan import DeepPlan
 from seedcorn.ops.gc_survey import Survey, Surveyor
 from seedcorn.ops.relocate import Frame, relocate
-from seedcorn.repo.collections import Pack
 from seedcorn.repo.maintenance import maintained_by_owner
 from seedcorn.repo.packer import PackerOptions
-from seedcorn.repo.packs import entries_digest
 from seedcorn.repo.reader import Reader, coalesce
 from seedcorn.repo.regrouping import Regrouping
 from seedcorn.repo.repository import OwnerRepository
@@ -110,8 +109,8 @@ class Deep:
     def _relocate_some(self, packs: Iterator[_PoorPack]) -> bool:
         """One batch; whether there may be more."""
         moved: dict[Frame, set[Frame]] = {}
-        written: dict[Pack, PackEntry] = {}
-        live_bytes = 0
+        written: list[VerifiedPack] = []
+        written_bytes = live_bytes = 0
         rooms = groupby(packs, lambda pack: (pack.host, pack.domain))  # segments come by host, so one room is open at a time
         for (host, domain), poor in rooms:
             with closing(Regrouping(self._repository, self._state, host, domain, self._options.packer, self._monitor)) as room:
@@ -119,13 +118,15 @@ class Deep:
                     live_bytes += self._move(pack, room, moved)
                     if live_bytes >= self._options.batch_bytes:
                         break
-                written.update({(host, PackId(entry.pack)): entry for entry in room.finish()})
+                packs_put = room.finish()
+                written += [VerifiedPack(host, entry.pack, room.digest(entry)) for entry in packs_put]
+                written_bytes += sum(frame.sealed_bytes for entry in packs_put for frame in entry.frames)
             if live_bytes >= self._options.batch_bytes:
                 break
-        self._publish([VerifiedPack(*name, entries_digest(entry.frames)) for name, entry in written.items()])
-        relocate(self._repository, self._surveyor, self.plan.walked, moved, written.keys())
+        self._publish(written)
+        relocate(self._repository, self._surveyor, self.plan.walked, moved, [(HostId(pack.host), PackId(pack.pack)) for pack in written])
         self._frames += len(moved)
-        self._written_bytes += sum(frame.sealed_bytes for entry in written.values() for frame in entry.frames)
+        self._written_bytes += written_bytes
         return live_bytes >= self._options.batch_bytes
 
     def _publish(self, packs: list[VerifiedPack]) -> None:
@@ -137,7 +138,7 @@ class Deep:
     # -- what is moved -----------------------------------------------------------------------------------------------------------------------
 
     def _poor_packs(self) -> Iterator[_PoorPack]:
-        """Every pack with poor frames; a frame that is in several comes once."""
+        """Every pack with poor frames that it lists once: of one that a host has listed as two nobody can say here what is used."""
         left = {frame.ordinal for frame in self.plan.frames}
         survey = self._survey
         for key, segment in sorted(survey.segments.items()):
@@ -150,7 +151,9 @@ class Deep:
                 name = host, PackId(entry.pack)
                 if name in chosen:
                     numbers = {survey.sessions[number].session: number for record in survey.packs[name].records for number, _ in record.runs}
-                    ordinals = {frame_ordinal(numbers[SessionId(frame.session)], frame.seq): frame for frame in entry.frames}
+                    times = Counter((frame.session, frame.seq) for frame in entry.frames)
+                    once = (frame for frame in entry.frames if times[frame.session, frame.seq] == 1)
+                    ordinals = {frame_ordinal(numbers[SessionId(frame.session)], frame.seq): frame for frame in once}
                     frames = {ordinal: ordinals[ordinal] for ordinal in sorted(left & ordinals.keys())}
                     left -= frames.keys()
                     if frames:

@@ -124,19 +124,22 @@ def plan_deep(repository: OwnerRepository, state: State, survey: Survey, max_dea
 
 def _frames_of_confirmed_alone(survey: Survey) -> FrameSet:
     """The frames that confirmed snapshots need and nothing else; of those the ones of which there can be no two opinions: no other session has the
-    same id, and every pack with one is there, is listed in one way, and is named by no sweep."""
+    same id, and the one pack with it is there, is listed in one way, and is named by no sweep. In two packs a host may have stored two frames of one
+    name, and snapshots may need chunks of both."""
     present = [pack for pack in survey.packs.values() if pack.present]
     indexed = IndexedFrames(survey.sessions, (record for pack in present for record in pack.records))
     confirmed, others = NeededByAll(indexed), NeededByAll(indexed)
     for root, needed in survey.roots.needs():
         (confirmed if isinstance(root, RootSnapshot) and root.standing is Standing.CONFIRMED else others).add(needed)
     swept = survey.collections.swept()
-    doubtful = others.frames
+    doubtful, listed = others.frames, dict[int, SeqSet]()
     for name, pack in survey.packs.items():
-        if not pack.present or len(pack.records) != 1 or name in swept:
-            for record in pack.records:
-                for number, seqs in record.frames().items():
-                    doubtful[number] = doubtful[number] | seqs if number in doubtful else seqs
+        clear = pack.present and len(pack.records) == 1 and name not in swept
+        for record in pack.records:
+            for number, seqs in record.frames().items():
+                known = listed.setdefault(number, SeqSet())
+                doubtful[number] = doubtful.get(number, SeqSet()) | (seqs & known if clear else seqs)
+                listed[number] = known | seqs
     ids = Counter(record.session for record in survey.sessions.values())
     return FrameSet(
         frame_ordinal(number, seq)

@@ -20,12 +20,13 @@ from seedcorn.format.tree import Extra, Kind, Node
 from seedcorn.fs.content import ContentReader, Hole, holes_of
 from seedcorn.fs.metadata import XattrReader, Xattrs, error_text, node_from_stat
 from seedcorn.fs.walk import open_source_file
-from seedcorn.repo.writer import StoredContent, Writer
+from seedcorn.repo.writer import ReadInto, StoredContent, Writer
 
 __all__ = ["EntryReader", "ReadEntry", "Tally"]
 
 _NO_EXTRA = Extra()
 _REPORT_BYTES = 1 << 20
+LONG_BYTES = 64 << 20  # of a file that is not read at one go
 
 
 @dataclass(slots=True)
@@ -73,12 +74,16 @@ class _PlainReader:
 
 
 class EntryReader:
-    """Reads entries that are new or changed. Failures go to the monitor and the tally, and the entry is left out."""
+    """Reads entries that are new or changed. Failures go to the monitor and the tally, and the entry is left out.
 
-    def __init__(self, writer: Writer, tally: Tally, monitor: Monitor) -> None:
+    ``heartbeat`` is called often while content is read: a single file may take days.
+    """
+
+    def __init__(self, writer: Writer, tally: Tally, monitor: Monitor, heartbeat: Callable[[], None]) -> None:
         self._writer = writer
         self._tally = tally
         self._monitor = monitor
+        self._heartbeat = heartbeat
         self._xattrs = XattrReader()
         self._plain = _PlainReader()
         self._hard_links: dict[tuple[int, int], _Linked] = {}
@@ -171,13 +176,21 @@ class EntryReader:
         else:
             self._plain.fd = fd
             read_into = self._plain.readinto
-        stored = self._writer.store_content(read_into, size)
+        stored = self._writer.store_content(self._beating(read_into) if size > LONG_BYTES else read_into, size)
         self._tally.read_bytes += stored.size
         self._tally.deduplicated_bytes += stored.size - stored.new_bytes
         self._unreported_bytes += stored.size
         if self._unreported_bytes > _REPORT_BYTES:
             self.report()
+            self._heartbeat()
         return stored, holes
+
+    def _beating(self, read_into: ReadInto) -> ReadInto:
+        def read(view: memoryview) -> int:
+            self._heartbeat()
+            return read_into(view)
+
+        return read
 
     def report(self) -> None:
         """Tell the monitor of what has been read: not for every file, because that would show in the profile."""

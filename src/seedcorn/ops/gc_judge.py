@@ -1,20 +1,20 @@
 """What is needed of every pack, by bitmaps: nothing, some frames, or only such as lie in copies that stay. Pure.
 
-Invariants: a pack that holds a needed frame may go only if a maintainer's copy of that frame stays, outside every sweep that others have begun; what
-hosts say about copies counts for nothing, and every list of a pack is believed when it says that the pack is needed. docs/format.md, "Order of
-writing and reading".
+Invariants: a pack that holds a needed frame may go only if a copy that a maintainer made of this very pack stays, outside every sweep that others
+have begun; what hosts say about copies counts for nothing, and every list of a pack is believed when it says that the pack is needed.
+docs/format.md, "Order of writing and reading".
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from seedcorn.format.collection import PackCopy
 from seedcorn.format.snapshot import NeededFrames
 from seedcorn.ids import HostId, PackId
 from seedcorn.ops.gc_survey import StoredPack, Survey
-from seedcorn.repo.collections import Pack
+from seedcorn.repo.collections import Pack, named_packs
 from seedcorn.repo.needed import BySession, SeqSet
 from seedcorn.repo.state import PackRecord
 
@@ -31,12 +31,11 @@ class PackUse:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """``unneeded`` packs hold nothing that a root needs; all that ``copied`` ones hold of it is in ``copies`` too, which stay. ``uses`` are of all
-    packs that a segment lists and the store has."""
+    """``unneeded`` packs hold nothing that a root needs; all that ``copied`` ones hold of it is in copies of them too, which stay. ``uses`` are of
+    all packs that a segment lists and the store has."""
 
     unneeded: frozenset[Pack]
     copied: frozenset[Pack]
-    copies: frozenset[PackCopy]
     uses: dict[Pack, PackUse]
 
     @property
@@ -47,7 +46,7 @@ class Judgement:
 def judge(survey: Survey, *, sweep: bytes = b"") -> Judgement:
     """What is needed of every pack. ``sweep`` is the collector's own, if it has put one: what others are about to delete is no copy to rely on."""
     needed = survey.needs.frames
-    covered, copies, keepers = _cover(survey, survey.collections.swept(but=sweep))
+    covered, copies = _cover(survey, survey.collections.swept(but=sweep))
     unneeded: set[Pack] = set()
     copied: set[Pack] = set()
     uses: dict[Pack, PackUse] = {}
@@ -57,30 +56,39 @@ def judge(survey: Survey, *, sweep: bytes = b"") -> Judgement:
             uses[name] = _use(pack, live)
         if not live:
             unneeded.add(name)
-        elif covered and name not in keepers and all(seqs <= covered.get(number, SeqSet()) for number, seqs in live.items()):
+        elif name not in copies and any(_holds(frames, live) for frames in covered.get(name, ())):
             copied.add(name)
-    return Judgement(frozenset(unneeded), frozenset(copied), copies, uses)
+    return Judgement(frozenset(unneeded), frozenset(copied), uses)
 
 
-def _cover(survey: Survey, swept: frozenset[Pack]) -> tuple[BySession, frozenset[PackCopy], frozenset[Pack]]:
-    """What the copies that stay hold of what is needed; those copies. Of two with the same frames the first by name stays."""
-    covered: BySession = {}
-    kept: set[PackCopy] = set()
-    for copy in sorted(survey.collections.copies):
-        name = _pack_of(copy)
-        pack = survey.packs.get(name)
-        if pack is None or not pack.present or name in swept:
-            continue
-        live = _live([record for record in pack.records if record.digest == copy.digest], survey.needs.frames)
-        if any(not seqs <= covered.get(number, SeqSet()) for number, seqs in live.items()):
-            kept.add(copy)
+def _cover(survey: Survey, swept: frozenset[Pack]) -> tuple[Mapping[Pack, Sequence[BySession]], frozenset[Pack]]:
+    """What is needed and lies in copies too, mark by mark, by the packs that those were made of; and the copies that hold any of it.
+
+    A copy says nothing about other packs: a host may have listed the same frames in two, and only one of them has what others rely on. None of these
+    copies goes for the sake of another one: what they are copies of may be about to.
+    """
+    covered: dict[Pack, list[BySession]] = defaultdict(list)
+    kept: set[Pack] = set()
+    for mark in survey.collections.marks:
+        together: BySession = {}
+        for copy in mark.record.copies:
+            name = HostId(copy.host), PackId(copy.pack)
+            pack = survey.packs.get(name)
+            if pack is None or not pack.present or name in swept:
+                continue
+            live = _live([record for record in pack.records if record.digest == copy.digest], survey.needs.frames)
+            if live:
+                kept.add(name)
             for number, seqs in live.items():
-                covered[number] = covered.get(number, SeqSet()) | seqs
-    return covered, frozenset(kept), frozenset(map(_pack_of, kept))
+                together[number] = together.get(number, SeqSet()) | seqs
+        if together:
+            for source in named_packs([mark.record]):
+                covered[source].append(together)
+    return covered, frozenset(kept)
 
 
-def _pack_of(copy: PackCopy) -> Pack:
-    return HostId(copy.host), PackId(copy.pack)
+def _holds(frames: BySession, live: BySession) -> bool:
+    return all(seqs <= frames.get(number, SeqSet()) for number, seqs in live.items())
 
 
 def _live(records: Iterable[PackRecord], needed: BySession) -> BySession:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 
-from seedcorn.errors import SeedcornError, UsageError
+from seedcorn.errors import IntegrityError, SeedcornError, UsageError
+from seedcorn.format.codec import Magic
 from seedcorn.format.collection import CheckpointRef, SnapshotRef
-from seedcorn.format.names import parse_numbered_key, receipt_key
+from seedcorn.format.names import parse_numbered_key, parse_receipt_key, receipt_key
 from seedcorn.ids import HostId, SnapshotId
 from seedcorn.ops.gc_judge import Judgement, frames_only_in, judge, named_frames
 from seedcorn.ops.gc_survey import Survey
@@ -23,7 +25,7 @@ from seedcorn.quantities import parse_size
 from seedcorn.repo.collections import Mark, Pack, named_packs
 from seedcorn.repo.needed import open_bitmap
 from seedcorn.repo.rewriting import SMALL_SEGMENT_BYTES
-from seedcorn.repo.roots import RootSnapshot, Standing
+from seedcorn.repo.roots import RootSnapshot, Standing, UnreadableSnapshot
 
 __all__ = [
     "GRACE_NS",
@@ -196,6 +198,8 @@ def _choose_repacks(survey: Survey, judgement: Judgement, eligible: Collection[P
             return
         if len(survey.packs[name].records) > 1:  # two lists that differ: nobody can tell here which of them is right
             continue
+        if survey.packs[name].size_bytes > Magic.PACK.limit_bytes:  # no honest host has put it, and it would be read whole
+            continue
         unused_bytes -= uses[name].frame_bytes - uses[name].used_bytes
         yield name
 
@@ -244,27 +248,34 @@ def _is_old(stored_ns: int, survey: Survey, age_ns: int) -> bool:
 def _snapshots_to_expire(survey: Survey, grace_ns: int) -> tuple[SnapshotRef, ...]:
     """Unconfirmed ones that nobody will confirm any more, and what is no root already and takes up room.
 
-    None if there is no receipt at all: a listing that comes back empty must not make every snapshot look abandoned.
+    None if there is no receipt at all: a listing that comes back empty must not make every snapshot look abandoned. And none whose receipt can not be
+    read: it may have been confirmed.
     """
-    if not survey.roots.receipts.receipted:
+    roots = survey.roots
+    if not roots.receipts.receipted:
         return ()
     gone = (Standing.SUPERSEDED, Standing.VOID, Standing.EXPIRED)
-    return tuple(
-        root.ref
-        for root in survey.roots.snapshots
-        if (root.standing is Standing.UNCONFIRMED or (root.standing in gone and not survey.roots.is_newest(root.ref)))
-        and _is_old(root.stored_ns, survey, grace_ns)
-    )
+
+    def is_abandoned(root: RootSnapshot | UnreadableSnapshot) -> bool:
+        if root.standing is Standing.UNCONFIRMED:
+            return root.ref not in roots.receipts.doubtful
+        return root.standing in gone and not roots.is_newest(root.ref)
+
+    return tuple(root.ref for root in roots.objects if is_abandoned(root) and _is_old(root.stored_ns, survey, grace_ns))
 
 
 def _snapshots_to_remove(survey: Survey, grace_ns: int, ripe: Collection[Pack]) -> tuple[SnapshotRef, ...]:
-    """Forgotten ones that can not be taken back any more: for longer than the grace, or because packs that they need are going."""
-    forgotten = [root for root in survey.roots.snapshots if root.standing is Standing.FORGOTTEN]
+    """Forgotten ones that can not be taken back any more: for longer than the grace, or because packs that they need are going. What one needs that
+    can not be read is not known."""
+    forgotten = [root for root in survey.roots.objects if root.standing is Standing.FORGOTTEN]
     going = {entry.session: open_bitmap(entry) for entry in named_frames(survey, frames_only_in(survey, ripe))} if forgotten else {}
     removed, already = [], survey.collections.removed
 
-    def loses(root: RootSnapshot) -> bool:
-        return any(entry.session in going and open_bitmap(entry) & going[entry.session] for entry in root.maintain.needed)
+    def loses(root: RootSnapshot | UnreadableSnapshot) -> bool:
+        if isinstance(root, RootSnapshot):
+            with suppress(IntegrityError):  # its set of frames is malformed
+                return any(entry.session in going and open_bitmap(entry) & going[entry.session] for entry in root.maintain.needed)
+        return False
 
     for root in forgotten:
         old = _is_old(survey.roots.forget_log.forgotten[root.ref], survey, grace_ns)
@@ -278,8 +289,10 @@ def stale_keys(survey: Survey) -> tuple[str, ...]:
     roots = survey.roots
     keys = list(roots.collections.probes)
     keys += [key for one in roots.checkpoints for key in (*one.older, *(() if one.is_root else (one.key,)))]
-    present = {root.ref for root in roots.snapshots}
-    known = roots.forget_log.named | roots.collections.expired | roots.collections.removed
+    known = roots.forget_log.forgotten.keys() | roots.collections.expired | roots.collections.removed
+    gone = known - {root.ref for root in roots.objects}
     for void, refs in ((False, roots.receipts.receipted), (True, roots.receipts.void)):
-        keys += [receipt_key(HostId(ref.host), ref.seq, SnapshotId(ref.snapshot), void=void) for ref in sorted((refs & known) - present)]
+        keys += [receipt_key(HostId(ref.host), ref.seq, SnapshotId(ref.snapshot), void=void) for ref in sorted(refs & gone)]
+    damaged = ((problem.object_name, parse_receipt_key(problem.object_name)) for problem in roots.receipts.problems)
+    keys += [key for key, name in damaged if name and SnapshotRef(name.host, name.seq, name.snapshot) in gone]
     return tuple(keys)

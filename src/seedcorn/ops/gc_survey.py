@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from seedcorn.errors import IntegrityError
-from seedcorn.format.names import parse_pack_key
+from seedcorn.format.names import parse_numbered_key, parse_pack_key
 from seedcorn.ids import HostId
 from seedcorn.repo.collections import Collections, Pack
 from seedcorn.repo.hosts import HostRegistry, load_registry
 from seedcorn.repo.index import sync_state
 from seedcorn.repo.maintenance import MaintainRepository
 from seedcorn.repo.needed import IndexedFrames
-from seedcorn.repo.needs import Needs, assess_needs, listed_frames, with_torn
+from seedcorn.repo.needs import Needs, assess_needs, listed_frames, with_standings
 from seedcorn.repo.roots import Roots, RootsReader
 from seedcorn.repo.state import PackRecord, SessionRecord, State
 
@@ -79,6 +79,12 @@ def refuse_unsound(survey: Survey, consequence: str) -> None:
         raise IntegrityError(f"{first.message}; {consequence} as long as this is so{count}", object_name=first.object_name)
 
 
+def _is_of_revoked(segment_key: str, registry: HostRegistry) -> bool:
+    """Whether a segment is in the room of a revoked host. What it may list is missed if a snapshot needs it, and by nobody if none does."""
+    name = parse_numbered_key(segment_key)
+    return name is not None and name.host in registry.revoked
+
+
 class Surveyor:
     """Makes surveys of one repository, each from new listings; objects that were seen before are not fetched again."""
 
@@ -97,12 +103,13 @@ class Surveyor:
         repository, state = self._repository, self._state
         registry = load_registry(repository.store, repository.repository, repository.key.public, state=state)
         roots = self._roots.read(registry)
-        problems = [*roots.problems]
-        problems += sync_state(repository.store, state, repository.repository, repository.index_key, registry, only=None)
+        unlisted = sync_state(repository.store, state, repository.repository, repository.index_key, registry, only=None)
         segments = self._segments()
-        problems += [
+        unlisted += [
             IntegrityError("lists no pack, or none that this machine knows", object_name=key) for key, one in segments.items() if not one.packs
         ]
+        passed_over = [problem for problem in unlisted if _is_of_revoked(problem.object_name, registry)]
+        problems = [*roots.problems, *(problem for problem in unlisted if problem not in passed_over)]
         packs = self._packs()
         present = (record for pack in packs.values() if pack.present for record in pack.records)
         sessions = state.sessions()
@@ -111,7 +118,7 @@ class Surveyor:
         needs = assess_needs(roots, IndexedFrames(sessions, present), listed_frames(sessions, taken))
         times = (pack.stored_ns for pack in packs.values())
         now_ns = max([*times, *(root.stored_ns for root in roots.snapshots), *(mark.stored_ns for mark in roots.collections.marks)], default=0)
-        roots = with_torn(roots, needs.torn)
+        roots = replace(with_standings(roots, needs), oddities=(*roots.oddities, *passed_over))
         return Survey(registry, roots, needs, packs, segments, sessions, now_ns, (*problems, *needs.problems))
 
     def _segments(self) -> dict[str, StoredSegment]:

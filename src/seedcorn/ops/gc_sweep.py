@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from seedcorn.crypto.primitives import random_bytes
-from seedcorn.errors import IntegrityError, ObjectNotFoundError, SeedcornError
+from seedcorn.errors import EXIT_DONE, EXIT_INTEGRITY, IntegrityError, ObjectNotFoundError, SeedcornError
 from seedcorn.events import Monitor
 from seedcorn.format.collection import CollectionRecord, HostPacks, PackCopy, Stage
-from seedcorn.format.names import pack_key, parse_numbered_key, probe_key, receipt_key
+from seedcorn.format.names import following_number, pack_key, parse_numbered_key, probe_key, receipt_key
 from seedcorn.format.pack import FrameEntry, PackEntry
 from seedcorn.format.snapshot import NeededFrames
 from seedcorn.ids import COLLECTION_ID_BYTES, HostId, PackId, SessionId
@@ -36,10 +36,10 @@ from seedcorn.ops.gc_survey import Survey, Surveyor, refuse_unsound
 from seedcorn.repo.collections import Pack, build_collection, named_packs
 from seedcorn.repo.maintenance import MaintainRepository
 from seedcorn.repo.needed import SeqSet, open_bitmap
-from seedcorn.repo.packs import entries_digest
+from seedcorn.repo.packs import check_hash
 from seedcorn.repo.repacking import LiveFrames, NewPack, repack
 from seedcorn.repo.rewriting import fetch_segment, rewrite_segments, write_segment
-from seedcorn.repo.roots import RootSnapshot, Standing
+from seedcorn.repo.roots import RootSnapshot, Standing, UnreadableSnapshot
 from seedcorn.repo.state import State
 
 __all__ = ["CollectionResult", "Collector"]
@@ -49,7 +49,8 @@ _TRIES = 3  # of loading everything, while other maintainers rewrite the index
 
 @dataclass(frozen=True, slots=True)
 class CollectionResult:
-    """What was done. Sizes in bytes of packs as stored; ``kept_packs`` were swept and turned out to be needed."""
+    """What was done. Sizes in bytes of packs as stored; ``kept_packs`` were swept and turned out to be needed, ``damaged_packs`` were to be repacked
+    and are not what was put."""
 
     marked_packs: int = 0
     marked_bytes: int = 0
@@ -60,6 +61,11 @@ class CollectionResult:
     kept_packs: int = 0
     rewritten_segments: int = 0
     deleted_snapshots: int = 0
+    damaged_packs: int = 0
+
+    @property
+    def exit_code(self) -> int:
+        return EXIT_INTEGRITY if self.damaged_packs else EXIT_DONE
 
 
 class Collector:
@@ -73,6 +79,7 @@ class Collector:
         self._monitor = monitor
         self._surveyor = Surveyor(repository, state)
         self._now_ns = 0
+        self._damaged_packs = 0
         self._surveyed: Survey | None = None
 
     def plan(self, *, dry_run: bool = False) -> CollectionPlan:
@@ -108,7 +115,7 @@ class Collector:
         refuse_unsound(survey, "nothing is collected")
         for oddity in survey.roots.oddities:
             self._monitor.note(str(oddity))
-        return replace(survey, now_ns=max(survey.now_ns, self._now_ns))
+        return replace(survey, now_ns=self._now_ns or survey.now_ns)  # an object whose time is in the future must not end the grace of all others
 
     def _ask_time_ns(self) -> int:
         """The store's own clock: the time of an object that is put for that, and deleted again."""
@@ -139,8 +146,7 @@ class Collector:
                 moved_bytes += len(pack.data)
         marked = plan.new.union((pack.host, source) for pack in moved for source in pack.sources)
         if marked:
-            copies = {PackCopy(pack.host, pack.entry.pack, entries_digest(pack.entry.frames)) for pack in moved}
-            copies |= plan.judgement.copies if plan.new & plan.judgement.copied else frozenset()
+            copies = {PackCopy(pack.host, pack.entry.pack, pack.digest) for pack in moved}
             self._put_record(survey, Stage.MARK, marked, copies=tuple(sorted(copies)))
         numbers = _Numbers(survey)
         for pack in moved:
@@ -151,6 +157,7 @@ class Collector:
             marked_bytes=_size(survey, marked),
             repacked_packs=sum(len(pack.sources) for pack in moved),
             repacked_bytes=moved_bytes,
+            damaged_packs=self._damaged_packs,
         )
 
     def _live_frames(self, survey: Survey, chosen: set[Pack]) -> Iterator[LiveFrames]:
@@ -165,9 +172,31 @@ class Collector:
                 if name in chosen:
                     chosen.discard(name)  # other segments list it in the same way
                     frames = _needed_frames(survey, name, entry)
-                    sessions = {frame.session for frame in frames}
-                    rows = tuple(row for row in opened.public.key_rows if row.session in sessions)
-                    yield LiveFrames(host, name[1], entry.kind, domain, frames, rows)
+                    sealed = self._sealed_frames(name, frames)
+                    if sealed is not None:
+                        sessions = {frame.session for frame in frames}
+                        rows = tuple(row for row in opened.public.key_rows if row.session in sessions)
+                        yield LiveFrames(host, name[1], entry.kind, domain, frames, sealed, rows)
+
+    def _sealed_frames(self, name: Pack, frames: Iterable[FrameEntry]) -> tuple[bytes, ...] | None:
+        """Frames as they are in a pack, which is read whole: its hash is all by which a maintainer can tell that they are what was put.
+
+        None if they are not, and the pack stays as it is; or if another maintainer has removed it.
+        """
+        key = pack_key(*name)
+        try:
+            data = self._store.get(key)
+            check_hash(data, name[1])
+            sealed = tuple(data[frame.offset : frame.offset + frame.sealed_bytes] for frame in frames)
+            if any(len(piece) != frame.sealed_bytes for piece, frame in zip(sealed, frames, strict=True)):
+                raise IntegrityError("is shorter than the index says")
+        except ObjectNotFoundError:
+            return None
+        except IntegrityError as error:
+            self._monitor.error(error.named(key))
+            self._damaged_packs += 1
+            return None
+        return sealed
 
     # -- G4 to G8: sweep ---------------------------------------------------------------------------------------------------------------------
 
@@ -188,7 +217,7 @@ class Collector:
         )
         survey, doomed, rewritten = self._unlist(sweep)
         self._delete(pack_key(*name) for name in sorted(doomed) if survey.packs[name].present)
-        removed = [root for root in survey.roots.snapshots if _is_removed(root, survey, sweep)]
+        removed = [root for root in survey.roots.objects if _is_removed(root, survey, sweep)]
         self._delete(stale_keys(survey))
         self._delete(root.key for root in removed)
         self._delete(_receipt_keys(survey, removed))
@@ -281,7 +310,7 @@ class _Numbers:
 
     def take(self, host: HostId) -> int:
         """The next number of this host."""
-        self._newest[host] += 1
+        self._newest[host] = following_number(self._newest[host])
         return self._newest[host]
 
 
@@ -313,7 +342,7 @@ def _explained(survey: Survey, packs: Collection[Pack]) -> tuple[NeededFrames, .
     return tuple(NeededFrames(session, seqs.serialize()) for session, seqs in explained if seqs)
 
 
-def _is_removed(root: RootSnapshot, survey: Survey, sweep: CollectionRecord) -> bool:
+def _is_removed(root: RootSnapshot | UnreadableSnapshot, survey: Survey, sweep: CollectionRecord) -> bool:
     """Whether the snapshot's object goes with this sweep. One that has got its receipt meanwhile stays, and so does one that was taken back."""
     if survey.roots.is_newest(root.ref):
         return False
@@ -322,7 +351,7 @@ def _is_removed(root: RootSnapshot, survey: Survey, sweep: CollectionRecord) -> 
     return root.standing in (Standing.EXPIRED, Standing.SUPERSEDED, Standing.VOID) and root.ref in sweep.expired
 
 
-def _receipt_keys(survey: Survey, removed: Iterable[RootSnapshot]) -> Iterator[str]:
+def _receipt_keys(survey: Survey, removed: Iterable[RootSnapshot | UnreadableSnapshot]) -> Iterator[str]:
     receipts = survey.roots.receipts
     for root in removed:
         for void, refs in ((False, receipts.receipted), (True, receipts.void)):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from seedcorn.errors import IntegrityError, ObjectNotFoundError
 from seedcorn.events import Counter, Monitor
-from seedcorn.format.names import pack_key, parse_numbered_key, parse_pack_key
+from seedcorn.format.names import following_number, pack_key, parse_numbered_key, parse_pack_key
 from seedcorn.format.pack import KeyRow, PackEntry
 from seedcorn.ids import HostId, PackId
 from seedcorn.ops.browse import Browser
@@ -99,10 +99,11 @@ class _Repair:
         head = remains.opened.head
         sessions = {entry.session for entry in unsafe}
         rows = tuple(row for row in head.key_rows if row.session in sessions)
-        return LiveFrames(repair.host, repair.pack, head.kind, head.domain, tuple(unsafe), rows)
+        sealed = tuple(map(remains.opened.sealed_frame, unsafe))
+        return LiveFrames(repair.host, repair.pack, head.kind, head.domain, tuple(unsafe), sealed, rows)
 
     def _put_moved(self, new: NewPack) -> None:
-        """What is moved was fetched once more: it is opened again before it goes up."""
+        """What is moved is opened again in its new place before it goes up."""
         opened = open_pack(new.data, new.host, self._repository.repository, self._repository.key)
         if not all(opens(opened, entry) for entry in opened.frames):
             raise _changed(", ".join(pack_key(new.host, source) for source in new.sources))
@@ -114,7 +115,7 @@ class _Repair:
     def _read_again(self, repair: PackRepair) -> PackRemains:
         """Nothing is kept of a pack between plan and execution but a digest: a whole index may have to be made anew."""
         remains = self._look_at.remains(repair.host, repair.pack, repair.key)
-        if remains.opened is None or entries_digest(remains.opened.frames) != repair.digest:
+        if remains.opened is None or remains.digest != repair.digest:
             raise _changed(repair.key)
         return remains
 
@@ -128,17 +129,17 @@ class _Repair:
             return False
 
     def _copy_entries(self) -> None:
-        """What the segments that go list besides is listed by new ones, unless another one lists it, too."""
-        replaced = frozenset(self._plan.replace_segments)
-        copied = set(self._plan.unlisted)
+        """What the segments that go list besides is listed by new ones: once, or in each way in which a host that lies has listed it."""
+        unlisted = self._plan.unlisted
+        copied: set[tuple[str, bytes]] = set()
         for segment_key in self._plan.replace_segments:
             segment = fetch_segment(self._maintained, self._examination.registry, segment_key)
             host = HostId(segment.public.host)
             for entry in segment.packs:
-                key = pack_key(host, PackId(entry.pack))
-                if key not in copied and replaced.issuperset(self._examination.index.listed_in[key]):
+                name = pack_key(host, PackId(entry.pack)), entries_digest(segment.public.domain, entry.kind, entry.frames, segment.public.key_rows)
+                if name[0] not in unlisted and name not in copied:
                     self._list(host, segment.public.domain, entry, segment.public.key_rows)
-                copied.add(key)
+                copied.add(name)
 
     def _list(self, host: HostId, domain: int, entry: PackEntry, rows: Sequence[KeyRow]) -> None:
         series = self._series.get(host)
@@ -153,7 +154,7 @@ class _Repair:
 
     def _next_number(self, host: HostId) -> int:
         numbers = [name.number for info in self._store.list(f"index/{host.hex()}/") if (name := parse_numbered_key(info.key))]
-        return max(numbers, default=0) + 1
+        return following_number(max(numbers, default=0))
 
 
 def _changed(key: str) -> IntegrityError:

@@ -42,6 +42,11 @@ class PackRemains:
         return self.is_intact and self.describes_itself and not self.lost_frames
 
     @property
+    def digest(self) -> bytes:
+        """Of what it was opened with; empty if nothing in it can be read."""
+        return self.opened.digest if self.opened is not None else b""
+
+    @property
     def is_strange(self) -> bool:
         """Whether it is just what was put, and yet can not be understood here."""
         return self.is_intact and not self.describes_itself and not self.lost_frames

@@ -31,7 +31,6 @@ from seedcorn.ops.check import Examination
 from seedcorn.ops.parallel import work_ahead
 from seedcorn.ops.repair_packs import PackLook
 from seedcorn.repo.needed import needed_by_any
-from seedcorn.repo.packs import entries_digest
 
 __all__ = ["PackRepair", "RepairOptions", "RepairPlan", "plan_repair"]
 
@@ -159,7 +158,7 @@ class _Planner:
             return _Looked(replace(all_lost, size_bytes=remains.size_bytes), verdict, indexed is not None)
         unsafe = self._look_at.unsafe(name[0], remains)
         frames = len(remains.good) if remains.is_whole else len(unsafe)
-        repair = PackRepair(*name, remains.size_bytes, frames, remains.lost_frames, entries_digest(remains.opened.frames))
+        repair = PackRepair(*name, remains.size_bytes, frames, remains.lost_frames, remains.digest)
         return _Looked(repair, verdict, indexed is not None, indexed is None and key in self._swept and not self._is_wanted(unsafe))
 
     def _is_wanted(self, frames: Iterable[FrameEntry]) -> bool:

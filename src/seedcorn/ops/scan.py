@@ -49,7 +49,7 @@ class ScanOptions:
 class TreeScanner:
     """Scans any number of trees into one writer. ``frames`` collects the ordinals of all frames that the result needs.
 
-    ``heartbeat`` is called with those so far after each directory.
+    ``heartbeat`` is called often, with those so far of directories that are done.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class TreeScanner:
         self._heartbeat = heartbeat
         self.frames = FrameSet()
         self.tally = Tally()
-        self._reader = EntryReader(writer, self.tally, monitor)
+        self._reader = EntryReader(writer, self.tally, monitor, lambda: heartbeat(self.frames))
 
     # -- trees -------------------------------------------------------------------------------------------------------------------------------
 

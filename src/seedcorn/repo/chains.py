@@ -5,6 +5,7 @@ Owns what this machine remembers of the newest snapshots. docs/format.md, sectio
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,10 +19,13 @@ from seedcorn.format.collection import SnapshotRef
 from seedcorn.format.names import NumberedKey, parse_numbered_key
 from seedcorn.format.snapshot import Head, SnapshotPublic
 from seedcorn.ids import HostId
+from seedcorn.repo.standings import key_of, way_out
 from seedcorn.repo.state import State
 from seedcorn.store.api import Store
 
 __all__ = [
+    "WITNESSED_LIMIT",
+    "Gaps",
     "Heads",
     "HistoryNames",
     "Link",
@@ -31,14 +35,20 @@ __all__ = [
     "check_rollback",
     "check_twins",
     "check_witnesses",
+    "find_gaps",
     "list_heads",
     "remember_heads",
     "remembered_heads",
+    "witnessed",
 ]
 
 Heads = dict[HostId, Head]
+Gaps = dict[HostId, list[range]]  # the numbers that are lacking
 HistoryNames = Mapping[HostId, Sequence[NumberedKey]]  # of the snapshots that are listed, by number
+WITNESSED_LIMIT = 64  # heads in a snapshot, 60 bytes each: with those of all others snapshots would grow with the number of hosts
 _HEADS = "heads"
+_GAPS_SHOWN = 10
+_SHORT_DIGITS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +59,16 @@ class Link:
     public: SnapshotPublic
 
 
-def list_heads(store: Store) -> Heads:
-    """The newest snapshot of every host by the names in the store, nothing verified."""
+def list_heads(store: Store, seen: Heads | None = None) -> Heads:
+    """The newest snapshot of every host by the names in the store, nothing verified. Of several with one number the one that has been ``seen``
+    before: whoever may put objects into the room of a host can add another one."""
     heads: Heads = {}
     for info in store.list("snapshots/"):
         name = parse_numbered_key(info.key)
-        if name and (name.host not in heads or heads[name.host].seq <= name.number):
+        if name is None:
+            continue
+        known = heads.get(name.host)
+        if known is None or known.seq < name.number or (known.seq == name.number and known != (seen or {}).get(name.host)):
             heads[name.host] = Head(name.host, name.number, name.object_id)
     return heads
 
@@ -73,6 +87,13 @@ def remember_heads(state: State, heads: Heads) -> None:
         state.remember(_HEADS, encode(list((newest | changed).values())))
 
 
+def witnessed(heads: Heads, host: HostId) -> tuple[Head, ...]:
+    """The heads that a snapshot of ``host`` records: of the hosts whose ids follow its own, round and round, so that each has as many witnesses."""
+    others = sorted(heads.keys() - {host})
+    begin = bisect(others, host)
+    return tuple(heads[other] for other in sorted((others[begin:] + others[:begin])[:WITNESSED_LIMIT]))
+
+
 def check_rollback(remembered: Heads, heads: Heads) -> list[IntegrityError]:
     """One problem for each host whose newest snapshot is older than, or other than, one that has been seen."""
     problems = []
@@ -81,9 +102,11 @@ def check_rollback(remembered: Heads, heads: Heads) -> list[IntegrityError]:
         where = f"snapshots/{host.hex()}"
         if now is None or now.seq < seen.seq:
             found = f"now ends at {now.seq}" if now else "has none now"
-            problems.append(IntegrityError(f"was seen with snapshot {seen.seq}, and {found}: the store has been rolled back", object_name=where))
+            message = f"was seen with snapshot {seen.seq}, and {found}: the store has been rolled back; {_way_out(seen)}"
+            problems.append(IntegrityError(message, object_name=where))
         elif now.seq == seen.seq and now.snapshot != seen.snapshot:
-            problems.append(IntegrityError(f"snapshot {seen.seq} is another one than was seen before", object_name=where))
+            message = f"snapshot {seen.seq} is another one than was seen before; {_way_out(seen)}"
+            problems.append(IntegrityError(message, object_name=where))
     return problems
 
 
@@ -95,8 +118,12 @@ def check_overtaken(remembered: Heads, names: HistoryNames, known: Collection[Sn
         later = any(name.number > seen.seq for name in names.get(host, []))
         if later and SnapshotRef(host, seen.seq, seen.snapshot) not in known:
             message = f"lacks snapshot {seen.seq} as this machine has seen it: it has been deleted or replaced, or the store has been rolled back"
-            problems[host] = IntegrityError(message, object_name=f"snapshots/{host.hex()}")
+            problems[host] = IntegrityError(f"{message}; {_way_out(seen)}", object_name=f"snapshots/{host.hex()}")
     return problems
+
+
+def _way_out(head: Head) -> str:
+    return way_out(key_of(SnapshotRef(head.host, head.seq, head.snapshot)))
 
 
 def check_twins(names: HistoryNames) -> list[IntegrityError]:
@@ -109,28 +136,41 @@ def check_twins(names: HistoryNames) -> list[IntegrityError]:
     ]
 
 
-def check_gaps(names: HistoryNames, known: Iterable[SnapshotRef]) -> list[IntegrityError]:
-    """One problem for each host that lacks snapshots before its newest one; ``known`` are those that are listed or known to be gone."""
+def find_gaps(newest: Mapping[HostId, int], known: Iterable[SnapshotRef]) -> Gaps:
+    """The numbers up to its ``newest`` that each host lacks; ``known`` are the snapshots that are listed or known to be gone."""
     numbers: dict[bytes, set[int]] = defaultdict(set)
     for ref in known:
         numbers[ref.host].add(ref.seq)
+    gaps: Gaps = {}
+    for host, last in newest.items():
+        given = [0, *sorted(number for number in numbers[host] if 0 < number <= last), last + 1]
+        lacking = [range(before + 1, after) for before, after in pairwise(given) if after > before + 1]
+        if lacking:
+            gaps[host] = lacking
+    return gaps
+
+
+def check_gaps(gaps: Gaps) -> list[IntegrityError]:
+    """One problem for each host that lacks snapshots."""
     problems = []
-    for host in names:
-        gaps = [(before + 1, after - 1) for before, after in pairwise([0, *sorted(numbers[host])]) if after > before + 1]
-        if gaps:
-            shown = ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in gaps[:10]) + (" …" if len(gaps) > 10 else "")
-            message = f"lacks the snapshots numbered {shown}: they have been deleted or are not listed"
-            problems.append(IntegrityError(message, object_name=f"snapshots/{host.hex()}"))
+    for host, lacking in gaps.items():
+        shown = [str(one[0]) if len(one) == 1 else f"{one[0]}-{one[-1]}" for one in lacking[:_GAPS_SHOWN]]
+        more = " …" if len(lacking) > _GAPS_SHOWN else ""
+        command = " ".join(["seedcorn forget", *(f"{host.hex()[:_SHORT_DIGITS]}:{numbers}" for numbers in shown)])
+        message = f"lacks the snapshots numbered {', '.join(shown)}{more}: they have been deleted or are not listed"
+        message += f"; if they can not be brought back, `{command}` gives them up"
+        problems.append(IntegrityError(message, object_name=f"snapshots/{host.hex()}"))
     return problems
 
 
-def check_witnesses(seen: Iterable[Head], known: Collection[SnapshotRef]) -> list[IntegrityError]:
-    """One problem for each snapshot that another host has seen, and that is neither listed nor known to be gone."""
+def check_witnesses(missing: Iterable[SnapshotRef]) -> list[IntegrityError]:
+    """One problem for each of these snapshots, which another host has seen, and which are neither listed nor known to be gone."""
     return [
         IntegrityError(
-            f"lacks snapshot {ref.seq} as another host has seen it: it has been deleted or replaced", object_name=f"snapshots/{ref.host.hex()}"
+            f"lacks snapshot {ref.seq} as another host has seen it: it has been deleted or replaced, or that host lies; {way_out(key_of(ref))}",
+            object_name=f"snapshots/{ref.host.hex()}",
         )
-        for ref in sorted({SnapshotRef(head.host, head.seq, head.snapshot) for head in seen} - set(known))
+        for ref in sorted(missing)
     ]
 
 

@@ -7,13 +7,12 @@ Invariant: what is read here was signed by a maintainer of this repository, and 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 
 from seedcorn.crypto.keys import PublicKeys
 from seedcorn.errors import IntegrityError, ObjectNotFoundError
 from seedcorn.format.codec import Magic
-from seedcorn.format.collection import CheckpointRef, CollectionRecord, PackCopy, SnapshotRef, Stage
+from seedcorn.format.collection import CheckpointRef, CollectionRecord, SnapshotRef, Stage
 from seedcorn.format.names import CollectionName, collection_key, is_probe_key, parse_collection_key
 from seedcorn.format.snapshot import NeededFrames
 from seedcorn.ids import CollectionId, HostId, PackId, RepositoryId
@@ -48,16 +47,18 @@ class CollectionLog:
         """The records of these names; a mark that has been deleted since it was listed is left out.
 
         Raises:
-            IntegrityError: one is damaged: nobody can say then what is about to be deleted.
+            IntegrityError: one is damaged or not there: nobody can say then what is about to be deleted.
         """
         found = []
         for name in names:
             info = self.records[name]
-            with suppress(ObjectNotFoundError):
-                try:
-                    found.append(_read_one(store, state, info, name, repository, public))
-                except IntegrityError as error:
-                    raise error.named(info.key) from error
+            try:
+                found.append(_read_one(store, state, info, name, repository, public))
+            except IntegrityError as error:
+                raise error.named(info.key) from error
+            except ObjectNotFoundError as error:
+                if name.stage is not Stage.MARK:
+                    raise IntegrityError("is listed and not there, though it is never removed", object_name=info.key) from error
         return found
 
     def read_all(self, store: Store, state: State | None, repository: RepositoryId, public: PublicKeys) -> Collections:
@@ -114,11 +115,6 @@ class Collections:
                 done = self.done.get(record.collection)
                 taken |= named_packs([record]) - (named_packs([done]) if done else set())
         return frozenset(taken)
-
-    @property
-    def copies(self) -> frozenset[PackCopy]:
-        """The packs that maintainers have made, as far as marks still tell."""
-        return frozenset(copy for mark in self.marks for copy in mark.record.copies)
 
     @property
     def expired(self) -> frozenset[SnapshotRef]:

@@ -25,10 +25,9 @@ __all__ = ["ForgetLog", "build_forget", "read_forget_log"]
 
 @dataclass(frozen=True, slots=True)
 class ForgetLog:
-    """``forgotten`` are the snapshots that are forgotten now, and when the store got the record that says so; ``named`` all that any record names."""
+    """``forgotten`` are the snapshots that are forgotten now, and when the store got the record that says so."""
 
     forgotten: dict[SnapshotRef, int]
-    named: frozenset[SnapshotRef]
     next_number: int
     problems: tuple[IntegrityError, ...] = ()
 
@@ -36,7 +35,6 @@ class ForgetLog:
 def read_forget_log(store: Store, state: State, repository: RepositoryId, public: PublicKeys) -> ForgetLog:
     """One LIST, and a GET for each record that the state does not have. A damaged record is a problem: nobody can say then what is forgotten."""
     forgotten: dict[SnapshotRef, int] = {}
-    named: set[SnapshotRef] = set()
     problems: list[IntegrityError] = []
     listed = sorted(((name, info) for info in store.list("forget/") if (name := parse_record_key(info.key))), key=lambda pair: pair[0])
     for name, info in listed:
@@ -48,8 +46,7 @@ def read_forget_log(store: Store, state: State, repository: RepositoryId, public
         for ref in record.taken_back:
             forgotten.pop(ref, None)
         forgotten.update(dict.fromkeys(record.forgotten, info.modified_ns))
-        named.update(record.forgotten, record.taken_back)
-    return ForgetLog(forgotten, frozenset(named), listed[-1][0].number + 1 if listed else 1, tuple(problems))
+    return ForgetLog(forgotten, listed[-1][0].number + 1 if listed else 1, tuple(problems))
 
 
 def build_forget(record: ForgetRecord, sign: Callable[[bytes], bytes]) -> tuple[str, bytes]:

@@ -16,6 +16,7 @@ from pyroaring import BitMap
 from pyroaring import BitMap64 as FrameSet  # a set of frame ordinals
 
 from seedcorn.crypto.primitives import object_hash
+from seedcorn.format.codec import encode
 from seedcorn.format.pack import FrameEntry, KeyRow, PackEntry, PackKind
 from seedcorn.format.tree import content_records
 from seedcorn.ids import HostId, PackId, SessionId
@@ -88,7 +89,7 @@ class FrameIndex:
         self._env = env
         self._sessions = env.open_db(b"sessions")  # session number -> SessionRecord
         self._session_keys = env.open_db(b"session-keys")  # session number -> sealed key: long, and most readers of sessions need none
-        self._session_numbers = env.open_db(b"session-numbers")  # hash of host, session and sealed key -> session number
+        self._session_numbers = env.open_db(b"session-numbers")  # hash of host, session, domain and sealed key -> session number
         self._segments = env.open_db(b"segments")  # store key -> numbers of its packs
         self._packs = env.open_db(b"packs")  # pack number -> PackRecord
         self._pack_numbers = env.open_db(b"pack-numbers")  # hash of host, pack and digest -> pack number
@@ -99,7 +100,7 @@ class FrameIndex:
     def session_number(self, txn: Any, record: SessionRecord, sealed_key: bytes) -> int:
         """The number of a session, a new one if it is not known."""
         # Session ids are public and a host may sign anything: a session is what one host says under one key, and another key is another session.
-        name = object_hash(record.host + record.session + sealed_key)
+        name = object_hash(encode((record.host, record.session, record.domain, sealed_key)))
         packed = txn.get(name, db=self._session_numbers)
         if packed is not None:
             return int(_NUMBER.unpack(packed)[0])
@@ -141,10 +142,11 @@ class FrameIndex:
         name = key.encode("ascii")
         if txn.get(name, db=self._segments) is not None:
             return
+        rows = tuple(rows)
         numbers = {row.session: self.session_number(txn, SessionRecord(SessionId(row.session), host, domain), row.sealed_key) for row in rows}
         listed = []
         for pack in packs:
-            digest = entries_digest(pack.frames)
+            digest = entries_digest(domain, pack.kind, pack.frames, rows)
             identity = object_hash(host + pack.pack + digest)
             known = txn.get(identity, db=self._pack_numbers)
             if known is not None:

@@ -19,6 +19,7 @@ from seedcorn.repo.bindings import snapshot_maintain_binding, snapshot_owner_bin
 from seedcorn.repo.records import seal_envelope
 from seedcorn.repo.repository import HostRepository, OwnerRepository
 from seedcorn.repo.roots import Roots, RootSnapshot, Standing
+from seedcorn.repo.standings import way_out
 
 __all__ = ["Snapshot", "build_snapshot", "group_of", "open_snapshots"]
 
@@ -62,7 +63,7 @@ def build_snapshot(
 
 
 def open_snapshots(repository: OwnerRepository, roots: Roots) -> tuple[list[Snapshot], list[IntegrityError]]:
-    """Every good snapshot, whatever its standing, oldest first; and those whose part for the owner does not open.
+    """Every good snapshot, whatever its standing, oldest first; and those that count and whose part for the owner does not open.
 
     Copies have the times of what they are copies of: of two of the same, the one made last comes last.
     """
@@ -73,7 +74,8 @@ def open_snapshots(repository: OwnerRepository, roots: Roots) -> tuple[list[Snap
             owner = _open_owner_part(repository, root)
             snapshots.append(Snapshot(root.id, root.key, root.public, root.maintain, owner, root.stored_ns, root.standing))
         except IntegrityError as error:
-            problems.append(error.named(root.key))
+            if root.standing.is_root:
+                problems.append(IntegrityError(f"{error.message}; {way_out(root.key)}", object_name=root.key))
     return sorted(snapshots, key=lambda snapshot: (snapshot.owner.start_ns, snapshot.public.seq, snapshot.id)), problems
 
 

@@ -51,6 +51,16 @@ class HostRegistry:
     listed: tuple[ObjectInfo, ...] = ()  # the records, as the store named them
     problems: tuple[IntegrityError, ...] = ()  # damaged records; a host with one is not in ``hosts``, as nobody knows what the record said
 
+    @property
+    def revoked(self) -> frozenset[HostId]:
+        """The hosts that the owner has revoked."""
+        return frozenset(host for host, enrolled in self.hosts.items() if enrolled.revoked)
+
+    def counts(self, host: HostId, seq: int) -> bool:
+        """Whether what ``host`` has put under a snapshot's number may count at all: nothing after the last one of a revoked host does."""
+        enrolled = self.hosts.get(host)
+        return enrolled is None or not enrolled.revoked or seq <= enrolled.public.last_seq
+
     def verify(self, magic: Magic, host: HostId, envelope: Envelope) -> None:
         """Check that ``host`` is enrolled and signed this object.
 
@@ -59,7 +69,7 @@ class HostRegistry:
         """
         enrolled = self.hosts.get(host)
         if enrolled is None:
-            raise IntegrityError(f"comes from host {host.hex()[:12]}, which the owner never enrolled")
+            raise IntegrityError(f"comes from host {host.hex()[:12]}, which the owner never enrolled, or whose record can not be read")
         verify_signature(enrolled.public.sign_public, magic, envelope)
 
     def verify_segment(self, host: HostId, envelope: Envelope) -> None:
@@ -136,9 +146,7 @@ def enroll_host(repository: OwnerRepository, name: str, *, created_ns: int, doma
 
 
 def revoke_host(repository: OwnerRepository, host: EnrolledHost, *, created_ns: int, last_seq: int) -> None:
-    """No snapshot or segment of this host that comes after ``last_seq`` counts from now on."""
-    if host.revoked:
-        raise UsageError(f"host {host.name} has been revoked already")
+    """No snapshot of this host that comes after ``last_seq`` counts from now on."""
     public = HostPublic(repository.repository, host.host, host.public.number + 1, HostState.REVOKED, host.public.sign_public, created_ns, last_seq)
     _put_record(repository, public, HostPrivate(host.name))
 

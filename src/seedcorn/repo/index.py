@@ -15,7 +15,7 @@ from seedcorn.crypto import primitives
 from seedcorn.crypto.frames import Sealer
 from seedcorn.errors import IntegrityError, ObjectNotFoundError
 from seedcorn.format.codec import Envelope, Magic, decode, encode
-from seedcorn.format.names import NumberedKey, parse_numbered_key, segment_key
+from seedcorn.format.names import NumberedKey, following_number, parse_numbered_key, segment_key
 from seedcorn.format.pack import KeyRow, PackEntry, SegmentPublic, check_frames
 from seedcorn.ids import OBJECT_ID_BYTES, RANDOM_ID_BYTES, HostId, RepositoryId, SegmentId, SessionId
 from seedcorn.repo.bindings import segment_binding
@@ -25,7 +25,7 @@ from seedcorn.repo.repository import HostRepository
 from seedcorn.repo.state import State
 from seedcorn.store.api import ObjectInfo, Store
 
-__all__ = ["IndexKey", "OpenedSegment", "build_segment", "next_segment_number", "open_segment", "seal_segment", "sync_state"]
+__all__ = ["IndexKey", "OpenedSegment", "build_segment", "is_out_of_date", "next_segment_number", "open_segment", "seal_segment", "sync_state"]
 
 IndexKey = Callable[[int], bytes | None]  # of a domain; None if that domain is not one's own, and so its chunks are of no use
 
@@ -99,11 +99,19 @@ def sync_state(
     Damaged segments are returned, not raised: what they list is simply not found.
     """
     for _ in range(_LISTING_TRIES):
+        # Before the listing: what another process adds to the state meanwhile is not gone.
+        known = {key for key in state.segments() if key.startswith(_room(only))}
         try:
-            return _sync_with(_list_segments(store, only), store, state, repository, index_key, registry, only)
+            return _sync_with(_list_segments(store, only), known, store, state, repository, index_key, registry)
         except ObjectNotFoundError as error:  # a maintainer has just rewritten it, and the list is another one now
             gone = error
     raise gone
+
+
+def is_out_of_date(store: Store, state: State, own: HostId) -> bool:
+    """Whether a segment of another host is loaded and no longer in the store. Costs a listing only where any is loaded."""
+    foreign = {key for key in state.segments() if not key.startswith(_room(own))}
+    return bool(foreign) and not foreign <= _list_segments(store, None).keys()
 
 
 def _list_segments(store: Store, only: HostId | None) -> dict[str, ObjectInfo]:
@@ -116,14 +124,13 @@ def _room(only: HostId | None) -> str:
 
 def _sync_with(
     listed: dict[str, ObjectInfo],
+    known: set[str],
     store: Store,
     state: State,
     repository: RepositoryId,
     index_key: IndexKey,
     registry: HostRegistry,
-    only: HostId | None,
 ) -> list[IntegrityError]:
-    known = {key for key in state.segments() if key.startswith(_room(only))}
     problems: list[IntegrityError] = []
     vanished: ObjectNotFoundError | None = None
     for key in sorted(listed.keys() - known):
@@ -148,6 +155,6 @@ def _sync_with(
 
 
 def next_segment_number(state: State, host: HostId) -> int:
-    """One more than the highest number among the loaded segments of ``host``."""
+    """A number above all of the loaded segments of ``host``."""
     numbers = [name.number for key in state.segments() if (name := parse_numbered_key(key)) and name.host == host]
-    return max(numbers, default=0) + 1
+    return following_number(max(numbers, default=0))

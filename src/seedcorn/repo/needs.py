@@ -1,12 +1,13 @@
 """What all roots need together, and what of it is not there: by a collection (torn) or for no known reason (damage).
 
-Invariant: what a root needs and what is indexed is in ``Needs.frames``, whatever else is wrong with that root. docs/format.md, "Order of writing and
-reading".
+Invariants: what a root needs and what is indexed is in ``Needs.frames``, whatever else is wrong with that root; and a void record takes nothing away
+that is whole, or whoever steals a host could take back all that it has ever backed up. docs/format.md, "Order of writing and reading".
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -16,20 +17,23 @@ from seedcorn.ids import HostId
 from seedcorn.repo.collections import Collections
 from seedcorn.repo.needed import BySession, IndexedFrames, Missing, NeededByAll, SeqSet, open_bitmap
 from seedcorn.repo.roots import Roots, RootSnapshot, Standing
+from seedcorn.repo.standings import way_out
 from seedcorn.repo.state import PackRecord, SessionRecord
 
-__all__ = ["ListedFrames", "Needs", "assess_needs", "explains", "listed_frames", "taken_frames", "with_torn"]
+__all__ = ["ListedFrames", "Needs", "assess_needs", "explains", "listed_frames", "taken_frames", "with_standings"]
 
 ListedFrames = Mapping[tuple[HostId, bytes], SeqSet]  # by host of the pack and session
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """``frames`` by session number of the state. ``problems`` name the confirmed snapshots that lack frames and what to do about it."""
+    """``frames`` by session number of the state. ``problems`` name the confirmed snapshots that lack frames and what to do about it. ``whole`` are
+    those that have a receipt and a void record, and lack nothing."""
 
     frames: BySession
     torn: frozenset[SnapshotRef]
     problems: tuple[IntegrityError, ...]
+    whole: frozenset[SnapshotRef] = frozenset()
 
 
 def assess_needs(roots: Roots, indexed: IndexedFrames, taken: ListedFrames = MappingProxyType({})) -> Needs:
@@ -38,15 +42,17 @@ def assess_needs(roots: Roots, indexed: IndexedFrames, taken: ListedFrames = Map
     ``taken``: frames in packs that sweeps have named and that are gone, as the index lists them now. A sweep knows no frames of a pack that is listed
     only later, by a host that stood still; of its own snapshots a host is believed.
     """
+    whole = _whole_though_void(roots, indexed)
     together = NeededByAll(indexed)
     swept: Mapping[bytes, SeqSet] | None = None
     torn: set[SnapshotRef] = set()
     problems: list[IntegrityError] = []
-    for root, needed in roots.needs():
+    for root, needed in _with(roots, dict.fromkeys(whole, Standing.CONFIRMED)).needs():
         try:
             missing = together.add(needed)
         except IntegrityError as error:
-            problems.append(error.named(root.key))
+            if isinstance(root, RootSnapshot):  # a checkpoint that says nothing needs nothing
+                problems.append(IntegrityError(f"{error.message}; {way_out(root.key)}", object_name=root.key))
             continue
         if not missing or not isinstance(root, RootSnapshot) or root.standing is Standing.UNCONFIRMED:
             continue
@@ -57,7 +63,19 @@ def assess_needs(roots: Roots, indexed: IndexedFrames, taken: ListedFrames = Map
             torn.add(root.ref)
         else:
             problems.append(_lacks(root, missing))
-    return Needs(together.frames, frozenset(torn), tuple(problems))
+    return Needs(together.frames, frozenset(torn), tuple(problems), whole)
+
+
+def _whole_though_void(roots: Roots, indexed: IndexedFrames) -> frozenset[SnapshotRef]:
+    apart = NeededByAll(indexed)
+
+    def is_whole(root: RootSnapshot) -> bool:
+        with suppress(IntegrityError):
+            return not apart.add(root.maintain.needed)
+        return False
+
+    void = (root for root in roots.snapshots if root.standing is Standing.VOID and root.ref in roots.receipts.receipted)
+    return frozenset(root.ref for root in void if is_whole(root))
 
 
 def listed_frames(sessions: Mapping[int, SessionRecord], packs: Iterable[PackRecord]) -> ListedFrames:
@@ -70,10 +88,14 @@ def listed_frames(sessions: Mapping[int, SessionRecord], packs: Iterable[PackRec
     return frames
 
 
-def with_torn(roots: Roots, torn: frozenset[SnapshotRef]) -> Roots:
-    """The same, with the standing of torn snapshots."""
-    snapshots = (replace(root, standing=Standing.TORN) if root.ref in torn else root for root in roots.snapshots)
-    return replace(roots, snapshots=tuple(snapshots)) if torn else roots
+def with_standings(roots: Roots, needs: Needs) -> Roots:
+    """The same, with the standings that only the index tells: of torn snapshots, and of void ones that are whole."""
+    return _with(roots, dict.fromkeys(needs.torn, Standing.TORN) | dict.fromkeys(needs.whole, Standing.CONFIRMED))
+
+
+def _with(roots: Roots, standings: Mapping[SnapshotRef, Standing]) -> Roots:
+    snapshots = (replace(root, standing=standings[root.ref]) if root.ref in standings else root for root in roots.snapshots)
+    return replace(roots, snapshots=tuple(snapshots)) if standings else roots
 
 
 def taken_frames(collections: Collections) -> dict[bytes, SeqSet]:
@@ -95,7 +117,5 @@ def explains(taken: Mapping[bytes, SeqSet], missing: Iterable[Missing]) -> bool:
 def _lacks(root: RootSnapshot, missing: list[Missing]) -> IntegrityError:
     count = sum(absent.count for absent in missing)
     return IntegrityError(
-        f"needs {count} frames that are in no pack of the store: run `seedcorn check`; if they can not be brought back, "
-        f"`seedcorn forget {root.id.hex()[:12]}` gives this snapshot up",
-        object_name=root.key,
+        f"needs {count} frames that are in no pack of the store: run `seedcorn check --repair`; {way_out(root.key)}", object_name=root.key
     )

@@ -20,6 +20,7 @@ from seedcorn.format.codec import SUITE, Magic, decode, encode
 from seedcorn.format.pack import (
     TRAILER_BYTES,
     FrameEntry,
+    KeyRow,
     PackHead,
     PackKind,
     check_frames,
@@ -46,9 +47,15 @@ def check_hash(data: bytes | memoryview, pack: PackId) -> None:
         raise IntegrityError("its bytes do not match the hash in its name")
 
 
-def entries_digest(frames: Iterable[FrameEntry]) -> bytes:
-    """32 bytes that are equal for equal frame entries, in whatever order: for comparing a footer with an index without keeping either."""
-    return primitives.object_hash(encode(sorted(frames, key=lambda frame: frame.offset)))
+def entries_digest(domain: int, kind: PackKind, frames: Iterable[FrameEntry], rows: Iterable[KeyRow]) -> bytes:
+    """32 bytes that are equal for packs of which the same is said, in whatever order: for comparing a footer with an index without keeping either.
+
+    ``rows`` has at least the keys of the frames' sessions. Domain, kind and keys belong to it: who lists a good pack with others makes it unreadable.
+    """
+    entries = sorted(frames, key=lambda frame: frame.offset)
+    sessions = {frame.session for frame in entries}
+    keys = sorted({(row.session, row.suite, row.sealed_key) for row in rows if row.session in sessions})
+    return primitives.object_hash(encode((domain, int(kind), entries, keys)))
 
 
 def plausible_sizes(frames: tuple[FrameEntry, ...]) -> range:
@@ -68,6 +75,15 @@ class OpenedPack:
     frames: tuple[FrameEntry, ...]
     _sealers: Mapping[bytes, Sealer]
     _secrets: DomainSecrets
+
+    @property
+    def digest(self) -> bytes:
+        """Of what it says of itself."""
+        return entries_digest(self.head.domain, self.head.kind, self.frames, self.head.key_rows)
+
+    def sealed_frame(self, entry: FrameEntry) -> bytes:
+        """The sealed bytes of a frame."""
+        return bytes(self.data[entry.offset : entry.offset + entry.sealed_bytes])
 
     def open_frame(self, entry: FrameEntry) -> bytes | memoryview:
         """The raw bytes of a frame, every chunk id in it recomputed.

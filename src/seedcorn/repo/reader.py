@@ -2,7 +2,7 @@
 
 Finds a chunk's copies in the index, fetches the frame that holds one (neighbours in a pack in one request, and those of a frame of listings before
 anybody asks for them), opens and decompresses it, and recomputes the id of every chunk that is handed out. A copy that fails is passed over for the
-next one; only when none is left does it become an error.
+next one, and so is a place of its frame; only when none is left does it become an error.
 
 docs/format.md, section "Frame". Thread-safe.
 """
@@ -125,12 +125,13 @@ class Reader:
         problem = IntegrityError(f"frame {ordinal & 0xFFFFFFFF} is not in the index")
         for place in self._state.all_frame_places(ordinal):
             try:
-                raw = self._frame_at(ordinal, place)
-                break
+                return self._keep(ordinal, self._frame_at(ordinal, place))
             except IntegrityError as error:
                 problem = error
-        else:
-            raise problem
+        raise problem
+
+    def _keep(self, ordinal: int, raw: bytes | memoryview) -> bytes | memoryview:
+        """The same raw bytes; the next ones who ask for this frame get them, too."""
         with self._lock:
             self._frames[ordinal] = raw
             while len(self._frames) > _CACHED_FRAMES:
@@ -207,7 +208,19 @@ class Reader:
         raise problem
 
     def _chunk_at(self, kind: PackKind, chunk_id: ChunkId, length: int, place: ChunkPlace) -> bytes | memoryview:
-        return self.chunk_in(self.frame(place.ordinal), place, kind, chunk_id, length)
+        """The chunk from wherever its frame has it. Two packs with different frames of one name are what a host leaves that lies, or that was set
+        back to where it was in the middle of a session."""
+        try:
+            return self.chunk_in(self.frame(place.ordinal), place, kind, chunk_id, length)
+        except IntegrityError:
+            frame_places = self._state.all_frame_places(place.ordinal)
+            for frame_place in frame_places if len(frame_places) > 1 else ():
+                with suppress(IntegrityError):
+                    raw = self._frame_at(place.ordinal, frame_place)
+                    chunk = self.chunk_in(raw, place, kind, chunk_id, length)
+                    self._keep(place.ordinal, raw)
+                    return chunk
+            raise
 
     def chunk_in(self, frame: bytes | memoryview, place: ChunkPlace, kind: PackKind, chunk_id: ChunkId, length: int) -> memoryview:
         """A chunk out of the raw bytes of the frame that it lies in, verified.

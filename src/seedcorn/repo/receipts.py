@@ -1,6 +1,7 @@
 """Receipts: what a host says of its snapshot once it has put it, and whether it had to take that back.
 
-Invariant: a receipt counts only if the snapshot's own host signed it. docs/format.md, section "Receipt".
+Invariant: a receipt counts only if the snapshot's own host signed it; one that does not open is no reason to keep less, and stops nobody.
+docs/format.md, section "Receipt".
 """
 
 from __future__ import annotations
@@ -25,11 +26,13 @@ __all__ = ["Receipts", "build_receipt", "read_receipts"]
 
 @dataclass(frozen=True, slots=True)
 class Receipts:
-    """Every snapshot with a good receipt, every one with a good void record, and the records that are damaged."""
+    """Every snapshot with a good receipt, every one with a good void record, and the records that are damaged, with the snapshots that they are about
+    (``doubtful``): nobody can say what their hosts have said of those."""
 
     receipted: frozenset[SnapshotRef]
     void: frozenset[SnapshotRef]
     problems: tuple[IntegrityError, ...] = ()
+    doubtful: frozenset[SnapshotRef] = frozenset()
 
     def confirms(self, snapshot: SnapshotRef) -> bool:
         """Whether the backup that made this snapshot ended well."""
@@ -44,18 +47,23 @@ def build_receipt(repository: HostRepository, seq: int, snapshot: SnapshotId, *,
 
 
 def read_receipts(store: Store, state: State, repository: RepositoryId, registry: HostRegistry) -> Receipts:
-    """List and verify all of them; those seen before come from the state."""
+    """List and verify all that count; those seen before come from the state."""
     receipted: set[SnapshotRef] = set()
     void: set[SnapshotRef] = set()
+    doubtful: set[SnapshotRef] = set()
     problems: list[IntegrityError] = []
     for info, name in _listed(store):
+        if not registry.counts(name.host, name.seq):
+            continue
+        snapshot = SnapshotRef(name.host, name.seq, name.snapshot)
         try:
             with suppress(ObjectNotFoundError):  # its snapshot has just been collected
                 _read_one(store, state, info, name, repository, registry)
-                (void if name.void else receipted).add(SnapshotRef(name.host, name.seq, name.snapshot))
+                (void if name.void else receipted).add(snapshot)
         except IntegrityError as error:
             problems.append(error.named(info.key))
-    return Receipts(frozenset(receipted), frozenset(void), tuple(problems))
+            doubtful.add(snapshot)
+    return Receipts(frozenset(receipted), frozenset(void), tuple(problems), frozenset(doubtful))
 
 
 def _listed(store: Store) -> Iterator[tuple[ObjectInfo, ReceiptName]]:

@@ -18,6 +18,7 @@ from seedcorn.repo.bindings import session_binding
 from seedcorn.repo.index import next_segment_number
 from seedcorn.repo.maintenance import maintained_by_owner
 from seedcorn.repo.packer import FRAME_TARGET_BYTES, Frame, Packer, PackerOptions
+from seedcorn.repo.packs import entries_digest
 from seedcorn.repo.repository import HostRepository, OwnerRepository
 from seedcorn.repo.rewriting import write_segment
 from seedcorn.repo.state import SessionRecord, State, frame_ordinal
@@ -80,6 +81,10 @@ class Regrouping:
             self._packer.put(key, data)
             self._state.add_segment(key, self._host, self._domain, [self._row], packs)
         return packs
+
+    def digest(self, entry: PackEntry) -> bytes:
+        """Of what the segment says of one of the packs."""
+        return entries_digest(self._domain, entry.kind, entry.frames, [self._row])
 
     def close(self) -> None:
         """Stop all threads; what is not yet in the store is given up."""

@@ -1,12 +1,13 @@
-"""Moving frames into new packs without being able to read them: sealed bytes are copied as they are.
+"""Moving frames into new packs without being able to read them: sealed bytes are copied as they are. Pure: who calls it fetches and puts.
 
 Owns how large the new packs become. Invariant: a frame is sealed to its session and number and not to its pack, so it opens in the new pack as it did
-in the old one; the old pack is not touched here. docs/format.md, sections "Frame" and "Pack".
+in the old one. Whether the bytes are what was sealed can not be told here, and the new pack has a name of its own, so nobody can tell later: whoever
+hands frames in has checked them. docs/format.md, sections "Frame" and "Pack".
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace as with_fields
@@ -20,6 +21,7 @@ from seedcorn.format.pack import FrameEntry, KeyRow, PackEntry, PackHead, PackKi
 from seedcorn.ids import HostId, PackId
 from seedcorn.repo.bindings import footer_binding
 from seedcorn.repo.maintenance import MaintainRepository
+from seedcorn.repo.packs import entries_digest
 from seedcorn.repo.rewriting import NO_SESSION
 
 __all__ = ["LiveFrames", "NewPack", "repack"]
@@ -29,13 +31,14 @@ PACK_TARGET_BYTES = 32 << 20
 
 @dataclass(frozen=True, slots=True)
 class LiveFrames:
-    """What is worth keeping of one pack: its frames in order of their offsets, and the keys of their sessions."""
+    """What is worth keeping of one pack: its frames, the sealed bytes of each, and the keys of their sessions."""
 
     host: HostId
     pack: PackId
     kind: PackKind
     domain: int
     frames: tuple[FrameEntry, ...]
+    sealed: tuple[bytes, ...]
     rows: tuple[KeyRow, ...]
 
 
@@ -49,6 +52,11 @@ class NewPack:
     entry: PackEntry
     rows: tuple[KeyRow, ...]
     sources: tuple[PackId, ...]  # whose frames end in this pack
+
+    @property
+    def digest(self) -> bytes:
+        """Of what a segment says of it."""
+        return entries_digest(self.domain, self.entry.kind, self.entry.frames, self.rows)
 
     @property
     def key(self) -> str:
@@ -70,7 +78,7 @@ class _Open:
 
 
 def repack(repository: MaintainRepository, live: Iterable[LiveFrames]) -> Iterator[NewPack]:
-    """Fetch live frames and fill packs with them, by host, kind and domain. One pack of each is in memory at a time."""
+    """Fill packs with live frames, by host, kind and domain. One pack of each is in memory at a time."""
     packs: dict[tuple[HostId, PackKind, int], _Open] = {}
     for source in live:
         place = source.host, source.kind, source.domain
@@ -79,34 +87,18 @@ def repack(repository: MaintainRepository, live: Iterable[LiveFrames]) -> Iterat
         if pack.frames and (pack.sealed_bytes + size_bytes > PACK_TARGET_BYTES or any(pack.rows.get(row.session, row) != row for row in source.rows)):
             yield _finish(repository, pack)
             pack = packs[place] = _Open(*place)
-        _copy(repository, source, pack)
+        _copy(source, pack)
     for pack in packs.values():
         yield _finish(repository, pack)
 
 
-def _copy(repository: MaintainRepository, source: LiveFrames, pack: _Open) -> None:
-    key = pack_key(source.host, source.pack)
-    for run in _runs(source.frames):
-        begin = run[0].offset
-        data = repository.store.get_range(key, begin, run[-1].offset + run[-1].sealed_bytes - begin)
-        for frame in run:
-            pack.sealed.append(data[frame.offset - begin : frame.offset - begin + frame.sealed_bytes])
-            pack.frames.append(with_fields(frame, offset=pack.sealed_bytes))  # from the first frame on, until the head is known
-            pack.sealed_bytes += frame.sealed_bytes
+def _copy(source: LiveFrames, pack: _Open) -> None:
+    for frame, sealed in zip(source.frames, source.sealed, strict=True):
+        pack.sealed.append(sealed)
+        pack.frames.append(with_fields(frame, offset=pack.sealed_bytes))  # from the first frame on, until the head is known
+        pack.sealed_bytes += frame.sealed_bytes
     pack.rows.update((row.session, row) for row in source.rows)
     pack.sources.append(source.pack)
-
-
-def _runs(frames: Sequence[FrameEntry]) -> Iterator[list[FrameEntry]]:
-    """Frames that lie end to end are fetched together."""
-    run: list[FrameEntry] = []
-    for frame in frames:
-        if run and frame.offset != run[-1].offset + run[-1].sealed_bytes:
-            yield run
-            run = []
-        run.append(frame)
-    if run:
-        yield run
 
 
 def _finish(repository: MaintainRepository, pack: _Open) -> NewPack:

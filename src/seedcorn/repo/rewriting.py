@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from seedcorn.errors import IntegrityError
-from seedcorn.format.names import NumberedKey, parse_numbered_key
+from seedcorn.format.names import NumberedKey, following_number, parse_numbered_key
 from seedcorn.format.pack import KeyRow, PackEntry, SegmentPublic
 from seedcorn.ids import RANDOM_ID_BYTES, HostId, PackId
 from seedcorn.repo.collections import Pack
@@ -84,8 +84,8 @@ class SegmentSeries:
         self._batches = {}
 
     def _write(self, batch: _Batch) -> tuple[str, bytes]:
-        self._number += 1
-        return batch.write(self._repository, self._number - 1)
+        number, self._number = self._number, following_number(self._number)
+        return batch.write(self._repository, number)
 
 
 def write_segment(
@@ -112,7 +112,7 @@ class _Batch:
         return self.size_bytes < SEGMENT_TARGET_BYTES and all(self.rows.get(row.session, row) == row for row in rows)
 
     def add(self, entry: PackEntry, rows: Sequence[KeyRow]) -> None:
-        name = entry.pack, entries_digest(entry.frames)
+        name = entry.pack, entries_digest(self.domain, entry.kind, entry.frames, rows)
         if name not in self.packs:
             self.packs[name] = entry
             self.size_bytes += _ENTRY_BYTES + sum(_ENTRY_BYTES + len(frame.records) for frame in entry.frames)

@@ -1,7 +1,10 @@
 """What everything else is kept for: snapshots with their standing, and checkpoints, read with a maintainer's key and without the owner's.
 
-Owns which snapshots count, and what is wrong with the history: objects that do not open, gaps that nothing explains, receipts without a snapshot,
-heads that have moved back. Must never know names or content: the owner's part of a snapshot stays sealed here.
+Owns what is read and what is wrong with the history: objects that do not open, gaps that nothing explains, receipts without a snapshot, heads that
+have moved back. Must never know names or content: the owner's part of a snapshot stays sealed here.
+
+Invariant: whatever a host puts into its own rooms, the owner can get out of what that stops: by forgetting single snapshots, or by revoking the host.
+docs/threat-model.md, "What a host can stop".
 
 Lists in the order ``relocations/``, ``gc/``, ``forget/``, ``receipts/``, ``checkpoints/``, ``snapshots/``: a snapshot is listed after its receipt,
 and a sweep before anything that it takes can be missing. docs/format.md, "Order of writing and reading".
@@ -9,10 +12,9 @@ and a sweep before anything that it takes can be missing. docs/format.md, "Order
 
 from __future__ import annotations
 
-import enum
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -22,11 +24,12 @@ from seedcorn.crypto.keys import PublicKeys
 from seedcorn.errors import IntegrityError, ObjectNotFoundError
 from seedcorn.format.codec import Envelope, Magic, decode
 from seedcorn.format.collection import CheckpointMaintain, CheckpointPublic, CheckpointRef, SnapshotRef
-from seedcorn.format.names import CheckpointName, CollectionName, NumberedKey, parse_checkpoint_key, parse_numbered_key, receipt_key, snapshot_key
+from seedcorn.format.names import CheckpointName, CollectionName, NumberedKey, parse_checkpoint_key, parse_numbered_key, receipt_key
 from seedcorn.format.snapshot import Head, NeededFrames, SnapshotMaintain, SnapshotPublic
-from seedcorn.ids import HostId, RepositoryId, SnapshotId
+from seedcorn.ids import HostId, RepositoryId
 from seedcorn.repo.bindings import checkpoint_maintain_binding, snapshot_maintain_binding
 from seedcorn.repo.chains import (
+    Gaps,
     Heads,
     HistoryNames,
     Link,
@@ -36,6 +39,7 @@ from seedcorn.repo.chains import (
     check_rollback,
     check_twins,
     check_witnesses,
+    find_gaps,
     remember_heads,
     remembered_heads,
 )
@@ -45,12 +49,25 @@ from seedcorn.repo.hosts import HostRegistry
 from seedcorn.repo.receipts import Receipts, read_receipts
 from seedcorn.repo.records import fetch_small
 from seedcorn.repo.relocations import NO_RELOCATIONS, Relocation, Relocations, read_relocations
+from seedcorn.repo.standings import (
+    RootCheckpoint,
+    RootSnapshot,
+    Said,
+    Standing,
+    UnreadableSnapshot,
+    judge_checkpoints,
+    judge_snapshots,
+    judge_unreadable,
+    key_of,
+    way_out,
+)
 from seedcorn.repo.state import State
 from seedcorn.store.api import ObjectInfo, Store
 
-__all__ = ["RootCheckpoint", "RootKey", "RootRepository", "RootSnapshot", "Roots", "RootsReader", "Standing"]
+__all__ = ["RootCheckpoint", "RootKey", "RootRepository", "RootSnapshot", "Roots", "RootsReader", "Standing", "UnreadableSnapshot"]
 
 T = TypeVar("T")
+_NOTHING = CheckpointMaintain(0, b"", ())
 _TRIES = 2  # a collection that ran while we listed explains in the second reading what was missing in the first
 
 
@@ -76,57 +93,13 @@ class RootRepository(Protocol):
     def key(self) -> RootKey: ...
 
 
-class Standing(enum.Enum):
-    """What a snapshot is worth. The first three are roots: what they need is kept."""
-
-    CONFIRMED = "confirmed"
-    TORN = "torn"  # confirmed, but a collection has taken frames of it: its host never reported success
-    UNCONFIRMED = "unconfirmed"  # its host has not said yet that it is whole
-    SUPERSEDED = "superseded"  # unconfirmed, and a later one of its group is confirmed
-    EXPIRED = "expired"  # unconfirmed for longer than a collection waits
-    VOID = "void"  # its host has taken it back
-    FORGOTTEN = "forgotten"
-
-    @property
-    def is_root(self) -> bool:
-        return self in (Standing.CONFIRMED, Standing.TORN, Standing.UNCONFIRMED)
-
-
-@dataclass(frozen=True, slots=True)
-class RootSnapshot:
-    """A verified snapshot as a maintainer sees it. ``parts`` are as stored: public, for maintainers, for the owner. If the owner has relocated what
-    it needs, ``maintain`` says what that is now, and ``given_up`` what the snapshot itself says."""
-
-    ref: SnapshotRef
-    key: str
-    public: SnapshotPublic
-    maintain: SnapshotMaintain
-    parts: tuple[bytes, ...]
-    stored_ns: int
-    standing: Standing = Standing.UNCONFIRMED
-    given_up: tuple[NeededFrames, ...] = ()
-
-    @property
-    def id(self) -> SnapshotId:
-        return SnapshotId(self.ref.snapshot)
-
-
-@dataclass(frozen=True, slots=True)
-class RootCheckpoint:
-    """The newest checkpoint of one session, and the keys of those before it. ``is_root``: the session may still be running."""
-
-    ref: CheckpointRef
-    key: str
-    older: tuple[str, ...]
-    maintain: CheckpointMaintain
-    stored_ns: int
-    is_root: bool = True
-
-
 @dataclass(frozen=True, slots=True)
 class Roots:
     """Everything that was read. ``problems``: something is damaged or missing, so that nobody can say what is needed. ``oddities``: wrong, but what
-    is needed is known all the same (a cloned host, a snapshot written after its host was revoked)."""
+    is needed is known all the same (a cloned host, a receipt that does not open).
+
+    ``heads`` go by names alone, be they of objects that can be read or not. ``missing`` are snapshots that are not there and that somebody knows by
+    their ids, ``gaps`` the numbers of those that nobody does. ``ignored`` are keys that count for nothing: the owner has revoked their host."""
 
     snapshots: tuple[RootSnapshot, ...]
     checkpoints: tuple[RootCheckpoint, ...]
@@ -136,7 +109,16 @@ class Roots:
     heads: Heads
     problems: tuple[IntegrityError, ...]
     oddities: tuple[IntegrityError, ...]
+    unreadable: tuple[UnreadableSnapshot, ...] = ()
+    missing: frozenset[SnapshotRef] = frozenset()
+    gaps: Gaps = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
     relocations: Relocations = NO_RELOCATIONS
+
+    @property
+    def objects(self) -> tuple[RootSnapshot | UnreadableSnapshot, ...]:
+        """Every snapshot's object that counts, whether it can be read or not."""
+        return (*self.snapshots, *self.unreadable)
 
     def needs(self) -> Iterator[tuple[RootSnapshot | RootCheckpoint | Relocation, tuple[NeededFrames, ...]]]:
         """Every root and what it needs."""
@@ -169,7 +151,7 @@ class Roots:
     @property
     def explained(self) -> frozenset[SnapshotRef]:
         """The snapshots that may be missing."""
-        return self.forget_log.named | self.collections.expired | self.collections.removed | self.receipts.void
+        return frozenset(self.forget_log.forgotten) | self.collections.expired | self.collections.removed | self.receipts.void
 
 
 class RootsReader:
@@ -193,7 +175,8 @@ class RootsReader:
             if not roots.problems:
                 break
         doubtful = {problem.object_name for problem in roots.problems}
-        sound = {host: head for host, head in roots.heads.items() if f"snapshots/{host.hex()}" not in doubtful}
+        newest = {ref.host: Head(ref.host, ref.seq, ref.snapshot) for ref in sorted(snapshot.ref for snapshot in roots.snapshots)}
+        sound = {HostId(host): head for host, head in newest.items() if f"snapshots/{host.hex()}" not in doubtful}
         remember_heads(self._state, sound)  # of the others the old ones, so that it goes on being said what is wrong
         return roots
 
@@ -208,40 +191,43 @@ class RootsReader:
         self._sweeps |= log.sweeps
         forget_log = read_forget_log(store, state, repository, public)
         receipts = read_receipts(store, state, repository, registry)
-        problems = [*registry.problems, *relocations.problems, *collections.problems, *forget_log.problems, *receipts.problems]
-        oddities: list[IntegrityError] = []
-        listed_checkpoints = self._read_checkpoints(registry, problems) if self._with_checkpoints else []
-        names, snapshots = self._read_snapshots(registry, problems, oddities)
-        heads = {host: Head(host, own[-1].number, own[-1].object_id) for host, own in names.items()}
-        roots = Roots(_relocated(snapshots, relocations), (), collections, receipts, forget_log, heads, (), (), relocations)
-        problems += _what_is_missing(roots, names, remembered_heads(state))
-        problems += self._vanished_receipts(roots)
-        oddities += check_twins(_receipted(names, receipts)) + check_links([Link(snapshot.key, snapshot.public) for snapshot in snapshots], names)
-        judged = _judged(roots)
-        checkpoints = _judged_checkpoints(listed_checkpoints, judged, collections)
-        return replace(roots, snapshots=judged, checkpoints=checkpoints, problems=tuple(problems), oddities=tuple(oddities))
+        oddities = [*receipts.problems]
+        listed_checkpoints = self._read_checkpoints(registry, oddities) if self._with_checkpoints else []
+        listed = self._read_snapshots(registry)
+        said = Said(receipts, forget_log.forgotten, collections.expired)
+        snapshots = judge_snapshots(_relocated(listed.snapshots, relocations), said)
+        counting, noise = _without_noise(listed, registry, forget_log)
+        unreadable = judge_unreadable(counting, said)
+        checkpoints = judge_checkpoints(listed_checkpoints, snapshots, collections.expired_checkpoints, registry.revoked)
+        readable = _names(snapshots)
+        heads = {host: Head(host, own[-1].number, own[-1].object_id) for host, own in _names([*snapshots, *unreadable]).items()}
+        ignored = (*listed.ignored, *noise)
+        roots = Roots(snapshots, checkpoints, collections, receipts, forget_log, heads, (), (), unreadable, ignored=ignored, relocations=relocations)
+        lack = _what_is_missing(roots, registry, remembered_heads(state))
+        problems = [*registry.problems, *relocations.problems, *collections.problems, *forget_log.problems]
+        problems += [one.problem for one in unreadable if one.standing is Standing.UNREADABLE]
+        problems += [*lack.problems, *self._vanished_receipts(roots)]
+        oddities += check_twins(_receipted(readable, receipts))
+        oddities += check_links([Link(snapshot.key, snapshot.public) for snapshot in snapshots], readable)
+        return replace(roots, problems=tuple(problems), oddities=tuple(oddities), missing=lack.missing, gaps=lack.gaps)
 
-    def _read_snapshots(
-        self, registry: HostRegistry, problems: list[IntegrityError], oddities: list[IntegrityError]
-    ) -> tuple[HistoryNames, list[RootSnapshot]]:
-        names: dict[HostId, list[NumberedKey]] = defaultdict(list)
-        snapshots: list[RootSnapshot] = []
+    def _read_snapshots(self, registry: HostRegistry) -> _Listed:
+        listed = _Listed([], [], [])
         for info in self._repository.store.list("snapshots/"):
             name = parse_numbered_key(info.key)
             if name is None:
                 continue
-            names[name.host].append(name)
-            enrolled = registry.hosts.get(name.host)
-            if enrolled and enrolled.revoked and name.number > enrolled.public.last_seq:
-                oddities.append(IntegrityError("was written after its host had been revoked", object_name=info.key))
+            if not registry.counts(name.host, name.number):
+                listed.ignored.append(info.key)
                 continue
             try:
-                snapshots.append(self._snapshot(info, name, registry))
+                listed.snapshots.append(self._snapshot(info, name, registry))
             except IntegrityError as error:
-                problems.append(error.named(info.key))
+                ref = SnapshotRef(name.host, name.number, name.object_id)
+                listed.unreadable.append(UnreadableSnapshot(ref, info.key, info.size_bytes, info.modified_ns, error.message))
             except ObjectNotFoundError:  # a collection has just removed it
-                names[name.host].pop()
-        return {host: own for host, own in names.items() if own}, snapshots
+                continue
+        return listed
 
     def _snapshot(self, info: ObjectInfo, name: NumberedKey, registry: HostRegistry) -> RootSnapshot:
         if info.key not in self._snapshots:
@@ -268,29 +254,34 @@ class RootsReader:
         Not of a snapshot that was forgotten or taken back: a collection deletes the two one after the other, and may be cut off in between.
         """
         problems = []
+        listed = roots.receipts.receipted | roots.receipts.doubtful
         for root in roots.snapshots:
-            if root.ref in roots.receipts.receipted or root.ref in roots.forget_log.forgotten:
+            if root.ref in listed or root.ref in roots.forget_log.forgotten:
                 continue
             receipt, void = (receipt_key(HostId(root.ref.host), root.ref.seq, root.id, void=void) for void in (False, True))
             if self._state.cached_object(receipt) is not None and self._state.cached_object(void) is None:
                 problems.append(IntegrityError("has been seen, and is gone although its snapshot is not", object_name=receipt))
         return problems
 
-    def _read_checkpoints(self, registry: HostRegistry, problems: list[IntegrityError]) -> list[RootCheckpoint]:
+    def _read_checkpoints(self, registry: HostRegistry, oddities: list[IntegrityError]) -> list[RootCheckpoint]:
+        """Of each session the newest. One that does not open needs nothing (a checkpoint saves work; safety is in the commit of the snapshot), and
+        neither does one of a revoked host."""
         by_session: dict[CheckpointRef, list[ObjectInfo]] = defaultdict(list)  # by number, as listed
         for info in self._repository.store.list("checkpoints/"):
             name = parse_checkpoint_key(info.key)
             if name:
                 by_session[CheckpointRef(name.host, name.session)].append(info)
-        checkpoints = []
+        checkpoints, revoked = [], registry.revoked
         for ref, infos in by_session.items():
+            newest = RootCheckpoint(ref, infos[-1].key, (), _NOTHING, infos[-1].modified_ns)
             try:
-                newest = self._checkpoint(infos[-1], ref, registry)
-                checkpoints.append(replace(newest, older=tuple(info.key for info in infos[:-1])))
+                if ref.host not in revoked:
+                    newest = self._checkpoint(infos[-1], ref, registry)
             except IntegrityError as error:
-                problems.append(error.named(infos[-1].key))
+                oddities.append(error.named(infos[-1].key))
             except ObjectNotFoundError:
                 continue
+            checkpoints.append(replace(newest, older=tuple(info.key for info in infos[:-1])))
         return checkpoints
 
     def _checkpoint(self, info: ObjectInfo, ref: CheckpointRef, registry: HostRegistry) -> RootCheckpoint:
@@ -316,21 +307,79 @@ class RootsReader:
         return decode(self._repository.key.open_maintain(binding(public_part), sealed), kind)
 
 
-def _what_is_missing(roots: Roots, names: HistoryNames, remembered: Heads) -> list[IntegrityError]:
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """What there is under ``snapshots/``: what opens, what does not, and the keys of what comes after the last number of a revoked host."""
+
+    snapshots: list[RootSnapshot]
+    unreadable: list[UnreadableSnapshot]
+    ignored: list[str]
+
+
+def _without_noise(listed: _Listed, registry: HostRegistry, forget_log: ForgetLog) -> tuple[list[UnreadableSnapshot], list[str]]:
+    """(the unreadable objects that count, the keys of the others). Of a revoked host only those count that a signed snapshot names as the one before
+    it: what else may have been there is a gap up to its last number."""
+    linked = {SnapshotRef(one.ref.host, one.ref.seq - 1, one.public.previous) for one in listed.snapshots}
+    revoked = registry.revoked
+    counting, noise = [], []
+    for one in listed.unreadable:
+        if one.ref.host in revoked and one.ref not in linked and one.ref not in forget_log.forgotten:
+            noise.append(one.key)
+        else:
+            counting.append(one)
+    return counting, noise
+
+
+def _names(objects: Iterable[RootSnapshot | UnreadableSnapshot]) -> HistoryNames:
+    names: dict[HostId, list[NumberedKey]] = defaultdict(list)
+    for ref in sorted(one.ref for one in objects):
+        names[HostId(ref.host)].append(NumberedKey(HostId(ref.host), ref.seq, ref.snapshot))
+    return names
+
+
+@dataclass(frozen=True, slots=True)
+class _Lack:
+    """What must be there and is not."""
+
+    problems: list[IntegrityError]
+    missing: frozenset[SnapshotRef]
+    gaps: Gaps
+
+
+def _what_is_missing(roots: Roots, registry: HostRegistry, remembered: Heads) -> _Lack:
     """Snapshots that must be there, are not, and that no forget record, sweep or void record explains."""
-    explained = roots.explained
-    listed = {SnapshotRef(host, name.number, name.object_id) for host, own in names.items() for name in own}
+    names, revoked = _names(roots.objects), registry.revoked
+    known = roots.explained.union(one.ref for one in roots.objects)
+    counting = {host: head for host, head in remembered.items() if registry.counts(host, head.seq)}
+    seen = {_ref(head) for head in counting.values()}
+    unseen = {host: head for host, head in counting.items() if _ref(head) not in known}
+    receipted = {ref for ref in roots.receipts.receipted - known if ref.host not in revoked}  # of those the last number says what must be there
+    witnessed = {_ref(head) for snapshot in roots.snapshots for head in snapshot.maintain.heads} - known - _refs(roots.ignored)
+    witnessed = {ref for ref in witnessed if parse_numbered_key(key_of(ref)) and registry.counts(HostId(ref.host), ref.seq)}
+    gaps = find_gaps(_last_numbers(roots, registry, seen & known), known)
     problems = [
-        IntegrityError(
-            "has a receipt, and is gone without having been forgotten: if the store can not bring it back, `seedcorn forget` with its id says so",
-            object_name=snapshot_key(HostId(ref.host), ref.seq, SnapshotId(ref.snapshot)),
-        )
-        for ref in sorted(roots.receipts.receipted - listed - explained)
+        IntegrityError(f"has a receipt, and is gone without having been forgotten; {way_out(key_of(ref))}", object_name=key_of(ref))
+        for ref in sorted(receipted)
     ]
-    known = listed | explained
-    problems += check_gaps(names, known)
-    problems += check_witnesses((head for snapshot in roots.snapshots for head in snapshot.maintain.heads), known)
-    return problems + check_rollback(remembered, roots.heads) + list(check_overtaken(remembered, names, known).values())
+    problems += check_gaps(gaps) + check_witnesses(witnessed) + check_rollback(unseen, roots.heads)
+    problems += check_overtaken(counting, names, known).values()
+    return _Lack(problems, frozenset((seen - known) | receipted | witnessed), gaps)
+
+
+def _last_numbers(roots: Roots, registry: HostRegistry, seen: Collection[SnapshotRef]) -> dict[HostId, int]:
+    """The highest number of each host that something signed, or this machine's memory, vouches for: a name alone proves nothing."""
+    vouched = [*(one.ref for one in roots.snapshots), *(one.ref for one in roots.unreadable if one.ref in roots.receipts.receipted), *seen]
+    last = {HostId(ref.host): ref.seq for ref in sorted(vouched)}
+    return last | {host: registry.hosts[host].public.last_seq for host in registry.revoked}
+
+
+def _ref(head: Head) -> SnapshotRef:
+    return SnapshotRef(head.host, head.seq, head.snapshot)
+
+
+def _refs(keys: Iterable[str]) -> set[SnapshotRef]:
+    """Hosts see names, and can not tell what counts."""
+    return {SnapshotRef(name.host, name.number, name.object_id) for key in keys if (name := parse_numbered_key(key))}
 
 
 def _receipted(names: HistoryNames, receipts: Receipts) -> HistoryNames:
@@ -349,49 +398,3 @@ def _relocated(snapshots: Sequence[RootSnapshot], relocations: Relocations) -> t
         return replace(snapshot, maintain=maintain, given_up=snapshot.maintain.needed)
 
     return tuple(map(relocated, snapshots))
-
-
-def _judged(roots: Roots) -> tuple[RootSnapshot, ...]:
-    """Every snapshot with its standing."""
-    confirmed: dict[tuple[bytes, bytes], int] = {}  # host and group -> highest number
-    for snapshot in roots.snapshots:
-        if roots.receipts.confirms(snapshot.ref):
-            place = snapshot.ref.host, snapshot.maintain.group
-            confirmed[place] = max(confirmed.get(place, 0), snapshot.ref.seq)
-    expired = roots.collections.expired
-
-    def standing(snapshot: RootSnapshot) -> Standing:
-        ref = snapshot.ref
-        if ref in roots.receipts.void:
-            return Standing.VOID
-        if ref in roots.forget_log.forgotten:
-            return Standing.FORGOTTEN
-        if ref in roots.receipts.receipted:
-            return Standing.CONFIRMED
-        if ref in expired:
-            return Standing.EXPIRED
-        followed = confirmed.get((ref.host, snapshot.maintain.group), 0) > ref.seq
-        return Standing.SUPERSEDED if followed else Standing.UNCONFIRMED
-
-    return tuple(replace(snapshot, standing=standing(snapshot)) for snapshot in roots.snapshots)
-
-
-def _judged_checkpoints(
-    checkpoints: Sequence[RootCheckpoint], snapshots: Sequence[RootSnapshot], collections: Collections
-) -> tuple[RootCheckpoint, ...]:
-    """A checkpoint is a root until its session has a snapshot, a later backup of the same is confirmed, or a sweep has expired it."""
-    ended = {(snapshot.ref.host, snapshot.public.session) for snapshot in snapshots}
-    expired = collections.expired_checkpoints
-    confirmed: dict[tuple[bytes, bytes], int] = {}  # host and group -> when the last one was put
-    for snapshot in snapshots:
-        if snapshot.standing is Standing.CONFIRMED:
-            place = snapshot.ref.host, snapshot.maintain.group
-            confirmed[place] = max(confirmed.get(place, 0), snapshot.stored_ns)
-
-    def is_root(checkpoint: RootCheckpoint) -> bool:
-        ref = checkpoint.ref
-        if (ref.host, ref.session) in ended or ref in expired:
-            return False
-        return confirmed.get((ref.host, checkpoint.maintain.group), 0) <= checkpoint.stored_ns
-
-    return tuple(replace(checkpoint, is_root=is_root(checkpoint)) for checkpoint in checkpoints)

@@ -16,7 +16,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ from seedcorn.repo.verifications import Verifications
 
 __all__ = ["ChunkPlace", "FramePlace", "FrameSet", "PackRecord", "SessionRecord", "State", "frame_ordinal"]
 
-_SCHEMA = b"8"
+_SCHEMA = b"9"
 _MAP_BYTES = 1 << 36  # address space, not disk
 _READERS = 1024
 _LOCK_FILE_BYTES = (_READERS + 2) * 64  # LMDB's: one cache line for each reader, and its head
@@ -65,11 +65,13 @@ class State:
                 self._env.close()
                 shutil.rmtree(folder / "index")
                 self._open(folder)
+            if known != (repository, _SCHEMA):
+                with self._env.begin(write=True) as txn:
+                    txn.put(b"repository", repository, db=self._meta)
+                    txn.put(b"schema", _SCHEMA, db=self._meta)
+            self._env.reader_check()  # one that was killed would keep free pages from being used again
         except (OSError, lmdb.Error) as error:
             raise SeedcornError(f"the state directory {folder} can not be used: {error}; give another place with SEEDCORN_STATE_DIR") from error
-        with self._env.begin(write=True) as txn:
-            txn.put(b"repository", repository, db=self._meta)
-            txn.put(b"schema", _SCHEMA, db=self._meta)
         self.discard_writes = False  # for a dry run: nothing that is learned is kept
         self._trusted: set[int] | None = None  # session numbers; None: all
         self._believed = FrameSet()  # of other sessions, and believed all the same
@@ -94,7 +96,7 @@ class State:
         self._chunks = ChunkIndex(folder / "index" / "chunks")
         self._listings = self._env.open_db(b"listings")  # directory key -> CachedListing
         self._listing_parts = self._env.open_db(b"listing-parts")  # directory key, session number, part -> CachedPart
-        self._objects = self._env.open_db(b"objects")  # store key -> host records and snapshots, as stored
+        self._objects = self._env.open_db(b"objects")  # store key -> small immutable objects, as stored
         self._verified = self._env.open_db(b"verified")  # pack id -> when it was verified, and as what
         self._copied = self._env.open_db(b"copied-contents")  # content of another repository -> what it has become in this one
 
@@ -224,7 +226,7 @@ class State:
 
     def _sweep_leftovers(self) -> None:
         """Remove what a killed process left; not while another one may be about to commit it."""
-        with suppress(BlockingIOError), _flock(self.folder / "index.lock", fcntl.LOCK_EX | fcntl.LOCK_NB):
+        with suppress(OSError), _flock(self.folder / "index.lock", fcntl.LOCK_EX | fcntl.LOCK_NB):
             self._chunks.sweep(self._table_names())
 
     def _table_names(self) -> list[str]:
@@ -402,8 +404,16 @@ class State:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Exclusive among the processes of this machine, for the moment in which a snapshot gets its number."""
-        with _flock(self.folder / "commit.lock", fcntl.LOCK_EX):
+        """Exclusive among the processes of this machine, for the moment in which a snapshot gets its number.
+
+        Raises:
+            SeedcornError: the folder can not be written any more.
+        """
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(_flock(self.folder / "commit.lock", fcntl.LOCK_EX))
+            except OSError as error:
+                raise self._unwritable(error) from error
             yield
 
     @contextmanager

@@ -14,7 +14,7 @@ from seedcorn.ids import PackId
 
 __all__ = ["Verifications"]
 
-_ROW = struct.Struct("<Q32s")  # nanoseconds since the epoch, digest of the frame entries
+_ROW = struct.Struct("<Q32s")  # nanoseconds since the epoch, digest of what is said of it
 
 
 class Verifications:
@@ -26,7 +26,7 @@ class Verifications:
         self._writing = writing
 
     def verified_ns(self, pack: PackId, digest: bytes) -> int | None:
-        """When the pack was verified by this machine's clock, with frame entries of this digest; None if it never was."""
+        """When the pack was verified by this machine's clock, as it is listed with this digest; None if it never was."""
         with self._environment.begin(db=self._database) as txn:
             row = txn.get(pack)
         if row is None:
@@ -35,7 +35,7 @@ class Verifications:
         return moment_ns if verified_digest == digest else None
 
     def note(self, packs: Iterable[tuple[PackId, bytes]], now_ns: int) -> None:
-        """Each of these (pack, digest of its frame entries) has been verified now."""
+        """Each of these (pack, digest) has been verified now."""
         with self._writing() as txn:
             for pack, digest in packs:
                 txn.put(pack, _ROW.pack(now_ns, digest), db=self._database)

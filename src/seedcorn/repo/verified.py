@@ -37,7 +37,7 @@ class VerifiedSet:
     problems: tuple[IntegrityError, ...] = ()
 
     def believes(self, host: HostId, pack: PackId, digest: bytes) -> bool:
-        """Whether the owner has verified this pack with frame entries of this digest (``packs.entries_digest``)."""
+        """Whether the owner has verified this pack as it is listed with this digest (``packs.entries_digest``)."""
         return digest in self.digests.get((host, pack), ())
 
     def holds(self, pack: VerifiedPack) -> bool:

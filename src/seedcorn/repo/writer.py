@@ -20,6 +20,7 @@ from seedcorn.crypto import primitives
 from seedcorn.crypto.keys import new_session_key
 from seedcorn.events import Clock, Monitor
 from seedcorn.format.codec import SUITE
+from seedcorn.format.names import following_number
 from seedcorn.format.pack import KeyRow, PackKind
 from seedcorn.format.tree import CONTENT_RECORD_BYTES, Node, RunCutter, content_records, encode_nodes
 from seedcorn.ids import CHUNK_ID_BYTES, RANDOM_ID_BYTES, SessionId
@@ -271,7 +272,7 @@ class Writer:
         if not packs:
             return
         key, data = build_segment(self._repository, self.session, self._next_segment, self._row, packs)
-        self._next_segment += 1
+        self._next_segment = following_number(self._next_segment)
         self._packer.put(key, data)
         self._state.add_segment(key, self._repository.host, self._repository.key.secrets.domain, [self._row], packs)
         for pack in packs:
@@ -295,7 +296,7 @@ class Writer:
         self.checkpoint()
 
     def put(self, key: str, data: bytes) -> None:
-        """Put one object (the snapshot) from an upload thread, and wait."""
+        """Put one object (a snapshot, receipt or checkpoint) from an upload thread, and wait."""
         self._packer.put(key, data)
 
     def close(self) -> None:

@@ -57,7 +57,7 @@ class LocalStore:
         self._meter = RequestMeter()
         self._names = itertools.count()
         self._durable_folders: set[tuple[str, ...]] = set()
-        self._root_seen = self._root.is_dir()
+        self._root_seen = _identity(os.stat(self._root)) if self._root.is_dir() else None
 
     @property
     def url(self) -> str:
@@ -175,10 +175,11 @@ class LocalStore:
         """A folder, opened from the root down without following symbolic links; with ``create`` made where missing, durably."""
         settle = create and tuple(segments) not in self._durable_folders
         if settle:
+            self._check_root()
             _make_root(self._root)
         fd = os.open(self._root, _FOLDER_FLAGS)
-        self._root_seen = True
         try:
+            self._recognise(os.fstat(fd))
             for segment in segments:
                 if settle:
                     with suppress(FileExistsError):
@@ -194,10 +195,21 @@ class LocalStore:
         finally:
             os.close(fd)
 
+    def _recognise(self, root: os.stat_result) -> None:
+        """What lies under a disk that is not mounted any more is not the store. A network file system may change one of the two numbers."""
+        found = _identity(root)
+        seen = self._root_seen = self._root_seen or found
+        if found[0] != seen[0] and found[1] != seen[1]:
+            raise StoreError(f"{self._root} is another directory than before: is its disk still mounted?")
+
     def _check_root(self) -> None:
         """A root that was there and is gone is a lost disk, not an empty store."""
         if self._root_seen and not self._root.is_dir():
             raise StoreError(f"the directory {self._root} has gone: is its disk still mounted?")
+
+
+def _identity(root: os.stat_result) -> tuple[int, int]:
+    return root.st_dev, root.st_ino
 
 
 def _write(fd: int, content: memoryview) -> None:

@@ -20,6 +20,7 @@ from seedcorn.ops import access
 from seedcorn.ops.access import HostFile, HostRepository, OwnerRepository, State
 from seedcorn.ops.backup import BackupOptions, BackupResult, backup
 from seedcorn.ops.browse import Browser, open_browser
+from seedcorn.ops.revoke import plan_revocation, revoke
 from seedcorn.repo.packer import PackerOptions
 from seedcorn.repo.writer import Writer, WriterOptions
 from seedcorn.store.api import Store
@@ -103,6 +104,11 @@ class SmallRepository:
     def machine_again(self, store: Store | None = None) -> Machine:
         """The first host, newly installed: it has seen nothing yet. To be closed."""
         return Machine(store or self.store, self.made.host_file, self._new_folder(), self.clock)
+
+    def revoke(self, name: str, last_seq: int | None = None) -> None:
+        """Accept nothing more of a host, as an owner does who has never seen the repository."""
+        owner = self.owner()
+        revoke(owner, plan_revocation(owner, self.new_state(), name, last_seq=last_seq), self.clock)
 
     def owner(self, store: Store | None = None) -> OwnerRepository:
         """Opened by the recovery words; reads the header. ``store`` may be a damaged copy."""

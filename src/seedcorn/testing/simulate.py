@@ -161,7 +161,7 @@ def _keep(folder: Path, totals: Totals, options: SimulationOptions) -> None:
 
 
 def _options(asked: argparse.Namespace) -> SimulationOptions:
-    return SimulationOptions(steps=asked.steps, weak=asked.weak, rollback=asked.rollback)
+    return SimulationOptions(steps=asked.steps, weak=asked.weak, rollback=asked.rollback, copies=asked.copy)
 
 
 def _seed_range(text: str) -> range:
@@ -175,6 +175,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--steps", type=int, default=SimulationOptions().steps, help="jobs in each run (default: %(default)s)")
     parser.add_argument("--weak", action="store_true", help="a store whose listings and reads lag behind")
     parser.add_argument("--rollback", action="store_true", help="a provider who may return to an earlier state")
+    parser.add_argument("--copy", action="store_true", help="an owner who copies to a second repository meanwhile")
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)), help="runs at a time (default: one for each core)")
     parser.add_argument("--json", action="store_true", help="only the figures, as one JSON object")
     resume = "add what each batch of seeds comes to to FILE, and run none that is in it already: of the same program and options"

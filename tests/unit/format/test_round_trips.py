@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seedcorn.errors import IntegrityError
 from seedcorn.format.codec import Envelope, Magic, decode, encode
-from seedcorn.format.names import NumberedKey, host_key, parse_numbered_key, segment_key, snapshot_key
+from seedcorn.format.names import LAST_NUMBER, NumberedKey, host_key, parse_numbered_key, segment_key, snapshot_key
 from seedcorn.format.pack import (
     FrameEntry,
     KeyRow,
@@ -220,3 +221,9 @@ def test_numbered_keys(host: bytes, number: int, object_id: bytes) -> None:
     assert parse_numbered_key(segment_key(HostId(host), number, SegmentId(object_id))) == expected
     assert parse_numbered_key(snapshot_key(HostId(host), number, SnapshotId(object_id))) == expected
     assert parse_numbered_key(host_key(HostId(host), 1)) is None
+
+
+def test_no_key_is_made_that_readers_would_pass_over() -> None:
+    assert parse_numbered_key(snapshot_key(HostId(bytes(16)), LAST_NUMBER, SnapshotId(bytes(32)))) is not None
+    with pytest.raises(IntegrityError, match="enrolled anew"):
+        snapshot_key(HostId(bytes(16)), LAST_NUMBER + 1, SnapshotId(bytes(32)))

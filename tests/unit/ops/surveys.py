@@ -84,7 +84,7 @@ def survey(
     sessions = {number: SessionRecord(SessionId(session_id(number)), OTHER if number == 100 else HOST, 0) for number in (*range(10), 100)}
     receipted = frozenset(one.ref for one in snapshots if one.standing in (Standing.CONFIRMED, Standing.FORGOTTEN))
     heads = {HOST: Head(HOST, max((one.ref.seq for one in snapshots), default=0), b"")}
-    log = ForgetLog(dict(forgotten or {}), frozenset(forgotten or ()), 1)
+    log = ForgetLog(dict(forgotten or {}), 1)
     roots = Roots(tuple(snapshots), (), collections, Receipts(receipted, frozenset()), log, heads, (), ())
     present = (one for pack in packs.values() if pack.present for one in pack.records)
     needs = assess_needs(roots, IndexedFrames(sessions, present))

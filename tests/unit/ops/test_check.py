@@ -252,10 +252,11 @@ def test_what_has_been_verified_is_published_once(many_packs: SmallRepository, s
     assert verified.problems == ()
     segments = [(parse_numbered_key(key), store.objects[key]) for key in keys_by_kind(store)["segment"]]
     believed = [
-        verified.believes(name.host, PackId(entry.pack), entries_digest(entry.frames))
+        verified.believes(name.host, PackId(entry.pack), entries_digest(opened.public.domain, entry.kind, entry.frames, opened.public.key_rows))
         for name, data in segments
         if name is not None
-        for entry in open_segment(data, name, owner.repository, owner.key.index_key, access.registry(owner)).packs
+        for opened in [open_segment(data, name, owner.repository, owner.key.index_key, access.registry(owner))]
+        for entry in opened.packs
     ]
     assert believed == [True] * 12
 
@@ -277,7 +278,7 @@ def test_a_frame_with_a_good_copy_is_not_lost(repository: SmallRepository, store
     assert name
     maintained = maintained_by_owner(repository.owner())
     opened = open_pack(store.objects[key], name[0], maintained.repository, repository.owner().key)
-    live = LiveFrames(*name, opened.head.kind, 0, opened.frames, opened.head.key_rows)
+    live = LiveFrames(*name, opened.head.kind, 0, opened.frames, tuple(map(opened.sealed_frame, opened.frames)), opened.head.key_rows)
     (new,) = repack(maintained, [live])
     store.put(new.key, new.data)
     store.put(*write_segment(maintained, name[0], 0, 2, new.rows, [new.entry]))

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 
-from seedcorn.errors import IntegrityError, SeedcornError
+from seedcorn.errors import IntegrityError, ObjectNotFoundError, SeedcornError
 from seedcorn.events import RecordingMonitor, SystemClock
 from seedcorn.format.codec import Magic
 from seedcorn.format.collection import CollectionRecord, HostPacks, SnapshotRef, Stage
-from seedcorn.format.names import collection_key, parse_numbered_key, parse_receipt_key
-from seedcorn.ids import CollectionId, SnapshotId
-from seedcorn.ops import access
+from seedcorn.format.names import collection_key, parse_checkpoint_key, parse_numbered_key, parse_receipt_key
+from seedcorn.ids import CollectionId, SessionId, SnapshotId
+from seedcorn.ops import access, entries
 from seedcorn.ops.backup import BackupOptions, backup_stream
+from seedcorn.ops.check import CheckOptions, check
 from seedcorn.ops.gc_survey import Surveyor
+from seedcorn.repo.index import open_segment, sync_state
 from seedcorn.repo.maintenance import maintained_by_owner
 from seedcorn.repo.needed import open_bitmap
 from seedcorn.repo.receipts import read_receipts
 from seedcorn.repo.records import build_record
+from seedcorn.repo.state import SessionRecord
 from seedcorn.store.api import Buffer, ObjectInfo
 from seedcorn.store.wrappers import WrappedStore
 from seedcorn.testing.memory_store import MemoryStore
@@ -145,6 +151,38 @@ def test_a_listing_that_has_lost_old_sweeps_confirms_nothing(stage: Theatre) -> 
         stage.repository.first.backup(stage.tree)
 
 
+def test_a_pack_that_was_swept_before_and_is_listed_only_now_is_not_relied_on(stage: Theatre, tmp_path: Path) -> None:
+    """Another process of this machine stood still between its pack and the segment; a collection has come and gone meanwhile."""
+    other = make_tree(tmp_path / "other", {"file": b"other " * 2000})
+    before = set(stage.store.objects)
+    with closing(stage.repository.machine_again()) as stopped:
+        stopped.backup(other)
+    late = {key: stage.store.objects.pop(key) for key in set(stage.store.objects) - before}
+    (segment,) = [key for key in late if key.startswith("index/")]
+    stage.put_collection(Stage.SWEEP, [key for key in late if key.startswith("packs/")], number=7)
+    stage.put_collection(Stage.DONE, [], number=7)
+    make_tree(stage.tree, {"d/other": b"other " * 2000})
+    state, repository, registry = stage.repository.first.state, stage.repository.first.repository, access.registry(stage.repository.owner())
+    name = parse_numbered_key(segment)
+    assert name
+    (row,) = open_segment(late[segment], name, repository.repository, repository.key.index_key, registry).public.key_rows
+    state.begin_session(SessionRecord(SessionId(row.session), repository.host, 0), row.sealed_key)
+
+    class GoesOn(WrappedStore):
+        """The other process goes on when this one has loaded the index."""
+
+        def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
+            if prefix == "snapshots/" and segment not in stage.store.objects:
+                stage.store.objects[segment] = late[segment]
+                sync_state(stage.store, state, repository.repository, repository.key.index_key, registry, only=repository.host)
+            return super().list(prefix, after=after)
+
+    stage.backup_through(GoesOn(stage.store))
+    assert stage.statuses() == {1: "confirmed", 2: "void", 3: "confirmed"}
+    found = read_tree(stage.repository.browser(), "latest", bytes(stage.tree))
+    assert found[bytes(stage.tree / "d" / "other")] == b"other " * 2000
+
+
 def test_an_expiry_of_the_snapshot_tears_it(stage: Theatre) -> None:
     def expire() -> None:
         name = parse_numbered_key(stage.keys("snapshots/")[-1])
@@ -177,6 +215,22 @@ def test_a_damaged_collection_confirms_nothing(stage: Theatre) -> None:
     assert 2 not in {number for number, status in stage.statuses().items() if status == "void"}
 
 
+def test_a_sweep_that_is_listed_and_can_not_be_read_confirms_nothing(stage: Theatre) -> None:
+    class Lagging(WrappedStore):
+        """Lists what it does not give yet."""
+
+        def get(self, key: str) -> bytes:
+            if key.endswith(".sweep"):
+                raise ObjectNotFoundError("there is no such object yet", key=key)
+            return super().get(key)
+
+    store = Interrupting(stage.store, "receipts/", before=lambda: stage.put_collection(Stage.SWEEP, stage.keys("packs/")))
+    with pytest.raises(IntegrityError, match="never removed"):
+        stage.backup_through(Lagging(store))
+    with pytest.raises(IntegrityError, match="never removed"):
+        stage.backup_through(Lagging(stage.store))
+
+
 def test_a_stream_that_was_torn_is_void_and_says_so(stage: Theatre) -> None:
     content = b"kept " * 2000
     machine = stage.repository.first
@@ -203,6 +257,52 @@ def test_a_backup_gives_up_when_every_attempt_is_torn(stage: Theatre) -> None:
     with pytest.raises(SeedcornError, match="5 times a collection"):
         stage.backup_through(Relentless(stage.store))
     assert set(stage.statuses().values()) == {"confirmed", "void"}
+
+
+def test_force_does_not_take_for_lost_what_another_process_has_just_stored(stage: Theatre) -> None:
+    machine = stage.repository.first
+
+    class Meanwhile(WrappedStore):
+        """Another process of this machine puts a pack, and lists it, when the packs have been listed."""
+
+        def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
+            found = list(super().list(prefix, after=after))
+            if prefix.startswith("packs/"):
+                machine.store = stage.store
+                with closing(machine.writer()) as writer:
+                    writer.store_content(BytesIO(b"meanwhile").readinto, 9)
+                    writer.finish()
+            return iter(found)
+
+    monitor = RecordingMonitor()
+    machine.store = Meanwhile(stage.store)
+    machine.backup(stage.tree, monitor=monitor, options=BackupOptions("alpha", force=True))
+    assert not [note for note in monitor.notes if "missing" in note]
+    assert len(list(machine.state.packs())) == len(stage.keys("packs/"))
+
+
+class LaterClock(SystemClock):
+    """An hour ahead, so that no file has just been changed."""
+
+    def now_ns(self) -> int:
+        return super().now_ns() + 3600 * 10**9
+
+
+def test_what_another_host_has_lost_is_not_relied_on_by_whoever_shares_it(tmp_path: Path) -> None:
+    """A repair has taken it out of the index, and nothing has changed on this host since it was stored."""
+    store, files = MemoryStore(), {"file": b"shared " * 2000}
+    tree = make_tree(tmp_path / "tree", files)
+    with SmallRepository(store, tmp_path / "states", clock=LaterClock()) as repository:
+        repository.backup(tree)
+        check(repository.browser(), CheckOptions(read_data=True, publish=True), repository.clock, RecordingMonitor())
+        beta = repository.machine("beta")
+        beta.backup(tree)
+        assert not [key for key in store.objects if key.startswith(f"packs/{beta.host_file.key.host.hex()}/")]
+        for room in ("packs/", "index/"):
+            store.delete([key for key in store.objects if key.startswith(room)])
+        beta.backup(tree)
+        found = read_tree(repository.browser(fresh=True), "latest", bytes(tree))
+        assert found == {bytes(tree / name): content for name, content in files.items()}
 
 
 class LeapingClock(SystemClock):
@@ -237,3 +337,13 @@ def test_what_a_long_run_needs_is_kept_by_checkpoints(stage: Theatre) -> None:
     after = survey()
     assert after.problems == ()
     assert [one.is_root for one in after.roots.checkpoints] == [False]
+
+
+@pytest.mark.parametrize("sizes", [[5 << 20], [700_000] * 8], ids=["one file", "many files"])
+def test_a_single_directory_that_takes_long_is_kept_by_checkpoints(stage: Theatre, monkeypatch: pytest.MonkeyPatch, sizes: list[int]) -> None:
+    monkeypatch.setattr(entries, "LONG_BYTES", 1 << 20)
+    make_tree(stage.tree, {f"image{number}": os.urandom(size) for number, size in enumerate(sizes)})
+    stage.repository.first.clock = LeapingClock()
+    stage.repository.first.backup(stage.tree)
+    names = [parse_checkpoint_key(key) for key in stage.keys("checkpoints/")]
+    assert len(names) >= 4

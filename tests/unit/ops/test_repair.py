@@ -14,14 +14,17 @@ from seedcorn.crypto import primitives
 from seedcorn.errors import IntegrityError, StoreUnavailableError
 from seedcorn.events import SystemClock, VoidMonitor
 from seedcorn.format.collection import CollectionRecord, HostPacks, Stage
-from seedcorn.format.names import parse_numbered_key, parse_pack_key
-from seedcorn.format.pack import parse_trailer
-from seedcorn.ids import CollectionId
+from seedcorn.format.names import pack_key, parse_numbered_key, parse_pack_key
+from seedcorn.format.pack import KeyRow, PackEntry, parse_trailer
+from seedcorn.ids import CollectionId, PackId, SessionId
+from seedcorn.ops import access
 from seedcorn.ops.browse import Browser
 from seedcorn.ops.check import CheckOptions, Examination, check, examine
 from seedcorn.ops.repair import RepairResult, execute_repair
 from seedcorn.ops.repair_plan import RepairOptions, RepairPlan, plan_repair
 from seedcorn.repo.collections import build_collection
+from seedcorn.repo.index import build_segment, open_segment
+from seedcorn.repo.needed import IndexedFrames
 from seedcorn.repo.repository import OwnerRepository
 from seedcorn.store.wrappers import RecordingStore, WrappedStore
 from seedcorn.testing.damage import flip_byte, keys_by_kind
@@ -138,6 +141,25 @@ def test_packs_of_a_killed_run_are_listed(repository: SmallRepository, store: Me
     repair()
     assert len(repair.plan.list_again) == 2
     assert repair.next_plan().is_empty
+
+
+def test_a_pack_that_is_listed_with_another_key_is_listed_again(
+    repository: SmallRepository, store: MemoryStore, repair: Repairing, tree: Path
+) -> None:
+    """By itself it is good, and nobody can read it."""
+    repository.backup(tree)
+    key = the_only(store, "segment")
+    name, owner = parse_numbered_key(key), repository.owner()
+    assert name
+    opened = open_segment(store.objects.pop(key), name, owner.repository, owner.key.index_key, access.registry(owner))
+    (row,) = opened.public.key_rows
+    wrong = KeyRow(row.session, row.host, row.suite, os.urandom(len(row.sealed_key)))
+    store.put(*build_segment(repository.first.repository, SessionId(row.session), 1, wrong, opened.packs))
+    listed = {f"{pack}: does not say of itself what the index says" for pack in store.objects if pack.startswith("packs/")}
+    assert {found.partition(" (")[0] for found in problems(repository)} > listed
+    repair()
+    assert problems(repository) == []
+    assert restored(repository, tree) == on_disk(tree)
 
 
 def test_segments_of_a_host_whose_record_is_damaged_stay(repository: SmallRepository, store: MemoryStore, repair: Repairing, tree: Path) -> None:
@@ -322,6 +344,21 @@ def test_entries_that_share_a_segment_with_a_lost_pack_stay(repository: SmallRep
 # -- what is not touched ---------------------------------------------------------------------------------------------------------------------
 
 
+def test_what_is_listed_in_two_ways_stays_so(repository: SmallRepository, store: MemoryStore, repair: Repairing, tree: Path) -> None:
+    """Which of them is right is not asked when another pack in the same segments has been lost."""
+    repository.backup(tree)
+    key = the_only(store, "segment")
+    name, owner = parse_numbered_key(key), repository.owner()
+    assert name
+    opened = open_segment(store.objects[key], name, owner.repository, owner.key.index_key, access.registry(owner))
+    (row,), (data, listing) = opened.public.key_rows, sorted(opened.packs, key=lambda entry: entry.kind)
+    lie = PackEntry(data.pack, data.kind, data.frames[:1])
+    store.put(*build_segment(repository.first.repository, SessionId(row.session), 0, row, [lie, listing]))
+    del store.objects[pack_key(name.host, PackId(listing.pack))]
+    repair()
+    assert len(IndexedFrames.of(repository.browser(fresh=True).state)) == len(data.frames) > 1
+
+
 def test_a_damaged_snapshot_is_named_and_left(repository: SmallRepository, store: MemoryStore, repair: Repairing, tree: Path) -> None:
     repository.backup(tree)
     repository.backup(tree)
@@ -475,7 +512,7 @@ def test_a_repair_may_be_killed_anywhere(after: bool, harmed: SmallRepository, s
             browser.hosts,
             browser.snapshots,
             browser.problems,
-            browser.collections,
+            browser.roots,
         )
         try:
             execute_repair(crashing, examination, plan, VoidMonitor())

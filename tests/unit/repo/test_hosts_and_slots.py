@@ -64,11 +64,11 @@ def test_names_are_for_the_owner_only(repository: SmallRepository) -> None:
 
 
 def test_the_last_record_rules(repository: SmallRepository) -> None:
-    access.revoke(repository.owner(), "alpha", CLOCK)
+    repository.revoke("alpha")
     (host,) = access.registry(repository.owner()).hosts.values()
     assert host.revoked
     with pytest.raises(UsageError, match="already"):
-        access.revoke(repository.owner(), "alpha", CLOCK)
+        repository.revoke("alpha")
 
 
 def test_a_record_of_another_owner_is_refused(repository: SmallRepository, store: MemoryStore, trusting: SmallRepository) -> None:

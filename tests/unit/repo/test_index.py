@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import closing
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from seedcorn.repo.hosts import HostRegistry
 from seedcorn.repo.index import next_segment_number, open_segment, seal_segment, sync_state
 from seedcorn.repo.state import State
 from seedcorn.store.api import ObjectInfo
+from seedcorn.store.wrappers import WrappedStore
 from seedcorn.testing.damage import flip_byte
 from seedcorn.testing.memory_store import MemoryStore
 from seedcorn.testing.repositories import SmallRepository, make_tree
@@ -92,6 +95,26 @@ def test_segments_that_vanish_while_they_are_loaded(backed_up: SmallRepository, 
     assert sync(backed_up, state) == []
     assert not rewritten
     assert sorted(state.segments()) == segments(store)
+
+
+def test_a_segment_that_another_process_adds_during_the_listing_is_not_gone(backed_up: SmallRepository, store: MemoryStore) -> None:
+    machine, owner = backed_up.first, backed_up.owner()
+    host = machine.host_file.key.host
+
+    class Meanwhile(WrappedStore):
+        """Another process with the same state puts a segment when the others have been listed."""
+
+        def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
+            found = list(super().list(prefix, after=after))
+            with closing(machine.writer()) as writer:
+                writer.store_content(BytesIO(b"meanwhile").readinto, 9)
+                writer.finish()
+            return iter(found)
+
+    registry = access.registry(owner)
+    assert sync_state(Meanwhile(store), machine.state, owner.repository, owner.key.index_key, registry, only=host) == []
+    assert machine.state.segments() == {key for key in segments(store) if host.hex() in key}
+    assert machine.state.epoch == 0
 
 
 def test_a_segment_that_is_listed_and_never_there(backed_up: SmallRepository, store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:

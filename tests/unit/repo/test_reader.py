@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from io import BytesIO
 from pathlib import Path
 
 import msgspec
@@ -103,6 +104,25 @@ def test_frames_are_fetched_once(twice: tuple[SmallRepository, Path], store: Mem
 
 
 # -- ranges ----------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_frames_of_one_name_in_two_packs_are_both_read(repository: SmallRepository) -> None:
+    """A machine that is set back to where it was in the middle of a session goes on in it a second time."""
+    first, again = repository.first.writer(), repository.first.writer()
+    again.session_number, again._row = first.session_number, first._row
+    for attribute in ("_session", "_row", "_sealer"):
+        setattr(again._packer, attribute, getattr(first._packer, attribute))
+    stored = {}
+    for writer in (first, again):
+        content = os.urandom(3000)
+        (record,) = content_records(writer.store_content(BytesIO(content).readinto, len(content)).content)
+        stored[record] = content
+        writer.finish()
+        writer.close()
+    reader = repository.browser(fresh=True).reader
+    for _ in range(2):
+        for (chunk_id, length), content in stored.items():
+            assert reader.chunk(PackKind.DATA, chunk_id, length) == content
 
 
 def place(offset: int, sealed_bytes: int, pack: bytes = b"p") -> FramePlace:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -221,6 +223,36 @@ def test_a_folder_that_can_not_be_used_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(SeedcornError, match="state directory"):
         State(tmp_path / "file" / "state", REPOSITORY)
+
+
+def test_opening_what_is_there_writes_nothing(tmp_path: Path) -> None:
+    """A machine whose disk is full may still read."""
+    seen = []
+    for _ in range(3):
+        state = State(tmp_path / "state", REPOSITORY)
+        seen.append(state._env.info()["last_txnid"])
+        state.close()
+    assert seen[1] == seen[2]
+
+
+def test_a_lock_that_can_not_be_had_is_named(state: State) -> None:
+    (state.folder / "commit.lock").mkdir()
+    with pytest.raises(SeedcornError, match="can not be written"), state.locked():
+        pass
+
+
+def test_the_traces_of_a_killed_reader_are_removed(state: State) -> None:
+    open_and = f"""if True:
+        import os
+        from pathlib import Path
+        from seedcorn.repo.state import State
+        state = State(Path({str(state.folder)!r}), {REPOSITORY!r})
+        reading = state._env.begin()
+        os._exit(0)"""
+    state.segments()
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", open_and], check=True)
+    assert len(state._env.readers().splitlines()) == 1 + 1  # a heading, and the last that was killed
 
 
 def test_private_to_its_user(state: State) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from seedcorn.crypto import primitives
@@ -9,7 +11,7 @@ from seedcorn.crypto.keys import new_owner_seed
 from seedcorn.format.codec import Magic
 from seedcorn.format.collection import VerifiedPack, VerifiedRecord
 from seedcorn.format.names import parse_record_key, verified_key
-from seedcorn.format.pack import FrameEntry
+from seedcorn.format.pack import FrameEntry, KeyRow, PackKind
 from seedcorn.ids import HostId, PackId
 from seedcorn.repo.packs import entries_digest
 from seedcorn.repo.records import build_record
@@ -21,7 +23,12 @@ from seedcorn.testing.repositories import SmallRepository
 
 HOST, OTHER = HostId(b"h" * 16), HostId(b"i" * 16)
 PACK = PackId(b"p" * 32)
+ROWS = (KeyRow(b"s" * 16, HOST, 1, b"sealed"),)
 FRAMES = (FrameEntry(b"s" * 16, 0, 100, 50, 40, b"r" * 28), FrameEntry(b"s" * 16, 1, 150, 60, 50, b"t" * 28))
+
+
+def told(frames: Sequence[FrameEntry], rows: Sequence[KeyRow] = ROWS, domain: int = 0, kind: PackKind = PackKind.DATA) -> bytes:
+    return entries_digest(domain, kind, frames, rows)
 
 
 def verified(*packs: VerifiedPack) -> VerifiedSet:
@@ -32,20 +39,23 @@ def verified(*packs: VerifiedPack) -> VerifiedSet:
 
 
 def test_only_the_very_entries_that_were_verified_are_believed() -> None:
-    known = verified(VerifiedPack(HOST, PACK, entries_digest(FRAMES)))
-    assert known.believes(HOST, PACK, entries_digest(FRAMES))
-    assert known.believes(HOST, PACK, entries_digest(FRAMES[::-1]))  # in whatever order a segment lists them
-    assert not known.believes(OTHER, PACK, entries_digest(FRAMES))
-    assert not known.believes(HOST, PackId(b"q" * 32), entries_digest(FRAMES))
-    assert not known.believes(HOST, PACK, entries_digest(FRAMES[:1]))
-    assert not known.believes(HOST, PACK, entries_digest((FRAMES[0], FrameEntry(b"s" * 16, 1, 150, 60, 50, b"u" * 28))))
-    assert not VerifiedSet({}).believes(HOST, PACK, entries_digest(()))
+    known = verified(VerifiedPack(HOST, PACK, told(FRAMES)))
+    assert known.believes(HOST, PACK, told(FRAMES))
+    assert known.believes(HOST, PACK, told(FRAMES[::-1]))  # in whatever order a segment lists them
+    assert not known.believes(OTHER, PACK, told(FRAMES))
+    assert not known.believes(HOST, PackId(b"q" * 32), told(FRAMES))
+    assert not known.believes(HOST, PACK, told(FRAMES[:1]))
+    assert not known.believes(HOST, PACK, told((FRAMES[0], FrameEntry(b"s" * 16, 1, 150, 60, 50, b"u" * 28))))
+    assert known.believes(HOST, PACK, told(FRAMES, (*ROWS, KeyRow(b"t" * 16, HOST, 1, b"of another session"))))
+    assert not known.believes(HOST, PACK, told(FRAMES, (KeyRow(b"s" * 16, HOST, 1, b"another key"),)))
+    assert not known.believes(HOST, PACK, told(FRAMES, domain=1)) and not known.believes(HOST, PACK, told(FRAMES, kind=PackKind.LISTING))
+    assert not VerifiedSet({}).believes(HOST, PACK, told(()))
 
 
 def test_entries_of_two_records_are_both_believed() -> None:
-    known = verified(VerifiedPack(HOST, PACK, entries_digest(FRAMES)), VerifiedPack(HOST, PACK, entries_digest(FRAMES[:1])))
-    assert known.believes(HOST, PACK, entries_digest(FRAMES)) and known.believes(HOST, PACK, entries_digest(FRAMES[:1]))
-    assert known.holds(VerifiedPack(HOST, PACK, entries_digest(FRAMES)))
+    known = verified(VerifiedPack(HOST, PACK, told(FRAMES)), VerifiedPack(HOST, PACK, told(FRAMES[:1])))
+    assert known.believes(HOST, PACK, told(FRAMES)) and known.believes(HOST, PACK, told(FRAMES[:1]))
+    assert known.holds(VerifiedPack(HOST, PACK, told(FRAMES)))
     assert not known.holds(VerifiedPack(HOST, PACK, bytes(32)))
 
 

@@ -302,3 +302,25 @@ def test_a_file_system_without_hard_links_still_refuses_other_bytes(store: Local
     with pytest.raises(ObjectExistsError):
         store.put("one", b"y")
     assert os.listdir(root) == ["one"]
+
+
+def test_what_lies_under_a_disk_that_was_unmounted_is_not_the_store(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "root")
+    store.put("packs/a", b"a")
+    store._root_seen = (-1, -1)  # of another device
+    with pytest.raises(StoreError, match="still mounted"):
+        store.put("packs/b", b"b")
+    with pytest.raises(StoreError, match="still mounted"):
+        store.get("packs/a")
+    with pytest.raises(StoreError, match="still mounted"):
+        list(store.list(""))
+    assert os.listdir(tmp_path / "root" / "packs") == ["a"]
+
+
+def test_a_root_that_has_gone_is_not_made_again(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "root")
+    store.put("packs/a", b"a")
+    (tmp_path / "root").rename(tmp_path / "elsewhere")
+    with pytest.raises(StoreError, match="still mounted"):
+        store.put("keys/b", b"b")
+    assert not (tmp_path / "root").exists()

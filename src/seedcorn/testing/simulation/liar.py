@@ -6,21 +6,27 @@ Owns the lies. It can put what it likes under its own prefixes, and nothing else
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from seedcorn.crypto import primitives
-from seedcorn.format.names import pack_key, parse_numbered_key, snapshot_key
+from seedcorn.format.names import checkpoint_key, pack_key, parse_numbered_key, receipt_key, segment_key, snapshot_key
 from seedcorn.format.pack import KeyRow, PackEntry
-from seedcorn.ids import HostId, PackId, SessionId, SnapshotId
+from seedcorn.format.snapshot import Head, SnapshotMaintain, SnapshotOwner, SnapshotPublic, Statistics
+from seedcorn.format.tree import Kind, Node
+from seedcorn.ids import HostId, PackId, SegmentId, SessionId, SnapshotId
 from seedcorn.ops import access
+from seedcorn.repo.history import build_snapshot
 from seedcorn.repo.hosts import load_registry
 from seedcorn.repo.index import build_segment, open_segment
+from seedcorn.repo.receipts import build_receipt
 from seedcorn.repo.repository import HostRepository
 from seedcorn.testing.simulation.process import Purpose
 from seedcorn.testing.simulation.scheduler import Actor
 from seedcorn.testing.simulation.world import World
 
-__all__ = ["lie"]
+__all__ = ["lie", "may_stay"]
+
+_FAR_AHEAD = 10**6  # more numbers than can be forgotten
 
 
 def lie(world: World, actor: Actor, chosen: random.Random) -> None:
@@ -59,9 +65,51 @@ def _put_garbage_pack(world: World, repository: HostRepository, chosen: random.R
 
 def _put_garbage_snapshot(world: World, repository: HostRepository, chosen: random.Random) -> None:
     """Under a number that is next, or far in the future."""
-    seq = chosen.choice((1, 2, 3, 10**6))
+    seq = chosen.choice((1, 2, 3, _FAR_AHEAD))
     key = snapshot_key(HostId(repository.host), seq, SnapshotId(primitives.random_bytes(32)))
     _put(world, repository, key, primitives.random_bytes(300))
+
+
+def _put_garbage_records(world: World, repository: HostRepository, chosen: random.Random) -> None:
+    """Under the names of a receipt, of a void record of every snapshot of its own, and of a checkpoint."""
+    host = HostId(repository.host)
+    names = [name for info in repository.store.list("snapshots/") if (name := parse_numbered_key(info.key)) and name.host == host]
+    keys = [receipt_key(host, name.number, SnapshotId(name.object_id), void=True) for name in names]
+    keys.append(receipt_key(host, chosen.randrange(1, 5), SnapshotId(primitives.random_bytes(32))))
+    keys.append(checkpoint_key(host, SessionId(primitives.random_bytes(16)), 1))
+    for key in keys:
+        _put(world, repository, key, primitives.random_bytes(100))
+
+
+def _put_garbage_segment(world: World, repository: HostRepository, chosen: random.Random) -> None:
+    """Under the hash of its bytes, so that it is not damaged; and with a number that no segment has."""
+    nothing = primitives.random_bytes(chosen.randrange(1, 500))
+    _put(world, repository, segment_key(HostId(repository.host), 0, SegmentId(primitives.object_hash(nothing))), nothing)
+
+
+def _sign_false_receipts(world: World, repository: HostRepository, chosen: random.Random) -> None:
+    """Of a snapshot that there is not; and all its own are void."""
+    for info in repository.store.list("snapshots/"):
+        name = parse_numbered_key(info.key)
+        if name is not None and name.host == repository.host:
+            _put(world, repository, *build_receipt(repository, name.number, SnapshotId(name.object_id), void=True))
+    _put(world, repository, *build_receipt(repository, chosen.choice((1, 2, _FAR_AHEAD)), SnapshotId(primitives.random_bytes(32))))
+
+
+def _sign_false_snapshot(world: World, repository: HostRepository, chosen: random.Random) -> None:
+    """With a number far ahead, and with snapshots of others that it claims to have seen."""
+    others = [Head(host.host_file.key.host, chosen.choice((1, 77)), primitives.random_bytes(32)) for host in world.hosts]
+    public = SnapshotPublic(repository.repository, repository.host, chosen.choice((1, 2, 500)), b"", primitives.random_bytes(16), 0)
+    root = Node(b"", Kind.DIRECTORY, 0o755, 0, 0, 0, 0, 0, 0, 0)
+    owner = SnapshotOwner(host_name="liar", paths=(b"/",), root=root, start_ns=0, end_ns=0, statistics=Statistics())
+    key, _, data = build_snapshot(repository, public, SnapshotMaintain(0, bytes(16), (), True, (), tuple(others)), owner)
+    _put(world, repository, key, data)
+
+
+def may_stay(lies: Collection[str]) -> bool:
+    """Whether forgetting helps against these. It does not against false segments, nor once the host has gone on from a number far ahead."""
+    far = f"/{_FAR_AHEAD:010d}-"
+    return not any((key.startswith("index/") and "/0000000000-" in key) or (key.startswith("snapshots/") and far in key) for key in lies)
 
 
 def _put(world: World, repository: HostRepository, key: str, data: bytes) -> None:
@@ -74,4 +122,8 @@ _LIES: tuple[Callable[[World, HostRepository, random.Random], None], ...] = (
     _claim_frames,
     _put_garbage_pack,
     _put_garbage_snapshot,
+    _put_garbage_records,
+    _put_garbage_segment,
+    _sign_false_receipts,
+    _sign_false_snapshot,
 )

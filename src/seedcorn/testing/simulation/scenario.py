@@ -1,5 +1,5 @@
 """A whole run out of one seed: hosts that edit and back up, an owner who checks, restores, repairs and relocates, maintainers who forget and collect,
-sometimes a host that lies, faults in between, and a quiet end.
+sometimes a host that lies or somebody who copies it all elsewhere, faults in between, and a quiet end.
 
 Owns who does what and when. A run is a function of its seed and options: the log of its store operations says so, byte for byte.
 """
@@ -18,18 +18,20 @@ from pathlib import Path
 from seedcorn.testing.simulation.connection import Suspension
 from seedcorn.testing.simulation.faults import FaultKind, Faults
 from seedcorn.testing.simulation.invariants import INVARIANTS
-from seedcorn.testing.simulation.liar import lie
+from seedcorn.testing.simulation.liar import lie, may_stay
 from seedcorn.testing.simulation.maintainers import (
     choose_collection,
     choose_policy,
     deep,
     forget,
     forget_by_policy,
+    get_out,
     must_collect,
     prune,
     repair,
     undelete,
 )
+from seedcorn.testing.simulation.offsite import Offsite
 from seedcorn.testing.simulation.scheduler import EPOCH_NS, Actor, Crash
 from seedcorn.testing.simulation.world import Confirmed, Host, Invariant, InvariantViolationError, Maintainer, World, WorldOptions
 
@@ -44,23 +46,25 @@ _SUSPENSIONS_SECONDS = (60.0, 120.0, 3600.0, 9 * 24 * 3600.0)  # up to
 _STATE_LOSS = 0.3  # of the crashes
 _DISK_LOSS = 0.06  # of the backups: the local state is gone before
 _LIARS = 0.25  # of the runs among hosts that do not trust each other
+_REVOCATIONS = 0.5  # of the ways out of what such a host has done
 _LAST_CHECK = 0.3  # of the runs: it sees what the invariants see
 
 
 @dataclass(frozen=True, slots=True)
 class SimulationOptions:
     """What a run is made of besides its seed. ``steps``: jobs of all actors together. ``weak``: an eventually consistent store. ``rollback``: a
-    provider who may return to an earlier state. ``wall``: other wall clocks, for the same run."""
+    provider who may return to an earlier state. ``copies``: an owner who copies to a second repository. ``wall``: other wall clocks, same run."""
 
     steps: int = 10
     weak: bool = False
     rollback: bool = False
+    copies: bool = False
     wall: int = 0
 
     @property
     def arguments(self) -> str:
         """What to give to the program for the same run."""
-        return f"--steps {self.steps}" + " --weak" * self.weak + " --rollback" * self.rollback
+        return f"--steps {self.steps}" + " --weak" * self.weak + " --rollback" * self.rollback + " --copy" * self.copies
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +142,9 @@ class _Scenario:
         self._has_liar = not world.options.trust_hosts and world.random("liar").random() < _LIARS
         if self._has_liar:
             world.act("liar", self._liar_body)
+        self._offsite = Offsite(world) if options.copies else None
+        if self._offsite:
+            world.act("copier", self._copier_body(self._offsite))
 
     def run(self) -> None:
         """Everything, and then once more for everybody when nothing fails any more."""
@@ -150,15 +157,17 @@ class _Scenario:
         if world.taken_back or world.random("last check").random() < _LAST_CHECK:
             world.act("owner", self._last_check)
             world.run()
-        if world.maintainers and not self._is_history_in_doubt:
+        if self._offsite:
+            world.act("copier", self._offsite.must_copy)
+            world.run()
+        if world.maintainers and not world.store.rolled_back:  # else nobody may collect before somebody has looked at it
+            if world.lies:
+                by_revoking = world.random("way out").random() < _REVOCATIONS or not may_stay(world.lies)
+                world.act("owner", lambda actor: get_out(world, actor, by_revoking=by_revoking))
+                world.run()
             world.act("maintainer-1", lambda actor: must_collect(world, actor, world.maintainers[0]))
             world.run()
         world.end()
-
-    @property
-    def _is_history_in_doubt(self) -> bool:
-        """Whether nobody may collect: a provider has rolled back, or a host has put something between its snapshots that does not open."""
-        return self._world.store.rolled_back or any(key.startswith("snapshots/") for key in self._world.lies)
 
     def _host_body(self, host: Host, jobs: int) -> Callable[[Actor], None]:
         world, chosen = self._world, self._world.random(f"{host.name} jobs")
@@ -258,6 +267,21 @@ class _Scenario:
                     world.attempt("liar's backup", lambda: world.backup(actor, world.liar))
                 else:
                     world.attempt("lie", lambda: lie(world, actor, chosen))
+
+    def _copier_body(self, offsite: Offsite) -> Callable[[Actor], None]:
+        world, chosen = self._world, self._world.random("copier jobs")
+
+        def body(actor: Actor) -> None:
+            for _ in range(chosen.randrange(1, 4)):
+                actor.clock.sleep(chosen.random() * chosen.choice(_PAUSES_SECONDS))
+                self._suspend(actor, chosen)
+                try:
+                    world.attempt("copy", lambda: offsite.copy(actor))
+                except Crash:
+                    if chosen.random() < _STATE_LOSS:
+                        offsite.lose_states()
+
+        return body
 
     def _last_backup(self, host: Host) -> Callable[[Actor], None]:
         def body(actor: Actor) -> None:

@@ -6,7 +6,7 @@ Owns the substitutes, which are only these:
 - HPKE, whose library draws randomness of its own, is replaced by a double with the same lengths that opens and fails as the real one does;
 - names that are hashes are drawn in the order in which bytes are first hashed. The same bytes still have the same name and others another, but it
   does not depend on the change times and inode numbers of files, which the kernel chooses and listings contain;
-- the thread that fetches ahead in a restore is the caller's own;
+- the threads that fetch ahead in a restore or a copy are the caller's own;
 - frames and packs are full with a few KiB, so that small sources have several, and packs come to be needed in part.
 
 For speed alone, results of dear functions that depend on nothing but their arguments are kept from run to run, and LMDB's pages stay mapped.
@@ -22,13 +22,13 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 from unittest.mock import patch
 
 from seedcorn.crypto import primitives
 from seedcorn.crypto.words import words_to_seed
 from seedcorn.errors import IntegrityError
-from seedcorn.ops import access, restore_crew
+from seedcorn.ops import access, copy, restore_crew
 from seedcorn.repo import packer, repacking, state, writer
 
 __all__ = ["seeded"]
@@ -49,6 +49,7 @@ def seeded(chosen: random.Random) -> Iterator[None]:
         patch.object(primitives, "hpke_open", doubles.hpke_open),
         patch.object(primitives, "object_hash", doubles.object_hash),
         patch.object(restore_crew, "ThreadPoolExecutor", _CallersThread),
+        patch.object(copy, "ThreadPoolExecutor", _CallersThread),
         patch.object(primitives, "verify", _verify),
         patch.object(primitives, "kem_public_key", _kem_public_key),
         patch.object(access, "words_to_seed", _words_to_seed),
@@ -115,6 +116,12 @@ class _CallersThread:
     """An executor that does the work when it is handed in."""
 
     def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         pass
 
     def submit(self, work: Callable[..., _T], *arguments: Any) -> Future[_T]:

@@ -177,9 +177,17 @@ class Truth:
         return forgotten
 
     def is_receipted(self, ref: SnapshotRef) -> bool:
-        """Whether it has a receipt, and no void record."""
-        keys = [receipt_key(HostId(ref.host), ref.seq, SnapshotId(ref.snapshot), void=void) for void in (False, True)]
-        return [key in self._objects for key in keys] == [True, False]
+        """Whether it has a receipt. A void record beside it need not be true."""
+        return receipt_key(HostId(ref.host), ref.seq, SnapshotId(ref.snapshot)) in self._objects
+
+    def is_given_up(self, key: str) -> bool:
+        """Whether the snapshot at ``key`` is forgotten, or expired without a receipt: whoever collects need not read it."""
+        name = parse_numbered_key(key)
+        if name is None:
+            return False
+        ref = SnapshotRef(name.host, name.number, name.object_id)
+        is_expired = any(ref in record.expired for record in self.collections.values()) and not self.is_receipted(ref)
+        return is_expired or name.object_id in self.forgotten()
 
     def counting_snapshots(self) -> Iterator[str]:
         """Keys of the snapshots that are receipted and not forgotten."""
@@ -204,10 +212,11 @@ def _frames_of(entry: PackEntry) -> dict[bytes, SeqSet]:
 def session_of_put(key: str, content: bytes) -> bytes | None:
     """The session to which an object belongs that others may come to rely on."""
     room = key.partition("/")[0]
-    if room == "packs":
-        return parse_pack_head(memoryview(content))[0].session
-    if room == "index":
-        return decode(Envelope.parse(Magic.SEGMENT, content).parts[0], SegmentPublic).session
+    with suppress(IntegrityError):  # on what does not open nobody relies
+        if room == "packs":
+            return parse_pack_head(memoryview(content))[0].session
+        if room == "index":
+            return decode(Envelope.parse(Magic.SEGMENT, content).parts[0], SegmentPublic).session
     return None
 
 

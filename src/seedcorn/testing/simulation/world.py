@@ -18,7 +18,7 @@ from pathlib import Path
 
 from seedcorn.errors import SeedcornError
 from seedcorn.events import VoidMonitor
-from seedcorn.format.names import snapshot_key
+from seedcorn.format.names import parse_numbered_key, snapshot_key
 from seedcorn.ids import RepositoryId, SnapshotId
 from seedcorn.ops import access
 from seedcorn.ops.access import HostFile, OwnerRepository, State, Store
@@ -39,9 +39,9 @@ from seedcorn.testing.simulation.store import Operation, SimulatedStore
 from seedcorn.testing.simulation.surroundings import seeded
 from seedcorn.testing.simulation.truth import Frames, Truth, session_of_put
 
-__all__ = ["Confirmed", "Host", "Invariant", "InvariantViolationError", "LocalState", "Maintainer", "Moment", "World", "WorldOptions"]
+__all__ = ["WRITER", "Confirmed", "Host", "Invariant", "InvariantViolationError", "LocalState", "Maintainer", "Moment", "World", "WorldOptions"]
 
-_WRITER = WriterOptions(PackerOptions(workers=0, connections=1), checkpoint_packs=1)
+WRITER = WriterOptions(PackerOptions(workers=0, connections=1), checkpoint_packs=1)
 _CHECK_CONNECTIONS = 1  # and so in the caller's thread
 
 
@@ -157,6 +157,7 @@ class World:
         made = founding(trust_hosts=options.trust_hosts)
         for key, data in made.objects.items():
             self.store.contents.put(key, data)
+        self.other_founding = founding(trust_hosts=not options.trust_hosts)  # of a second repository; made out here, where nothing is seeded yet
         repository = made.host_files[0].key.repository
         self.maintain_file = made.maintain_file
         self.truth = Truth(self.store.contents.objects, made.maintain_file)
@@ -182,6 +183,7 @@ class World:
                 for moment in invariant.moments:
                     self._invariants[moment].append(invariant)
         self._seeded = seeded(self.random("bytes"))
+        self._more_states: list[LocalState] = []
         self._judge_state = LocalState(folder / "judge", repository)
         self._judge: Browser | None = None
         self._judged = 0  # operations that the judge knows of
@@ -198,13 +200,18 @@ class World:
 
     def __exit__(self, *exception: object) -> None:
         states = [*(host.state for host in (*self.hosts, self.liar)), *(maintainer.state for maintainer in self.maintainers)]
-        for state in (self.owner_state, self._judge_state, *states):
+        for state in (self.owner_state, self._judge_state, *states, *self._more_states):
             state.close()
         self._seeded.__exit__(None, None, None)
 
     def random(self, purpose: str) -> random.Random:
         """A generator of its own for each purpose, so that a choice more of one kind shifts none of another."""
         return random.Random(f"{self.options.seed}/{purpose}")
+
+    def local_state(self, name: str, repository: RepositoryId) -> LocalState:
+        """That of one machine more; closed at the end of the run."""
+        self._more_states.append(LocalState(self.folder / name, repository))
+        return self._more_states[-1]
 
     def new_folder(self, name: str) -> Path:
         """A path that nobody has used in this run."""
@@ -284,7 +291,7 @@ class World:
         with self.process(actor, host.state, Purpose("backup", writes=True)) as connection:
             process = self.processes[actor.name]
             repository = access.open_host(connection, host.host_file)
-            options = BackupOptions(host.name, writer=_WRITER)
+            options = BackupOptions(host.name, writer=WRITER)
             result = backup(repository, host.state.opened, [os.fsencode(host.source.folder)], options, actor.clock, VoidMonitor())
             self._confirm(host, result, tree, process)
         return result
@@ -368,6 +375,14 @@ class World:
             if snapshot in self.forgotten and snapshot not in forgotten and not self.claims_end:
                 self.confirmed[snapshot] = self.forgotten.pop(snapshot)
         self.ask(Moment.CONFIRMED)
+
+    def end_promises_after(self, host: Host, last_seq: int) -> None:
+        """The owner has revoked a host, of which nothing counts any more after this number."""
+        for snapshot, confirmed in [*self.confirmed.items(), *self.forgotten.items()]:
+            name = parse_numbered_key(confirmed.key)
+            if confirmed.host is host and name is not None and name.number > last_seq:
+                self.confirmed.pop(snapshot, None)
+                self.forgotten.pop(snapshot, None)
 
     def _on_rollback(self, gone: frozenset[str]) -> None:
         """What the provider takes back is no promise any more; what was whole before still is, unless somebody was about to remove or rewrite."""
