@@ -97,7 +97,7 @@ def test_a_sample_of_all_bytes(tiny: SmallRepository, record_property: Report) -
 
 def test_objects_of_every_kind_are_there(tiny: SmallRepository) -> None:
     assert isinstance(tiny.store, MemoryStore)
-    assert set(kinds(tiny.store).values()) == {*keys_by_kind(tiny.store), "checkpoints", "gc", "forget", "verified"}
+    assert set(kinds(tiny.store).values()) == {*keys_by_kind(tiny.store), "checkpoints", "gc", "forget", "verified", "relocations"}
 
 
 @pytest.mark.slow

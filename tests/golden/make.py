@@ -28,6 +28,8 @@ from seedcorn.ops import access
 from seedcorn.ops.backup import BackupOptions
 from seedcorn.ops.browse import Standing
 from seedcorn.ops.check import CheckOptions, check
+from seedcorn.ops.deep import Deep, DeepOptions
+from seedcorn.ops.deep_plan import plan_deep
 from seedcorn.ops.forget import choose_snapshots, forget_snapshots, undelete_snapshots
 from seedcorn.ops.gc_plan import CollectionOptions, MaxUnused
 from seedcorn.ops.gc_survey import Surveyor
@@ -115,6 +117,12 @@ class _Making:
         collector = Collector(self._maintainer, self.repository.new_state(), options, VoidMonitor())
         collector.carry_out(collector.plan())
 
+    def deep(self, store: Store) -> None:
+        """Write anew what is used of frames that are about half dead, through ``store``."""
+        owner, state = self.repository.owner(store), self.repository.new_state()
+        survey = Surveyor(maintained_by_owner(owner), state).survey()
+        Deep(owner, state, survey, plan_deep(owner, state, survey, 0.4), DeepOptions(_SYNCHRONOUS.packer), self.time, VoidMonitor()).carry_out()
+
     @property
     def _maintainer(self) -> MaintainRepository:
         return maintained_by_owner(self.repository.owner())
@@ -147,6 +155,7 @@ def _live(making: _Making) -> None:
     access.add_key(owner, SECOND_PASSPHRASE, "second", making.time, kdf=KdfParameters.fresh(memory_kib=16 << 10, iterations=2, lanes=2))
     _share_and_repack(making, alpha, beta)
     days = _expire_and_merge(making, alpha, gamma)
+    _relocate(making, alpha)
     _lose_to_collections(making, alpha, beta)
     making.publish()
     _interrupt(making, alpha, beta)
@@ -182,6 +191,20 @@ def _expire_and_merge(making: _Making, alpha: Machine, gamma: Machine) -> list[S
     _leave_checkpoint(making, gamma, "given-up")
     making.collect()
     return days
+
+
+def _relocate(making: _Making, alpha: Machine) -> None:
+    """Twice half of a frame is used no more, and the other half is written anew: the first time by an owner who dies before that is done, and by another
+    one then. The next collections take the old frames."""
+    for name, store in (("moved", making.killed_at(".done")), ("moved-again", making.store)):
+        work = make_work(making.folder, name)
+        whole = making.back_up(alpha, work)
+        thin_work(work)
+        making.back_up(alpha, work)
+        making.forget(whole)
+        with suppress(Crash):
+            making.deep(store)
+        making.deep(making.store)
 
 
 def _lose_to_collections(making: _Making, alpha: Machine, beta: Machine) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +24,7 @@ from seedcorn.format.codec import VERSION, Envelope, Magic, decode
 from seedcorn.format.collection import CheckpointPublic, CollectionRecord, ForgetRecord, Receipt, ReceiptState, Stage, VerifiedRecord
 from seedcorn.format.header import HostPublic, HostState, SlotPublic
 from seedcorn.format.pack import PackHead, PackKind, SegmentPublic, parse_pack_head, parse_trailer
+from seedcorn.format.relocation import RelocationRecord, RelocationStage
 from seedcorn.format.snapshot import SnapshotPublic
 from seedcorn.ids import HostId, PackId
 from seedcorn.jobs.owner_session import OwnerSession
@@ -46,6 +48,7 @@ PUBLIC_PARTS: dict[Magic, type] = {
     Magic.FORGET: ForgetRecord,
     Magic.COLLECTION: CollectionRecord,
     Magic.VERIFIED: VerifiedRecord,
+    Magic.RELOCATION: RelocationRecord,
 }
 T = TypeVar("T")
 
@@ -166,6 +169,11 @@ def test_every_state_of_an_object_is_in_it(golden: Golden) -> None:
         assert any(getattr(record, name) for record in collections), name
     forgets = golden.parts(Magic.FORGET, ForgetRecord)
     assert any(record.forgotten for record in forgets) and any(record.taken_back for record in forgets)
+    relocations = golden.parts(Magic.RELOCATION, RelocationRecord)
+    stages = Counter(record.stage for record in relocations)
+    assert stages[RelocationStage.ANNOUNCED] > stages[RelocationStage.DONE] > 0
+    for name in ("frames", "snapshots", "earlier"):
+        assert any(getattr(record, name) for record in relocations), name
     heads = golden.pack_heads()
     assert {head.kind for head in heads} == set(PackKind)
     assert {head.session == NO_SESSION for head in heads} == {True, False}  # those of a maintainer, who has moved frames

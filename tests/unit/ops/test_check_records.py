@@ -21,20 +21,23 @@ from seedcorn.format.collection import (
     VerifiedPack,
 )
 from seedcorn.format.names import collection_key, forget_key
+from seedcorn.format.relocation import RelocatedSnapshot, RelocationRecord, RelocationStage
 from seedcorn.format.snapshot import NeededFrames
-from seedcorn.ids import CollectionId, HostId, PackId, SessionId, SnapshotId
+from seedcorn.ids import CollectionId, HostId, PackId, RelocationId, SessionId, SnapshotId
 from seedcorn.ops.check import CheckOptions, Examination, examine
 from seedcorn.repo.checkpoints import build_checkpoint
 from seedcorn.repo.receipts import build_receipt
 from seedcorn.repo.records import build_record
+from seedcorn.repo.relocations import build_relocation
 from seedcorn.repo.verified import publish_verified
 from seedcorn.testing.damage import flip_byte, keys_by_kind
 from seedcorn.testing.memory_store import MemoryStore
 from seedcorn.testing.repositories import SmallRepository, make_tree
 
 COLLECTION = CollectionId(b"collect!")
+RELOCATION = RelocationId(b"relocate")
 EMPTY_BITMAP = bytes.fromhex("3a30000000000000")
-RECORDS = ("receipt", "void record", "checkpoint", "mark", "sweep", "done", "forget record", "verified record")
+RECORDS = ("receipt", "void record", "checkpoint", "mark", "sweep", "done", "forget record", "verified record", "relocation", "done relocation")
 
 
 class Recorded:
@@ -69,6 +72,17 @@ class Recorded:
             return collection_key(1, COLLECTION, stage), build_record(Magic.COLLECTION, record, owner.key.maintain_key().sign)
         if kind == "forget record":
             return self.forget(1, [self.snapshot], [])
+        if kind in ("relocation", "done relocation"):
+            announced = RelocationRecord(
+                owner.repository,
+                1,
+                RELOCATION,
+                RelocationStage.ANNOUNCED,
+                (NeededFrames(b"s" * 16, EMPTY_BITMAP),),
+                (RelocatedSnapshot(self.host, 9, b"o" * 32, (0,)),),
+            )
+            done = RelocationRecord(owner.repository, 1, RELOCATION, RelocationStage.DONE)
+            return build_relocation(done if kind == "done relocation" else announced, owner.key)
         key = publish_verified(owner, [VerifiedPack(self.host, b"p" * 32, b"d" * 32)], 5)
         assert key is not None
         return key, self.store.objects[key]
@@ -131,7 +145,7 @@ def test_a_record_under_another_name(kind: str, recorded: Recorded) -> None:
 @pytest.mark.parametrize("kind", RECORDS)
 def test_a_record_that_is_too_large_is_not_read(kind: str, recorded: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
     key = recorded.put(kind)
-    for magic in (Magic.RECEIPT, Magic.CHECKPOINT, Magic.COLLECTION, Magic.FORGET, Magic.VERIFIED):
+    for magic in (Magic.RECEIPT, Magic.CHECKPOINT, Magic.COLLECTION, Magic.FORGET, Magic.VERIFIED, Magic.RELOCATION):
         monkeypatch.setattr(magic, "limit_bytes", 60)
     (problem,) = recorded.examine().result.problems
     assert (problem.object_name, "larger" in problem.message) == (key, True)
