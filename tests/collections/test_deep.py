@@ -16,13 +16,16 @@ from tests.collections.interrupted import BeforePutStore, Crash, CrashingStore, 
 from tests.collections.test_interruptions import strides
 from tests.collections.test_prune import noise
 
+from seedcorn.crypto.keys import HostKey, new_session_key
 from seedcorn.errors import IntegrityError, SeedcornError
 from seedcorn.events import RecordingMonitor
 from seedcorn.format.collection import VerifiedPack
 from seedcorn.format.pack import parse_pack_head
+from seedcorn.ids import SessionId
 from seedcorn.ops.check import CheckOptions, check
 from seedcorn.ops.deep_plan import DeepPlan, plan_deep
 from seedcorn.ops.gc_survey import Survey, Surveyor
+from seedcorn.repo import writer
 from seedcorn.repo.maintenance import maintained_by_owner
 from seedcorn.repo.roots import Standing
 from seedcorn.repo.verified import publish_verified
@@ -238,6 +241,39 @@ def test_a_frame_that_can_not_be_read_stays_as_it_is(garden: Garden) -> None:
     moved = [root for root in after.roots.snapshots if root.given_up]
     assert all(root.ref.host != host for root in moved if root.standing is Standing.CONFIRMED)
     assert survey.packs.keys() <= after.packs.keys()
+
+
+def test_frames_of_one_name_in_two_packs_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that is set back to where it was in the middle of a session goes on in it a second time: snapshots may need chunks of both frames."""
+    with open_garden() as garden:
+        with monkeypatch.context() as patch:
+            begin_one_session(patch)
+            both = [garden.back_up({f"{part}{number}": noise(number + at) for number in range(10)}) for part, at in (("f", 0), ("g", 100))]
+        garden.back_up({"f1": noise(1), "g1": noise(101)})
+        garden.forget(*both)
+        assert len(look(garden)[0].packs) > 4
+        plan, result = garden.deep(max_dead=0.0)
+        assert result.problems == ()
+        garden.prune(replace(NOW, emptied=plan.packs))
+        garden.prune()
+        garden.assert_whole()
+        assert_checked(garden)
+
+
+def begin_one_session(patch: pytest.MonkeyPatch) -> None:
+    """Whoever writes writes in the same session, under the same key."""
+    session, key, seal = SessionId(b"again and again."), new_session_key(), HostKey.seal_read
+    sealed: list[bytes] = []
+
+    def seal_once(self: HostKey, info: bytes, data: bytes) -> bytes:
+        if data != key:
+            return seal(self, info, data)
+        sealed.append(sealed[0] if sealed else seal(self, info, data))
+        return sealed[0]
+
+    patch.setattr(writer, "SessionId", lambda _: session)
+    patch.setattr(writer, "new_session_key", lambda: key)
+    patch.setattr(HostKey, "seal_read", seal_once)
 
 
 def test_nothing_is_moved_while_a_listing_can_not_be_read(garden: Garden) -> None:

@@ -194,8 +194,8 @@ def _expire_and_merge(making: _Making, alpha: Machine, gamma: Machine) -> list[S
 
 
 def _relocate(making: _Making, alpha: Machine) -> None:
-    """Twice half of a frame is used no more, and the other half is written anew: the first time by an owner who dies before that is done, and by another
-    one then. The next collections take the old frames."""
+    """Twice half of a frame is used no more, and the other half is written anew: the first time by an owner who dies before that is done, and then by
+    another one. The next collections take the old frames."""
     for name, store in (("moved", making.killed_at(".done")), ("moved-again", making.store)):
         work = make_work(making.folder, name)
         whole = making.back_up(alpha, work)

@@ -16,6 +16,7 @@ from seedcorn.format.collection import SnapshotRef
 from seedcorn.ids import HostId
 from seedcorn.repo.collections import Collections
 from seedcorn.repo.needed import BySession, IndexedFrames, Missing, NeededByAll, SeqSet, open_bitmap
+from seedcorn.repo.relocations import Relocation
 from seedcorn.repo.roots import Roots, RootSnapshot, Standing
 from seedcorn.repo.standings import way_out
 from seedcorn.repo.state import PackRecord, SessionRecord
@@ -53,6 +54,8 @@ def assess_needs(roots: Roots, indexed: IndexedFrames, taken: ListedFrames = Map
         except IntegrityError as error:
             if isinstance(root, RootSnapshot):  # a checkpoint that says nothing needs nothing
                 problems.append(IntegrityError(f"{error.message}; {way_out(root.key)}", object_name=root.key))
+            elif isinstance(root, Relocation):
+                problems.append(error.named(root.key))
             continue
         if not missing or not isinstance(root, RootSnapshot) or root.standing is Standing.UNCONFIRMED:
             continue

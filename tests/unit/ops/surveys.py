@@ -18,6 +18,7 @@ from seedcorn.repo.hosts import HostRegistry
 from seedcorn.repo.needed import IndexedFrames
 from seedcorn.repo.needs import assess_needs
 from seedcorn.repo.receipts import Receipts
+from seedcorn.repo.relocations import NO_RELOCATIONS, Relocations
 from seedcorn.repo.roots import Roots, RootSnapshot, Standing
 from seedcorn.repo.state import PackRecord, SessionRecord
 
@@ -80,12 +81,13 @@ def survey(
     collections: Collections = NO_COLLECTIONS,
     segments: Mapping[str, StoredSegment] | None = None,
     forgotten: Mapping[SnapshotRef, int] | None = None,
+    relocations: Relocations = NO_RELOCATIONS,
 ) -> Survey:
     sessions = {number: SessionRecord(SessionId(session_id(number)), OTHER if number == 100 else HOST, 0) for number in (*range(10), 100)}
     receipted = frozenset(one.ref for one in snapshots if one.standing in (Standing.CONFIRMED, Standing.FORGOTTEN))
     heads = {HOST: Head(HOST, max((one.ref.seq for one in snapshots), default=0), b"")}
     log = ForgetLog(dict(forgotten or {}), 1)
-    roots = Roots(tuple(snapshots), (), collections, Receipts(receipted, frozenset()), log, heads, (), ())
+    roots = Roots(tuple(snapshots), (), collections, Receipts(receipted, frozenset()), log, heads, (), (), relocations=relocations)
     present = (one for pack in packs.values() if pack.present for one in pack.records)
     needs = assess_needs(roots, IndexedFrames(sessions, present))
     return Survey(HostRegistry({}, b""), roots, needs, packs, segments or {}, sessions, NOW_NS, needs.problems)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.ops.surveys import FRAME_BYTES, HOST, HOUR_NS, NOW_NS, OTHER, digest, mark, pack, record, snapshot, stored, survey, sweep
+from tests.unit.ops.surveys import FRAME_BYTES, HOST, HOUR_NS, NOW_NS, OTHER, digest, mark, pack, record, session_id, snapshot, stored, survey, sweep
 
 from seedcorn.errors import SeedcornError, UsageError
-from seedcorn.format.collection import CollectionRecord, HostPacks, PackCopy, Stage
+from seedcorn.format.collection import CollectionRecord, HostPacks, PackCopy, SnapshotRef, Stage
+from seedcorn.format.relocation import RelocatedSnapshot, RelocationRecord, RelocationStage
+from seedcorn.format.snapshot import NeededFrames
 from seedcorn.ops.gc_judge import judge
 from seedcorn.ops.gc_plan import CollectionOptions, MaxUnused, check_brake, is_spent, plan_collection
 from seedcorn.ops.gc_survey import StoredSegment
 from seedcorn.repo.collections import Collections
+from seedcorn.repo.needed import SeqSet
+from seedcorn.repo.relocations import Relocation, Relocations
 from seedcorn.repo.roots import Standing
 
 A, B, C = pack("a"), pack("b"), pack("c")
@@ -182,6 +186,24 @@ def test_an_emptied_pack_is_repacked_however_little_is_unused() -> None:
     assert plan_collection(survey(packs, needs), CollectionOptions(emptied=frozenset([B]))).repack == (B,)
     young = {A: packs[A], B: stored(record("b", {2: range(100)}), hours_old=1)}
     assert plan_collection(survey(young, needs), CollectionOptions(emptied=frozenset([B]))).repack == ()
+
+
+def announced(ref: SnapshotRef, frames: bytes) -> Relocations:
+    """One that was announced: what ``ref`` needs is to be these frames of session 2."""
+    needed = (NeededFrames(session_id(2), frames),)
+    named = (RelocatedSnapshot(ref.host, ref.seq, ref.snapshot, (0,)),)
+    record = RelocationRecord(b"r" * 16, 1, b"n" * 8, RelocationStage.ANNOUNCED, needed, named)
+    return Relocations((Relocation("relocations/1", record, is_done=False),))
+
+
+def test_what_an_announced_relocation_names_is_kept_and_one_that_is_malformed_stops_everything() -> None:
+    needs = [snapshot(1, {1: range(10)})]
+    packs = {A: stored(record("a", {1: range(10)})), B: stored(record("b", {2: range(10)}))}
+    assert B in plan_collection(survey(packs, needs), CollectionOptions()).new
+    kept = survey(packs, needs, relocations=announced(needs[0].ref, SeqSet([3]).serialize()))
+    assert kept.problems == () and not plan_collection(kept, CollectionOptions()).new
+    malformed = survey(packs, needs, relocations=announced(needs[0].ref, b"no bitmap"))
+    assert [problem.object_name for problem in malformed.problems] == ["relocations/1"]
 
 
 def test_amounts_that_make_sense() -> None:
