@@ -228,7 +228,7 @@ def _write(folder: Path, making: _Making) -> None:
     for key, data in making.store.objects.items():
         store.put(key, data)
     (folder / "host.json").write_bytes(making.repository.made.host_file.serialize())
-    (folder / "maintain.json").write_bytes(MaintainFile.of(owner).serialize())
+    (folder / "maintain.json").write_bytes(access.maintain_file(owner).serialize())
     secrets = {"passphrases": [PASSPHRASE, SECOND_PASSPHRASE], "words": making.repository.words}
     (folder / "secrets.json").write_text(json.dumps(secrets, indent=1) + "\n")
     snapshots = {snapshot.hex(): {"standing": standing.value, **making.snapshots[snapshot]} for snapshot, standing in standings.items()}
