@@ -34,7 +34,7 @@ from seedcorn.ops.gc_survey import Surveyor
 from seedcorn.ops.gc_sweep import Collector
 from seedcorn.ops.revoke import plan_revocation, revoke
 from seedcorn.repo import packer, writer
-from seedcorn.repo.maintenance import MaintainFile, MaintainRepository, maintained_by_owner
+from seedcorn.repo.maintenance import MaintainRepository, maintained_by_owner
 from seedcorn.repo.packer import PackerOptions
 from seedcorn.repo.writer import WriterOptions
 from seedcorn.store.api import Store
