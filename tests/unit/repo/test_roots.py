@@ -20,6 +20,7 @@ from seedcorn.repo.hosts import load_registry
 from seedcorn.repo.maintenance import MaintainFile, maintained_by_owner
 from seedcorn.repo.receipts import build_receipt
 from seedcorn.repo.roots import Roots, RootsReader, Standing
+from seedcorn.testing.damage import flip_byte
 from seedcorn.testing.memory_store import MemoryStore
 from seedcorn.testing.repositories import SmallRepository, make_tree
 
@@ -85,7 +86,7 @@ def test_a_checkpoint_is_a_root_until_its_session_or_a_later_one_has_ended(three
 def test_the_owners_part_stays_sealed(three: SmallRepository) -> None:
     """A maintainer has no method to open it; what is known is what the public and the maintainers' part say."""
     owner = three.owner()
-    maintainer = access.open_maintainer(three.store, MaintainFile.of(owner))
+    maintainer = access.open_maintainer(three.store, access.maintain_file(owner))
     assert not hasattr(maintainer.key, "open_read")
     found = RootsReader(maintainer, three.new_state()).read(load_registry(three.store, maintainer.repository, maintainer.key.public))
     assert not found.problems and len(found.snapshots) == 3
@@ -118,7 +119,7 @@ def test_the_last_record_that_names_a_snapshot_rules(three: SmallRepository, sto
 
 
 def test_a_maintain_file_is_read_as_it_was_written(repository: SmallRepository) -> None:
-    file = MaintainFile.of(repository.owner())
+    file = access.maintain_file(repository.owner())
     again = MaintainFile.parse(file.serialize(), source="here")
     assert again == file
     assert again.index_key(0) == repository.owner().key.index_key(0)
@@ -127,9 +128,19 @@ def test_a_maintain_file_is_read_as_it_was_written(repository: SmallRepository) 
     assert file.key.sign_private.hex() not in repr(file) and file.index_keys[0].hex() not in repr(file)
 
 
+def test_a_maintain_file_has_the_keys_of_all_domains_that_there_are(repository: SmallRepository, store: MemoryStore) -> None:
+    repository.move(repository.machine("beta", domain="new"), "new")
+    owner = repository.owner()
+    assert access.maintain_file(owner).index_keys == {domain: owner.key.index_key(domain) for domain in range(3)}
+    key = next(key for key in store.objects if key.startswith("hosts/"))
+    store.objects[key] = flip_byte(store.objects[key], 200)
+    with pytest.raises(IntegrityError, match=key):
+        access.maintain_file(owner)
+
+
 @pytest.mark.parametrize("harm", ["seedcorn_maintainer", "maintain_kem_private", "maintain_sign_private", "owner_sign", "index"])
 def test_what_is_no_maintain_file(repository: SmallRepository, harm: str) -> None:
-    fields = json.loads(MaintainFile.of(repository.owner()).serialize())
+    fields = json.loads(access.maintain_file(repository.owner()).serialize())
     for wrong in ("00", 2, None, {"0": "00"}):
         with pytest.raises(CredentialError, match="here"):
             MaintainFile.parse(json.dumps(fields | {harm: wrong}).encode(), source="here")
@@ -139,7 +150,7 @@ def test_what_is_no_maintain_file(repository: SmallRepository, harm: str) -> Non
 
 
 def test_a_maintainer_believes_no_header_but_the_owners(repository: SmallRepository) -> None:
-    file, store = MaintainFile.of(repository.owner()), repository.store
+    file, store = access.maintain_file(repository.owner()), repository.store
     other = OwnerKey.from_seed(new_owner_seed(), file.key.repository)
     pinned = dataclasses.replace(file, key=dataclasses.replace(file.key, public=other.public))
     with pytest.raises(IntegrityError, match="replaced"):
