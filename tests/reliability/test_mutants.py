@@ -15,15 +15,15 @@ PACKAGE = Path(__file__).parents[2] / "src" / "seedcorn"
 @pytest.mark.parametrize(
     ("source", "changed"),
     [
-        ("a < b", {"a <= b"}),
-        ("a == b", {"a != b"}),
-        ("a in b", {"a not in b"}),
-        ("a is b", {"a is not b"}),
-        ("a < b < c", {"a <= b < c", "a < b <= c"}),
-        ("a and b", {"a or b"}),
-        ("a + b * c", {"a - b * c", "a + b // c"}),
+        ("x = a < b", {"x = a <= b"}),
+        ("x = a == b", {"x = a != b"}),
+        ("x = a in b", {"x = a not in b"}),
+        ("x = a is b", {"x = a is not b"}),
+        ("x = a < b < c", {"x = a <= b < c", "x = a < b <= c"}),
+        ("x = a and b", {"x = a or b"}),
+        ("x = a + b * c", {"x = a - b * c", "x = a + b // c"}),
         ("a += b", {"a -= b", "pass"}),
-        ("not a", {"a"}),
+        ("x = not a", {"x = a"}),
         ("x = 5", {"x = 6"}),
         ("x = -0.5", {"x = 0.5", "x = -1.5"}),
         ("x = True", {"x = False"}),
@@ -76,7 +76,7 @@ def test_what_is_left_alone(source: str) -> None:
 
 def test_a_change_says_where_it_is_and_what_it_was() -> None:
     (mutant,) = mutants_of("def f(a):\n    g = (\n        a <\n        3 .real\n    )\n")[:1]
-    assert (mutant.line, mutant.was, mutant.now) == (2, "a < 3 .real", "a <= 3 .real")
+    assert (mutant.line, mutant.was, mutant.now) == (3, "a < 3 .real", "a <= 3 .real")
 
 
 def test_a_long_one_is_cut() -> None:
@@ -84,7 +84,7 @@ def test_a_long_one_is_cut() -> None:
     assert [(len(mutant.was), mutant.was[-1], mutant.now) for mutant in mutants] == [(160, "…", "pass")]
 
 
-@pytest.mark.parametrize("path", ["crypto/keys.py", "format/names.py", "ops/gc_plan.py", "ops/retention_policy.py", "compression.py"])
+@pytest.mark.parametrize("path", ["format/names.py", "ops/gc_judge.py", "compression.py"])
 def test_of_real_modules_each_differs_and_is_python(path: str) -> None:
     source = (PACKAGE / path).read_text()
     written = [mutant.source() for mutant in mutants_of(source)]
