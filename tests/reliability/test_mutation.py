@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +56,7 @@ def checkout(tmp_path: Path) -> Path:
 
 def tried(checkout: Path, sample: int = 0) -> dict[str, Any]:
     """What was found, in a process of its own: a fork takes nothing of pytest's with it."""
-    scratch = checkout.parent / "scratch"
-    scratch.mkdir(exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(dir=checkout.parent))
     run = subprocess.run([sys.executable, "-c", PROGRAM, checkout, scratch, str(sample)], cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     assert not (scratch / "work").exists()
