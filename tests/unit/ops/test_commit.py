@@ -55,13 +55,15 @@ class Theatre:
         (self.tree / "changed").write_bytes(b"new " * 2000)
         self.numbers = 0
 
-    def put_collection(self, stage: Stage, packs: Iterable[str], *, number: int = 0, expired: tuple[SnapshotRef, ...] = ()) -> None:
+    def put_collection(
+        self, stage: Stage, packs: Iterable[str], *, number: int = 0, expired: tuple[SnapshotRef, ...] = (), removed: tuple[SnapshotRef, ...] = ()
+    ) -> None:
         """A record as a maintainer puts it, about these packs."""
         self.numbers += 1
         number = number or self.numbers
         host = self.repository.made.host_file.key.host
         named = HostPacks(host, tuple(bytes.fromhex(key.rpartition("/")[2]) for key in packs))
-        record = CollectionRecord(self.repository.made.repository, number, number.to_bytes(8, "big"), stage, (named,), (), expired)
+        record = CollectionRecord(self.repository.made.repository, number, number.to_bytes(8, "big"), stage, (named,), expired=expired, removed=removed)
         data = build_record(Magic.COLLECTION, record, self.repository.owner().key.maintain_key().sign)
         self.store.put(collection_key(number, CollectionId(record.collection), stage), data)
 
@@ -128,6 +130,17 @@ def test_a_sweep_of_what_is_not_needed_tears_nothing(stage: Theatre) -> None:
     assert stage.statuses() == {1: "confirmed", 2: "confirmed"}
 
 
+def test_a_backup_that_needs_every_frame_is_not_torn_by_a_sweep_of_other_packs(tmp_path: Path, stage: Theatre) -> None:
+    """A first one, that is: nothing is in the index but what it needs."""
+    machine = stage.repository.machine("beta")
+    machine.store = Interrupting(
+        stage.store, "snapshot", after=lambda: stage.put_collection(Stage.SWEEP, ["packs/" + "ab" * 16 + "/" + "cd" * 32])
+    )
+    monitor = RecordingMonitor()
+    assert machine.backup(stage.tree, monitor=monitor).seq == 1
+    assert monitor.notes == []
+
+
 class Forgetful(WrappedStore):
     """Answers once that there is nothing in ``gc/``, when it is asked for the second time."""
 
@@ -145,11 +158,13 @@ def test_a_listing_that_has_lost_old_sweeps_confirms_nothing(stage: Theatre) -> 
         stage.repository.first.backup(stage.tree)
 
 
-def test_an_expiry_of_the_snapshot_tears_it(stage: Theatre) -> None:
+@pytest.mark.parametrize("field", ["expired", "removed"])
+def test_a_sweep_that_names_the_snapshot_tears_it(stage: Theatre, field: str) -> None:
     def expire() -> None:
         name = parse_numbered_key(stage.keys("snapshots/")[-1])
         assert name is not None
-        stage.put_collection(Stage.SWEEP, [], expired=(SnapshotRef(name.host, name.number, SnapshotId(name.object_id)),))
+        stage.put_collection(Stage.SWEEP, [], **{field: (SnapshotRef(name.host, name.number, SnapshotId(name.object_id)),)})
+        stage.put_collection(Stage.SWEEP, [])  # one that names nothing is no counter-evidence
 
     stage.backup_through(Interrupting(stage.store, "receipts/", before=expire))
     assert stage.statuses() == {1: "confirmed", 2: "void", 3: "confirmed"}
@@ -175,6 +190,16 @@ def test_a_damaged_collection_confirms_nothing(stage: Theatre) -> None:
     with pytest.raises(IntegrityError, match="gc/"):
         stage.backup_through(Interrupting(stage.store, "receipts/", before=damage))
     assert 2 not in {number for number, status in stage.statuses().items() if status == "void"}
+
+
+def test_a_damaged_collection_lets_nothing_begin(stage: Theatre) -> None:
+    stage.put_collection(Stage.SWEEP, stage.keys("packs/"))
+    (key,) = stage.keys("gc/")
+    stage.store.objects[key] = stage.store.objects[key][:-1] + b"?"
+    before = dict(stage.store.objects)
+    with pytest.raises(IntegrityError, match=key):
+        stage.repository.backup(stage.tree)
+    assert stage.store.objects == before
 
 
 def test_a_stream_that_was_torn_is_void_and_says_so(stage: Theatre) -> None:

@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 
 from seedcorn.crypto.keys import OwnerKey, new_owner_seed
+from seedcorn.crypto.primitives import object_hash
 from seedcorn.errors import CredentialError, IntegrityError
 from seedcorn.format.collection import CheckpointMaintain, ForgetRecord, SnapshotRef
+from seedcorn.format.names import forget_key
 from seedcorn.ids import RepositoryId, SessionId
 from seedcorn.ops import access
 from seedcorn.repo.checkpoints import build_checkpoint
-from seedcorn.repo.forgetting import build_forget, read_forget_log
+from seedcorn.repo.forgetting import ForgetLog, build_forget, read_forget_log
 from seedcorn.repo.hosts import load_registry
 from seedcorn.repo.maintenance import MaintainFile, maintained_by_owner
 from seedcorn.repo.receipts import build_receipt
@@ -114,6 +116,42 @@ def test_the_last_record_that_names_a_snapshot_rules(three: SmallRepository, sto
         raise read_forget_log(store, three.new_state(), maintainer.repository, maintainer.key.public).problems[0]
 
 
+@pytest.mark.parametrize("harm", ["number", "repository", "hash", "cut"])
+def test_a_record_that_is_not_what_its_name_says(three: SmallRepository, store: MemoryStore, harm: str) -> None:
+    maintainer = maintained_by_owner(three.owner())
+    first, second, _ = (snapshot.ref for snapshot in roots(three).snapshots)
+
+    def built(number: int, repository: bytes = maintainer.repository) -> tuple[str, bytes]:
+        return build_forget(ForgetRecord(repository, number, 0, (first,), ()), maintainer.key.sign)
+
+    name, data = built(5, b"another one....." if harm == "repository" else maintainer.repository)
+    key = {"number": forget_key(6, object_hash(data)), "hash": forget_key(5, bytes(32))}.get(harm, name)
+    store.put(key, data[:-1] if harm == "cut" else data)
+    good = ForgetRecord(maintainer.repository, 7, 0, (second,), ())
+    store.put(*build_forget(good, maintainer.key.sign))
+    state = three.new_state()
+    for _ in range(2):
+        log = read_forget_log(store, state, maintainer.repository, maintainer.key.public)
+        assert (set(log.forgotten), log.named, log.next_number) == ({second}, {second}, 8)
+        assert [problem.object_name for problem in log.problems] == [key]
+    assert state.cached_object(key) is None
+
+
+def test_when_a_snapshot_was_forgotten_is_said_by_the_store(three: SmallRepository, store: MemoryStore) -> None:
+    maintainer = maintained_by_owner(three.owner())
+    (ref, *_) = (snapshot.ref for snapshot in roots(three).snapshots)
+    key, data = build_forget(ForgetRecord(maintainer.repository, 1, 77, (ref,), ()), maintainer.key.sign)
+    store.put(key, data)
+    store.put("forget/something", b"")
+    state = three.new_state()
+    log = read_forget_log(store, state, maintainer.repository, maintainer.key.public)
+    assert log.forgotten == {ref: store.head(key).modified_ns}
+    before = store.requests.get
+    assert read_forget_log(store, state, maintainer.repository, maintainer.key.public) == log
+    assert store.requests.get == before
+    assert read_forget_log(MemoryStore(), state, maintainer.repository, maintainer.key.public) == ForgetLog({}, frozenset(), 1)
+
+
 # -- the maintain file -----------------------------------------------------------------------------------------------------------------------
 
 
@@ -121,6 +159,9 @@ def test_a_maintain_file_is_read_as_it_was_written(repository: SmallRepository) 
     file = MaintainFile.of(repository.owner())
     again = MaintainFile.parse(file.serialize(), source="here")
     assert again == file
+    assert (file.url, file.serialize()[-2:]) == ("memory://", b"}\n")
+    several = MaintainFile.of(repository.owner(), (0, 3))
+    assert MaintainFile.parse(several.serialize(), source="here").index_key(3) == repository.owner().key.index_key(3)
     assert again.index_key(0) == repository.owner().key.index_key(0)
     with pytest.raises(CredentialError, match="domain 7"):
         again.index_key(7)
@@ -133,6 +174,11 @@ def test_what_is_no_maintain_file(repository: SmallRepository, harm: str) -> Non
     for wrong in ("00", 2, None, {"0": "00"}):
         with pytest.raises(CredentialError, match="here"):
             MaintainFile.parse(json.dumps(fields | {harm: wrong}).encode(), source="here")
+    two = {"0": "00" * 32, "1": "00" * 31}
+    with pytest.raises(CredentialError, match="here has an index key of the wrong length"):
+        MaintainFile.parse(json.dumps(fields | {"index": two}).encode(), source="here")
+    with pytest.raises(CredentialError, match="here is a maintain file of version 2; a newer seedcorn may read it"):
+        MaintainFile.parse(json.dumps(fields | {"seedcorn_maintainer": 2}).encode(), source="here")
     for text in (b"", b"[]", b"{}", b'"x"', repository.first.host_file.serialize()):
         with pytest.raises(CredentialError, match="here"):
             MaintainFile.parse(text, source="here")
