@@ -433,11 +433,10 @@ def test_a_link_that_can_not_be_installed_leaves_nothing_behind(scratch: Path) -
 
 def test_metadata_that_can_not_be_set_is_told_and_the_rest_goes_on(scratch: Path) -> None:
     told: list[TargetError] = []
-    target = _open(scratch / "target", on_problem=told.append)
+    target = _open(scratch / "target", on_problem=told.append, open_directories=1)
     victim, other = target.open_directory(target.root, b"victim"), target.open_directory(target.root, b"other")
     target.finish_directory(victim, _node(b"victim", Kind.DIRECTORY, mode=0o711))
     target.finish_directory(other, _node(b"other", Kind.DIRECTORY, mode=0o711))
-    target._directories.close()
     (scratch / "target" / "victim").rmdir()
     target.finish()
     assert [error.path for error in told] == [b"victim"]
