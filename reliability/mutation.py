@@ -56,7 +56,8 @@ _COMMIT, _PLAN = "tests/unit/ops/test_commit.py", "tests/unit/ops/test_gc_plan.p
 _ROOTS, _HISTORY = "tests/unit/repo/test_roots.py", "tests/unit/repo/test_history.py"
 _PRUNE, _REFUSALS = "tests/collections/test_prune.py", "tests/collections/test_refusals.py"
 _SIMULATED = "tests/simulation/test_runs.py::test_no_confirmed_snapshot_is_lost[0]"
-_RESTORE, _OPERATOR = "tests/acceptance/test_restore.py", "tests/acceptance/test_operator.py"
+_RESTORE = "tests/acceptance/test_restore.py"
+_FORCE = "tests/acceptance/test_operator.py::test_force_stores_again_what_a_lost_pack_held"
 
 TESTS: Mapping[str, Sequence[str]] = {
     "crypto.frames": ("tests/unit/crypto/test_frames.py", _VECTORS),
@@ -77,7 +78,7 @@ TESTS: Mapping[str, Sequence[str]] = {
     "repo.repacking": ("tests/unit/repo/test_repacking.py", _PRUNE, _SIMULATED),
     "repo.rewriting": ("tests/unit/repo/test_rewriting.py", _PRUNE),
     "repo.roots": (_ROOTS, _HISTORY, _REFUSALS),
-    "ops.backup_run": ("tests/unit/ops/test_backup_run.py", _COMMIT, _HISTORY, f"{_OPERATOR}::test_force_stores_again_what_a_lost_pack_held", "tests/acceptance/test_unreadable_sources.py"),
+    "ops.backup_run": ("tests/unit/ops/test_backup_run.py", _COMMIT, _HISTORY, _FORCE, "tests/acceptance/test_unreadable_sources.py"),
     "ops.commit": (_COMMIT, _SIMULATED),
     "ops.gc_judge": (_PLAN, _PRUNE, _SIMULATED),
     "ops.gc_plan": (_PLAN, _PRUNE, _REFUSALS, _SIMULATED),

@@ -1,4 +1,4 @@
-"""reliability.mutation: the program on a package of its own, whose tests notice some changes and not others; and that its table names what there is."""
+"""reliability.mutation: on a package of its own, whose tests notice some changes and not others; and that its table names what there is."""
 
 from __future__ import annotations
 

@@ -63,7 +63,8 @@ class Theatre:
         number = number or self.numbers
         host = self.repository.made.host_file.key.host
         named = HostPacks(host, tuple(bytes.fromhex(key.rpartition("/")[2]) for key in packs))
-        record = CollectionRecord(self.repository.made.repository, number, number.to_bytes(8, "big"), stage, (named,), expired=expired, removed=removed)
+        repository = self.repository.made.repository
+        record = CollectionRecord(repository, number, number.to_bytes(8, "big"), stage, (named,), expired=expired, removed=removed)
         data = build_record(Magic.COLLECTION, record, self.repository.owner().key.maintain_key().sign)
         self.store.put(collection_key(number, CollectionId(record.collection), stage), data)
 
