@@ -13,7 +13,7 @@ from seedcorn.crypto.keys import OwnerKey, new_owner_seed
 from seedcorn.crypto.primitives import object_hash
 from seedcorn.errors import CredentialError, IntegrityError
 from seedcorn.format.collection import CheckpointMaintain, ForgetRecord, SnapshotRef
-from seedcorn.format.names import forget_key
+from seedcorn.format.names import checkpoint_key, forget_key
 from seedcorn.ids import RepositoryId, SessionId
 from seedcorn.ops import access
 from seedcorn.repo.checkpoints import build_checkpoint
@@ -22,6 +22,7 @@ from seedcorn.repo.hosts import load_registry
 from seedcorn.repo.maintenance import MaintainFile, maintained_by_owner
 from seedcorn.repo.receipts import build_receipt
 from seedcorn.repo.roots import Roots, RootsReader, Standing
+from seedcorn.store.wrappers import RecordingStore
 from seedcorn.testing.memory_store import MemoryStore
 from seedcorn.testing.repositories import SmallRepository, make_tree
 
@@ -82,6 +83,59 @@ def test_a_checkpoint_is_a_root_until_its_session_or_a_later_one_has_ended(three
     assert not by_session[ended].is_root
     three.backup(tmp_path / "tree")
     assert not any(checkpoint.is_root for checkpoint in roots(three).checkpoints)
+
+
+@pytest.mark.parametrize("harm", ["number", "session", "host", "signer", "cut"])
+def test_a_checkpoint_that_is_not_what_its_name_says(three: SmallRepository, store: MemoryStore, harm: str) -> None:
+    found, host = roots(three), three.first.repository
+    session, other = SessionId(b"running session."), three.machine("beta").repository
+    data = build_checkpoint(other if harm == "signer" else host, session, 1, CheckpointMaintain(0, b"g" * 16, found.snapshots[0].maintain.needed))[1]
+    key = checkpoint_key(
+        other.host if harm == "host" else host.host, SessionId(b"another session.") if harm == "session" else session, 2 if harm == "number" else 1
+    )
+    store.put(key, data[:-1] if harm == "cut" else data)
+    store.put("checkpoints/something", b"")
+    found = roots(three)
+    assert found.checkpoints == ()
+    assert [problem.object_name for problem in found.problems] == [key]
+
+
+def test_each_object_is_opened_once_and_checkpoints_are_read_by_collectors_alone(three: SmallRepository, store: MemoryStore) -> None:
+    maintainer = maintained_by_owner(three.owner())
+    needed = roots(three).snapshots[0].maintain.needed
+    store.put(*build_checkpoint(three.first.repository, SessionId(b"running session."), 1, CheckpointMaintain(0, b"g" * 16, needed)))
+    registry = load_registry(store, maintainer.repository, maintainer.key.public)
+    reader = RootsReader(maintainer, three.new_state())
+    first = reader.read(registry)
+    before = store.requests.get
+    assert reader.read(registry) == first
+    assert store.requests.get == before
+    assert len(first.checkpoints) == 1 and first.problems == ()
+    recording = RecordingStore(store)
+    found = RootsReader(maintained_by_owner(three.owner(recording)), three.new_state(), checkpoints=False).read(registry)
+    assert (found.snapshots, found.checkpoints) == (first.snapshots, ())
+    assert [call.key for call in recording.calls if call.verb == "list"] == ["gc/", "forget/", "receipts/", "snapshots/"]
+
+
+def test_which_standings_are_roots() -> None:
+    assert {standing for standing in Standing if standing.is_root} == {Standing.CONFIRMED, Standing.TORN, Standing.UNCONFIRMED}
+
+
+def test_what_roots_need_and_which_snapshot_is_the_newest(three: SmallRepository, store: MemoryStore) -> None:
+    unconfirm(store, 1)  # the others have followed it
+    found = roots(three)
+    assert [(root.key, needed) for root, needed in found.needs()] == [(root.key, root.maintain.needed) for root in found.snapshots[1:]]
+    assert [found.is_newest(root.ref) for root in found.snapshots] == [False, False, True]
+
+
+def test_a_receipt_whose_snapshot_is_gone_is_told_unless_that_is_explained(three: SmallRepository, store: MemoryStore) -> None:
+    gone = roots(three).snapshots[0]
+    del store.objects[gone.key]
+    ((where, message), *_) = [(problem.object_name, problem.message) for problem in roots(three).problems]
+    assert (where, message[:14]) == (gone.key, "has a receipt,")
+    maintainer = maintained_by_owner(three.owner())
+    store.put(*build_forget(ForgetRecord(maintainer.repository, 1, 0, (gone.ref,), ()), maintainer.key.sign))
+    assert roots(three).problems == ()
 
 
 def test_the_owners_part_stays_sealed(three: SmallRepository) -> None:
