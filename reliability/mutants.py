@@ -68,16 +68,16 @@ class _Place(NamedTuple):
 
     parent: ast.AST
     field: str
-    index: int | None
+    at: int | None
 
     def exchanged(self, node: ast.AST, shown: ast.AST) -> str:
         """The source of ``shown``, in which this place is, as it would be with ``node`` here."""
         before = getattr(self.parent, self.field)
-        if self.index is None:
+        if self.at is None:
             after: Any = node
         else:
             after = [*before]
-            after[self.index] = node
+            after[self.at] = node
         setattr(self.parent, self.field, after)
         try:
             return ast.unparse(shown)
@@ -108,10 +108,10 @@ def _places(parent: ast.AST, line: int) -> Iterator[tuple[_Place, ast.AST, int]]
     for name, value in ast.iter_fields(parent):
         if name in _FIELDS_LEFT_ALONE or (name == "keywords" and isinstance(parent, ast.ClassDef)):
             continue
-        for index, node in enumerate(value) if isinstance(value, list) else [(None, value)]:
+        for at, node in enumerate(value) if isinstance(value, list) else [(None, value)]:
             if isinstance(node, ast.AST) and not _is_left_alone(node):
                 here = max(line, getattr(node, "lineno", line))
-                yield _Place(parent, name, index), node, here
+                yield _Place(parent, name, at), node, here
                 yield from _places(node, here)
 
 

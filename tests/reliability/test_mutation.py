@@ -74,9 +74,7 @@ def test_what_is_noticed_and_what_survives(checkout: Path) -> None:
 
 def test_a_small_sample_is_part_of_a_larger_one(checkout: Path) -> None:
     (checkout / "test_grain.py").write_text("from seedcorn.deep.grain import halves\ndef test_nothing(): pass\n")
-    small, large = (
-        {(survivor["line"], survivor["was"], survivor["now"]) for survivor in tried(checkout, sample)["survivors"]} for sample in (2, 5)
-    )
+    small, large = ({(survivor["line"], survivor["was"], survivor["now"]) for survivor in tried(checkout, sample)["survivors"]} for sample in (2, 5))
     assert (len(small), len(large)) == (2, 5)
     assert small < large
 

@@ -143,7 +143,7 @@ def test_keys_of_a_wrong_length_are_refused() -> None:
         dataclasses.replace(HOST, sign_private=bytes(33))
     for name, length in (("kem_private", 95), ("sign_private", 31)):
         with pytest.raises(IntegrityError, match=f"the key {name} has {length} bytes instead of {length + 1}"):
-            dataclasses.replace(MAINTAINER, **{name: bytes(length)})
+            dataclasses.replace(MAINTAINER, **{name: bytes(length)})  # type: ignore[arg-type]  # both are bytes
 
 
 def test_the_index_key_is_that_of_the_domain() -> None:

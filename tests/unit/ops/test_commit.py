@@ -134,9 +134,7 @@ def test_a_sweep_of_what_is_not_needed_tears_nothing(stage: Theatre) -> None:
 def test_a_backup_that_needs_every_frame_is_not_torn_by_a_sweep_of_other_packs(tmp_path: Path, stage: Theatre) -> None:
     """A first one, that is: nothing is in the index but what it needs."""
     machine = stage.repository.machine("beta")
-    machine.store = Interrupting(
-        stage.store, "snapshot", after=lambda: stage.put_collection(Stage.SWEEP, ["packs/" + "ab" * 16 + "/" + "cd" * 32])
-    )
+    machine.store = Interrupting(stage.store, "snapshot", after=lambda: stage.put_collection(Stage.SWEEP, ["packs/" + "ab" * 16 + "/" + "cd" * 32]))
     monitor = RecordingMonitor()
     assert machine.backup(stage.tree, monitor=monitor).seq == 1
     assert monitor.notes == []
@@ -164,7 +162,8 @@ def test_a_sweep_that_names_the_snapshot_tears_it(stage: Theatre, field: str) ->
     def expire() -> None:
         name = parse_numbered_key(stage.keys("snapshots/")[-1])
         assert name is not None
-        stage.put_collection(Stage.SWEEP, [], **{field: (SnapshotRef(name.host, name.number, SnapshotId(name.object_id)),)})
+        ref = SnapshotRef(name.host, name.number, SnapshotId(name.object_id))
+        stage.put_collection(Stage.SWEEP, [], expired=(ref,) if field == "expired" else (), removed=(ref,) if field == "removed" else ())
         stage.put_collection(Stage.SWEEP, [])  # one that names nothing is no counter-evidence
 
     stage.backup_through(Interrupting(stage.store, "receipts/", before=expire))

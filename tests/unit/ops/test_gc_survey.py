@@ -53,7 +53,9 @@ def test_packs_and_segments_as_they_are_stored(ground: Ground) -> None:
         assert (pack.host, pack.stored_ns, pack.size_bytes, pack.present) == (name[0], info.modified_ns, info.size_bytes, True)
         assert [record.pack for record in pack.records] == [name[1]]
     assert found.total_bytes == sum(info.size_bytes for info in packs.values())
-    assert {(key, segment.size_bytes) for key, segment in found.segments.items()} == {(key, len(ground.store.objects[key])) for key in ground.keys("index")}
+    assert {(key, segment.size_bytes) for key, segment in found.segments.items()} == {
+        (key, len(ground.store.objects[key])) for key in ground.keys("index")
+    }
     assert sorted(pack for segment in found.segments.values() for pack in segment.packs) == sorted(found.packs)
 
 

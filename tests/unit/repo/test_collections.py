@@ -51,8 +51,8 @@ def test_what_counts_no_more_is_what_any_sweep_says() -> None:
     )
     mark = Mark("gc/m", CollectionRecord(b"r" * 16, 3, b"m" * 8, Stage.MARK, copies=(copy,)), 0)
     found = Collections((mark,), sweeps, {TWO: CollectionRecord(b"r" * 16, 2, TWO, Stage.DONE, frames=spared)}, 4)
-    assert (found.expired, found.removed) == ({REF}, {OTHER_REF})
-    assert (found.expired_checkpoints, found.copies) == ({checkpoint}, {copy})
+    assert found.expired == {REF} and found.removed == {OTHER_REF}
+    assert found.expired_checkpoints == {checkpoint} and found.copies == {copy}
     assert list(found.taken_frames) == [(named, ()), (named, spared)]
 
 

@@ -36,7 +36,7 @@ def test_receipts_and_void_records(repository: SmallRepository, store: MemorySto
     store.put("receipts/something", b"")
     found = read(repository)
     one, two, three, four = (ref(repository.first, seq) for seq in range(1, 5))
-    assert (found.receipted, found.void, found.problems) == ({one, two}, {two, three}, ())
+    assert found == Receipts(frozenset({one, two}), frozenset({two, three}))
     assert [found.confirms(snapshot) for snapshot in (one, two, three, four)] == [True, False, False, False]
 
 
@@ -57,7 +57,7 @@ def test_a_receipt_in_the_place_of_another(harm: str, repository: SmallRepositor
     state = repository.new_state()
     for _ in range(2):
         found = read(repository, state)
-        assert (found.receipted, found.void) == ({ref(repository.first, 3)}, frozenset())
+        assert (found.receipted, found.void) == (frozenset({ref(repository.first, 3)}), frozenset())
         assert [problem.object_name for problem in found.problems] == [key]
     assert state.cached_object(key) is None
 
