@@ -14,8 +14,7 @@ from seedcorn.testing.simulation.faults import FaultKind
 from seedcorn.testing.simulation.scenario import SimulationOptions, simulate
 
 CORPUS = Path(__file__).with_name("corpus.txt")
-BATCHES, BATCH = 200, 10
-FEW = 50
+BATCHES, BATCH = 20, 100
 KINDS = set(FaultKind) - {FaultKind.IGNORED_CONDITION}  # that one needs somebody who overwrites, and nobody does
 
 
@@ -26,7 +25,7 @@ def test_no_confirmed_snapshot_is_lost(batch: int) -> None:
 
 @pytest.mark.parametrize("options", [SimulationOptions(weak=True), SimulationOptions(rollback=True)], ids=["weak", "rollback"])
 def test_nor_on_worse_stores(options: SimulationOptions) -> None:
-    assert violations(range(FEW), options) == {}
+    assert violations(range(BATCH // 2), options) == {}
 
 
 def violations(seeds: range, options: SimulationOptions) -> dict[int, str]:
