@@ -45,7 +45,7 @@ def test_numbers_do_not_count(form: str) -> None:
 
 
 def test_an_unknown_word_is_named_with_what_may_be_meant() -> None:
-    with pytest.raises(CredentialError, match="word 6, 'sausege', is not on the list of words: sausage\?$"):
+    with pytest.raises(CredentialError, match=r"word 6, 'sausege', is not on the list of words: sausage\?$"):
         words_to_seed(" ".join([*GOOD[:5], "sausege", *GOOD[6:]]))
 
 
