@@ -78,7 +78,7 @@ def _model(size: Size) -> Sequence[str]:
 
 
 def _mutation(size: Size) -> Sequence[str]:
-    return ["python", "-m", "reliability.mutation", "--sample", "2" if size.small else "20"]
+    return ["python", "-m", "reliability.mutation", "--sample", "2" if size.small else "15"]
 
 
 def _overhead(size: Size) -> Sequence[str]:

@@ -36,7 +36,7 @@ from reliability.mutants import mutants_of
 __all__ = ["TESTS", "CanNotTellError", "Finding", "Ground", "try_module"]
 
 _CHECKOUT = Path(__file__).parents[1]
-_SAMPLE = 20
+_SAMPLE = 15
 _SEED = 2008
 _MEMORY_BYTES = 4 << 30
 _LEAST_SECONDS, _PATIENCE = 10, 5  # a run may take so many times as long as one without a change
