@@ -12,11 +12,12 @@ import pytest
 from seedcorn.crypto.keys import OwnerKey, new_owner_seed
 from seedcorn.crypto.primitives import object_hash
 from seedcorn.errors import CredentialError, IntegrityError
-from seedcorn.format.collection import CheckpointMaintain, ForgetRecord, SnapshotRef
+from seedcorn.format.collection import CheckpointMaintain, CollectionRecord, ForgetRecord, SnapshotRef, Stage
 from seedcorn.format.names import checkpoint_key, forget_key
 from seedcorn.ids import RepositoryId, SessionId
 from seedcorn.ops import access
 from seedcorn.repo.checkpoints import build_checkpoint
+from seedcorn.repo.collections import build_collection
 from seedcorn.repo.forgetting import ForgetLog, build_forget, read_forget_log
 from seedcorn.repo.hosts import load_registry
 from seedcorn.repo.maintenance import MaintainFile, maintained_by_owner
@@ -115,6 +116,19 @@ def test_each_object_is_opened_once_and_checkpoints_are_read_by_collectors_alone
     found = RootsReader(maintained_by_owner(three.owner(recording)), three.new_state(), checkpoints=False).read(registry)
     assert (found.snapshots, found.checkpoints) == (first.snapshots, ())
     assert [call.key for call in recording.calls if call.verb == "list"] == ["gc/", "forget/", "receipts/", "snapshots/"]
+
+
+def test_a_sweep_that_is_not_listed_any_more(three: SmallRepository, store: MemoryStore) -> None:
+    maintainer = maintained_by_owner(three.owner())
+    registry = load_registry(store, maintainer.repository, maintainer.key.public)
+    reader = RootsReader(maintainer, three.new_state())
+    key, data = build_collection(CollectionRecord(maintainer.repository, 1, b"c" * 8, Stage.SWEEP), maintainer.key.sign)
+    store.put(key, data)
+    assert reader.read(registry).problems == ()
+    store.delete([key])
+    for _ in range(2):  # and it goes on being said
+        problems = reader.read(registry).problems
+        assert [(problem.object_name, problem.message) for problem in problems] == [("gc/", "a listing lacks records that are never removed")]
 
 
 def test_which_standings_are_roots() -> None:
