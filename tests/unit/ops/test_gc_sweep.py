@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import msgspec
@@ -90,7 +90,7 @@ def test_a_collection_counts_what_it_does(ground: Ground) -> None:
     assert len(ground.keys("index")) == 2  # that of the first listed nothing else
     assert [key.rpartition(".")[2] for key in ground.keys("gc")] == ["done", "sweep"]
     again = ground.collector()
-    assert again.carry_out(again.plan()) == CollectionResult()
+    assert set(asdict(again.carry_out(again.plan())).values()) == {0}
     assert not ground.monitor.errors and not ground.monitor.notes
 
 
@@ -100,7 +100,8 @@ def test_with_a_grace_the_first_collection_marks_and_deletes_nothing(ground: Gro
     ground.store._now_ns = lambda: 30 * 3600 * 10**9
     collector = ground.collector(CollectionOptions(allow_large=True))
     done = collector.carry_out(collector.plan())
-    assert (done.deleted_packs, done.deleted_snapshots) == (0, 0)
+    counted = {name for name, count in asdict(done).items() if count}
+    assert counted == {"marked_packs", "marked_bytes"}
     assert done.marked_packs >= 2 and done.marked_bytes > 5_000
     assert {key.rpartition(".")[2] for key in set(ground.store.objects) - before} == {"mark"}
     assert before <= set(ground.store.objects)
