@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,8 +17,9 @@ from seedcorn.ops import backup_run
 from seedcorn.ops.backup import BackupOptions
 from seedcorn.ops.backup_run import BackupResult, BackupRun
 from seedcorn.repo.state import FrameSet
+from seedcorn.repo.writer import Writer, WriterOptions
 from seedcorn.store.api import Requests
-from seedcorn.store.wrappers import DryRunStore
+from seedcorn.store.wrappers import DryRunStore, RecordingStore
 from seedcorn.testing.damage import flip_byte
 from seedcorn.testing.memory_store import MemoryStore
 from seedcorn.testing.repositories import SmallRepository, make_tree
@@ -86,7 +89,7 @@ def test_what_a_backup_says_of_itself(repository: SmallRepository, store: Memory
     assert told.start_ns <= told.end_ns
     assert 0 < told.elapsed_ns < 60 * 10**9
     stored = repository.browser().snapshots[-1]
-    assert stored.id == told.snapshot
+    assert stored.id == told.snapshot and stored.maintain.complete
     assert stored.owner.statistics.delta_entries == statistics.delta_entries
     assert stored.owner.start_ns == told.start_ns == stored.maintain.time_ns
     assert stored.owner.users[os.getuid()] and stored.owner.groups[os.getgid()]
@@ -146,6 +149,42 @@ def test_a_damaged_record_stops_its_own_host_alone(store: MemoryStore, tmp_path:
         assert told.exit_code == 13
         assert [problem.object_name for problem in told.problems] == [key]
         assert list(told.problems) == monitor.errors
+
+
+def test_only_who_trusts_others_looks_at_their_segments(repository: SmallRepository, store: MemoryStore, tmp_path: Path, tree: Path) -> None:
+    repository.machine("beta").backup(tree)
+    recording = RecordingStore(store)
+    repository.first.store = recording
+    assert repository.backup(tree).statistics.deduplicated_bytes == 0
+    assert not [call for call in recording.calls if call.verb == "get" and call.key.startswith("index/")]
+    with SmallRepository(MemoryStore(), tmp_path / "trusting", trust_hosts=True) as trusting:
+        other = trusting.machine("beta")
+        other.backup(tree)
+        assert trusting.backup(tree).statistics.raw_delta_size == 0
+        trusting.store.delete([key for key in trusting.store.objects if key.startswith("packs/")])  # type: ignore[attr-defined]  # a MemoryStore
+        monitor = RecordingMonitor()
+        healed = trusting.first.backup(tree, options=BackupOptions("alpha", force=True), monitor=monitor)
+        assert healed.statistics.raw_delta_size > 0
+        assert any("packs that the index lists are missing" in note for note in monitor.notes)
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_dry_run_lists_no_pack_before_its_end(repository: SmallRepository, dry_run: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its packs are nowhere, so what they hold must not become known as stored."""
+    seen: list[WriterOptions] = []
+
+    class Watched(Writer):
+        def __init__(self, repository: Any, state: Any, options: WriterOptions, *rest: Any) -> None:
+            seen.append(options)
+            super().__init__(repository, state, options, *rest)
+
+    monkeypatch.setattr(backup_run, "Writer", Watched)
+    machine, wanted = repository.first, WriterOptions(checkpoint_packs=3)
+    with BackupRun(machine.repository, machine.state, [b"/tree"], BackupOptions("a", dry_run=dry_run, writer=wanted), SetClock(), VoidMonitor()):
+        pass
+    (used,) = seen
+    assert (used == wanted) is not dry_run
+    assert min(used.checkpoint_packs, used.checkpoint_seconds) == (sys.maxsize if dry_run else 3)
 
 
 def test_packs_of_others_are_their_own_loss(repository: SmallRepository, store: MemoryStore, tree: Path) -> None:

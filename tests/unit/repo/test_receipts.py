@@ -40,7 +40,9 @@ def test_receipts_and_void_records(repository: SmallRepository, store: MemorySto
     assert [found.confirms(snapshot) for snapshot in (one, two, three, four)] == [True, False, False, False]
 
 
-@pytest.mark.parametrize("harm", ["a void one as a receipt", "a receipt as a void one", "another number", "another snapshot", "another host", "cut"])
+@pytest.mark.parametrize(
+    "harm", ["a void one as a receipt", "a receipt as a void one", "another number", "another snapshot", "another host", "signer", "cut"]
+)
 def test_a_receipt_in_the_place_of_another(harm: str, repository: SmallRepository, store: MemoryStore) -> None:
     host, other = repository.first.repository, repository.machine("beta").repository
     key = receipt_key(host.host, 2, ONE, void=harm == "a receipt as a void one")
@@ -50,6 +52,7 @@ def test_a_receipt_in_the_place_of_another(harm: str, repository: SmallRepositor
         "another number": build_receipt(host, 1, ONE),
         "another snapshot": build_receipt(host, 2, SnapshotId(b"2" * 32)),
         "another host": build_receipt(other, 2, ONE),
+        "signer": ("", build_record(Magic.RECEIPT, Receipt(host.repository, host.host, 2, ONE, ReceiptState.RECEIPT), other.key.sign)),
         "cut": build_receipt(host, 2, ONE),
     }[harm][1]
     store.put(key, data[:-1] if harm == "cut" else data)

@@ -131,6 +131,25 @@ def test_a_sweep_that_is_not_listed_any_more(three: SmallRepository, store: Memo
         assert [(problem.object_name, problem.message) for problem in problems] == [("gc/", "a listing lacks records that are never removed")]
 
 
+@pytest.mark.parametrize("excuse", ["none", "a void record", "forgotten"])
+def test_a_receipt_that_was_seen_and_is_gone(three: SmallRepository, store: MemoryStore, excuse: str) -> None:
+    """Without its snapshot. One that was taken back or forgotten may lose its receipt first: a collection that was cut off is no damage."""
+    maintainer = maintained_by_owner(three.owner())
+    registry = load_registry(store, maintainer.repository, maintainer.key.public)
+    reader = RootsReader(maintainer, three.new_state())
+    first = reader.read(registry).snapshots[0]
+    key, _ = build_receipt(three.first.repository, 1, first.id)
+    void, data = build_receipt(three.first.repository, 1, first.id, void=True)
+    if excuse == "a void record":
+        store.put(void, data)
+        assert reader.read(registry).problems == ()
+    if excuse == "forgotten":
+        store.put(*build_forget(ForgetRecord(maintainer.repository, 1, 0, (first.ref,), ()), maintainer.key.sign))
+    store.delete([key, void])
+    told = [(problem.object_name, problem.message) for problem in reader.read(registry).problems]
+    assert told == ([(key, "has been seen, and is gone although its snapshot is not")] if excuse == "none" else [])
+
+
 def test_which_standings_are_roots() -> None:
     assert {standing for standing in Standing if standing.is_root} == {Standing.CONFIRMED, Standing.TORN, Standing.UNCONFIRMED}
 
