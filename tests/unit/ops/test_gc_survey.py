@@ -70,6 +70,7 @@ def test_packs_that_are_missing_and_packs_that_nobody_lists(ground: Ground) -> N
     assert None not in names
     missing, unlisted = (found.packs[name] for name in names if name)
     assert (missing.stored_ns, missing.size_bytes, missing.present, len(missing.records)) == (0, 0, False, 1)
+    assert missing.host == unlisted.host == ground.repository.first.host_file.key.host
     assert (unlisted.size_bytes, unlisted.present, unlisted.records) == (5, True, ())
     assert len(found.packs) == len(ground.keys("packs"))
     assert found.total_bytes == sum(len(ground.store.objects[key]) for key in ground.keys("packs") if key != "packs/something")
