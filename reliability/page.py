@@ -223,8 +223,9 @@ _FIGURES = (
         _mutation,
         "A sample, of one small change at a time: an operator, condition, constant or result, or a statement left out. Each module is tried by "
         "the few tests that belong to it and not by the whole suite, which may notice more. Some changes change nothing that anybody could "
-        "notice, which no program can tell, so 100 % is out of reach; some stop the program at once, which any test notices. Every survivor is "
-        "in the evidence, with its line. The mutants of the model above are of the protocol's rules, not of the program's lines.",
+        "notice, which no program can tell, so 100 % is out of reach; some stop the program at once, which any test notices. A sample with "
+        "which tests were written flatters them: another seed (`--seed`) is the fairer judge. On a busy machine a run may only seem to hang. "
+        "Every survivor is in the evidence, with its line. The mutants of the model above are of the protocol's rules, not of the program's lines.",
     ),
     _Figure(
         "Hostile input",
