@@ -6,11 +6,11 @@ import pytest
 
 from seedcorn.errors import IntegrityError
 from seedcorn.format.codec import Magic
-from seedcorn.format.collection import CheckpointRef, CollectionRecord, HostPacks, PackCopy, SnapshotRef, Stage
+from seedcorn.format.collection import CheckpointRef, CollectionRecord, HostPacks, SnapshotRef, Stage
 from seedcorn.format.names import CollectionName, collection_key, probe_key
 from seedcorn.format.snapshot import NeededFrames
 from seedcorn.ids import CollectionId, HostId, PackId
-from seedcorn.repo.collections import Collections, Mark, build_collection, list_collections
+from seedcorn.repo.collections import Collections, build_collection, list_collections
 from seedcorn.repo.records import build_record
 from seedcorn.testing.memory_store import MemoryStore
 from seedcorn.testing.repositories import SmallRepository
@@ -43,16 +43,15 @@ def test_what_is_swept_is_what_was_named_and_not_kept() -> None:
 
 
 def test_what_counts_no_more_is_what_any_sweep_says() -> None:
-    checkpoint, copy = CheckpointRef(ALPHA, b"c" * 16), PackCopy(ALPHA, P, b"d" * 32)
+    checkpoint = CheckpointRef(ALPHA, b"c" * 16)
     named, spared = (NeededFrames(b"s" * 16, b"named"),), (NeededFrames(b"s" * 16, b"spared"),)
     sweeps = (
         CollectionRecord(b"r" * 16, 1, ONE, Stage.SWEEP, frames=named, expired=(REF,), expired_checkpoints=(checkpoint,)),
         CollectionRecord(b"r" * 16, 2, TWO, Stage.SWEEP, frames=named, removed=(OTHER_REF,)),
     )
-    mark = Mark("gc/m", CollectionRecord(b"r" * 16, 3, b"m" * 8, Stage.MARK, copies=(copy,)), 0)
-    found = Collections((mark,), sweeps, {TWO: CollectionRecord(b"r" * 16, 2, TWO, Stage.DONE, frames=spared)}, 4)
+    found = Collections((), sweeps, {TWO: CollectionRecord(b"r" * 16, 2, TWO, Stage.DONE, frames=spared)}, 4)
     assert found.expired == {REF} and found.removed == {OTHER_REF}
-    assert found.expired_checkpoints == {checkpoint} and found.copies == {copy}
+    assert found.expired_checkpoints == {checkpoint}
     assert list(found.taken_frames) == [(named, ()), (named, spared)]
 
 

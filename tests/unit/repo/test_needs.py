@@ -15,7 +15,7 @@ from seedcorn.format.snapshot import NeededFrames
 from seedcorn.ids import SessionId
 from seedcorn.repo.collections import Collections
 from seedcorn.repo.needed import IndexedFrames, Missing, SeqSet
-from seedcorn.repo.needs import Needs, assess_needs, explains, listed_frames, taken_frames, with_torn
+from seedcorn.repo.needs import Needs, assess_needs, explains, listed_frames, taken_frames, with_standings
 from seedcorn.repo.roots import RootCheckpoint, Roots, RootSnapshot, Standing
 from seedcorn.repo.state import SessionRecord
 
@@ -64,7 +64,7 @@ def test_frames_that_are_nowhere(standing: Standing, is_told: bool) -> None:
     assert [(problem.object_name, problem.message[:14]) for problem in found.problems] == ([(root.key, "needs 3 frames")] if is_told else [])
     assert not found.torn
     if is_told:
-        assert f"`seedcorn forget {root.id.hex()[:12]}`" in found.problems[0].message
+        assert f"`seedcorn forget {root.key}`" in found.problems[0].message
         assert found.frames == {1: SeqSet([0])}
 
 
@@ -108,11 +108,12 @@ def test_all_that_is_missing_must_be_explained() -> None:
         assert bool(found.torn) is is_torn is not bool(found.problems)
 
 
-def test_torn_snapshots_get_their_standing() -> None:
-    one, two = snapshot(1, {}), snapshot(2, {})
-    roots = roots_of(one, two)
-    assert [root.standing for root in with_torn(roots, frozenset({two.ref})).snapshots] == [Standing.CONFIRMED, Standing.TORN]
-    assert with_torn(roots, frozenset()) is roots
+def test_snapshots_get_the_standing_that_the_index_tells() -> None:
+    one, two, three = snapshot(1, {}), snapshot(2, {}), snapshot(3, {}, Standing.VOID)
+    roots = roots_of(one, two, three)
+    told = with_standings(roots, Needs({}, frozenset({two.ref}), (), frozenset({three.ref})))
+    assert [root.standing for root in told.snapshots] == [Standing.CONFIRMED, Standing.TORN, Standing.CONFIRMED]
+    assert with_standings(roots, Needs({}, frozenset(), ())) is roots
 
 
 def test_frames_of_several_sweeps_and_packs_are_added_up() -> None:
