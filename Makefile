@@ -48,6 +48,11 @@ simulate: dev ## simulate SEEDS=100000 runs with faults; the figures go to REPOR
 	mkdir -p "$(dir $(or $(REPORT),build/simulation.json))"
 	python -m seedcorn.testing.simulate --seeds 0-$$(( $(or $(SEEDS),100000) - 1 )) --json > "$(or $(REPORT),build/simulation.json)"
 
+.PHONY: mutation
+mutation: dev ## how many small wrong changes the tests notice: SAMPLE=15 of each module (0: all) ONLY=crypto.frames,... REPORT=build/mutation.json
+	mkdir -p "$(dir $(or $(REPORT),build/mutation.json))"
+	python -m reliability.mutation --sample "$(or $(SAMPLE),15)" --only "$(ONLY)" > "$(or $(REPORT),build/mutation.json)"
+
 .PHONY: budgets
 budgets: dev ## write anew how many requests and bytes the steps of tests/budgets may take
 	PYTHONPATH=src python -m tests.budgets.measure

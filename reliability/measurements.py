@@ -77,6 +77,10 @@ def _model(size: Size) -> Sequence[str]:
     return ["python", "-m", "tests.model", "--json", *(["--quick"] if size.small else [])]
 
 
+def _mutation(size: Size) -> Sequence[str]:
+    return ["python", "-m", "reliability.mutation", "--sample", "2" if size.small else "15"]
+
+
 def _overhead(size: Size) -> Sequence[str]:
     return ["python", "-m", "reliability.overhead", "--mebibytes", "64" if size.small else "1024"]
 
@@ -91,6 +95,7 @@ MEASUREMENTS = (
     _simulation("simulation_rollback", 10, "--rollback"),
     _tests("crash_points", *_CRASHES),
     Measurement("model", _model, json_lines),
+    Measurement("mutation", _mutation, json_object),
     _tests("hostile_input", *_HOSTILE, marked="not slow"),
     _tests("every_byte", "tests/damage/test_every_byte.py", marked="slow"),
     Measurement("sealing_keys", _sealing_keys, json_object),

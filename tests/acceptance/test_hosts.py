@@ -63,6 +63,21 @@ def test_a_machine_that_gets_a_new_host_file(folder: Path) -> None:
         workshop.assert_restores(run.id, describe(workshop.source))
 
 
+def test_a_machine_that_is_moved_takes_over_nothing_that_it_remembers(folder: Path) -> None:
+    """No file has changed, and its state has the listings of them all: of another domain."""
+    with open_workshop(folder, settled=True) as workshop:
+        make_tree(workshop.source, _FILES)
+        tree = describe(workshop.source)
+        first = workshop.backup()
+        assert workshop.backup().packs == 0
+        workshop.repository.move(workshop.machine, "new")
+        moved = workshop.backup()
+        assert moved.result.statistics.raw_delta_size == first.result.statistics.raw_delta_size
+        assert workshop.backup().packs == 0
+        for run in (first, moved):
+            workshop.assert_restores(run.id, tree)
+
+
 @dataclass(frozen=True)
 class _Attack:
     """A malicious host with the victim's segments before its eyes. Its id sorts first, so that its copies are found first."""

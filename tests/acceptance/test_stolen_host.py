@@ -79,7 +79,7 @@ def test_the_state_lists_nothing_that_is_gone_from_the_disk(stolen: Workshop) ->
     """It names what was on the disk at the last run, which the thief can see there; the listings of what was deleted are deleted."""
     state = stolen.machine.state
     top = os.fsencode(stolen.source)
-    cache = state.listings()
+    cache = state.listings(0)
     listing = cache.get(listing_key(top))
     assert listing is not None
     assert [node.name for node in cache.nodes(listing_key(top), listing)] == [b"kept"]
@@ -93,14 +93,14 @@ def test_listings_go_with_their_directories(workshop: Workshop, replacement: str
     paths = [directory, workshop.source / "kept"] if "itself" in replacement else [workshop.source]
     workshop.backup(*paths)
     keys = [listing_key(os.fsencode(path)) for path in (directory, directory / "below")]
-    assert all(workshop.machine.state.listings().get(key) is not None for key in keys)
+    assert all(workshop.machine.state.listings(0).get(key) is not None for key in keys)
     shutil.rmtree(directory)
     if replacement == "a file":
         directory.write_bytes(b"x")
     elif replacement == "a link":
         directory.symlink_to("kept")
     workshop.backup(*paths)
-    assert all(workshop.machine.state.listings().get(key) is None for key in keys)
+    assert all(workshop.machine.state.listings(0).get(key) is None for key in keys)
 
 
 def test_no_secret_of_a_host_opens_a_frame_in_any_role(stolen: Workshop) -> None:

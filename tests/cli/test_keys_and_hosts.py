@@ -89,11 +89,44 @@ def test_a_second_host(machine: Machine, tmp_path: Path) -> None:
     assert machine.owner("host", "revoke", "nobody").code == 2
 
 
+def test_domains(machine: Machine) -> None:
+    for wrong in ("7", "other"):
+        finished = machine.owner("host", "add", "web", "--out", "web.json", "--domain", wrong)
+        assert finished.code == 2 and "--domain new" in finished.err
+    added = machine.owner("host", "add", "web", "--out", "web.json", "--domain", "new", "--json")
+    assert (added.code, added.of_type("summary")[0]["domain"]) == (0, 1)
+    unsure = machine.owner("host", "add", "db", "--out", "db.json")
+    assert unsure.code == 2 and "domains 0, 1" in unsure.err
+    assert machine.owner("host", "move", "web", "--domain", "0", "--out", "web.json").code == 2  # the file is kept
+    assert machine.owner("host", "move", "nobody", "--domain", "0", "--out", "moved.json").code == 2
+    assert [(line["name"], line["domain"]) for line in machine.owner("host", "list", "--json").lines] == [("here", 0), ("web", 1)]
+    for missing in (("--domain", "new"), ("--out", "moved.json")):
+        assert machine.owner("host", "move", "here", *missing).code == 2
+    assert not {"moved.json", "db.json"} & {path.name for path in machine.folder.iterdir()}
+
+    moved = machine.owner("host", "move", "here", "--domain", "1", "--out", "moved.json")
+    assert moved.code == 0 and "to domain 1" in moved.out and "export-maintain" not in moved.out  # which there was before
+    assert stat.S_IMODE((machine.folder / "moved.json").stat().st_mode) == 0o600
+    refused = machine.back_up("source")
+    assert refused.code == 12 and "host install" in refused.err
+    installed = machine.run("host", "install", "moved.json", "--json")
+    assert installed.of_type("summary")[0]["domain"] == 1
+    assert machine.back_up("source").code == 0
+
+    assert machine.owner("host", "move", "here", "--domain", "1", "--out", "again.json").code == 0  # the file has been lost
+    assert machine.back_up("source").code == 12
+    assert machine.run("host", "install", "again.json").code == 0
+    again = machine.back_up("source", "--json").of_type("summary")[0]
+    assert (again["data_packs"], again["listing_packs"]) == (0, 0)
+    assert machine.owner("check").code == 0
+
+
 def test_quiet_is_quiet(machine: Machine) -> None:
     """What is done is not said; what can not be seen again (the words of a new repository) is still shown."""
     for arguments in (
         ("key", "add", "--new-passphrase-file", machine.secret),
         ("host", "add", "web", "--out", machine.folder / "web.json"),
+        ("host", "move", "web", "--domain", "new", "--out", machine.folder / "moved.json"),
         ("host", "revoke", "web"),
     ):
         finished = machine.owner(*arguments, "-q")

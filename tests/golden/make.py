@@ -36,7 +36,7 @@ from seedcorn.ops.gc_survey import Surveyor
 from seedcorn.ops.gc_sweep import Collector
 from seedcorn.ops.revoke import plan_revocation, revoke
 from seedcorn.repo import packer, writer
-from seedcorn.repo.maintenance import MaintainFile, MaintainRepository, maintained_by_owner
+from seedcorn.repo.maintenance import MaintainRepository, maintained_by_owner
 from seedcorn.repo.packer import PackerOptions
 from seedcorn.repo.writer import WriterOptions
 from seedcorn.store.api import Store
@@ -251,7 +251,7 @@ def _write(folder: Path, making: _Making) -> None:
     for key, data in making.store.objects.items():
         store.put(key, data)
     (folder / "host.json").write_bytes(making.repository.made.host_file.serialize())
-    (folder / "maintain.json").write_bytes(MaintainFile.of(owner).serialize())
+    (folder / "maintain.json").write_bytes(access.maintain_file(owner).serialize())
     secrets = {"passphrases": [PASSPHRASE, SECOND_PASSPHRASE], "words": making.repository.words}
     (folder / "secrets.json").write_text(json.dumps(secrets, indent=1) + "\n")
     snapshots = {snapshot.hex(): {"standing": standing.value, **making.snapshots[snapshot]} for snapshot, standing in standings.items()}

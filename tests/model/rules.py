@@ -64,7 +64,8 @@ Readers
   without void and expiry, and if every frame it needs has an indexed copy outside D.
 
 Not in the model: signatures, lying hosts, lost or late answers (a late put is a slow host; a late DELETE hits a pack that stays dead), non-linear
-stores, the 30 % brake, more actors than a configuration has.
+stores, the 30 % brake, more actors than a configuration has. Nor dedup domains: to a host the segments of others are as if they were not there, and a
+frame, its copies and who relies on it are of one domain, so it knows every copy that it could count; a collector must see all domains, or stop.
 """
 
 from __future__ import annotations

@@ -20,6 +20,13 @@ FIGURES: dict[str, dict[str, Any]] = {
     "simulation_weak": {"runs": 200, "failed": 0},
     "crash_points": TESTS | {"counted": COUNTED},
     "model": {"rows": [ROW, ROW | {"kind": "mutant", "violation": "I1"}, ROW | {"kind": "mutant"}]},
+    "mutation": {
+        "sample": 20,
+        "modules": {
+            "crypto.frames": {"mutants": 60, "tried": 20, "killed": 17, "timed_out": 1, "survivors": [{}, {}], "new_key": 1},
+            "ops.commit": {"mutants": 1030, "tried": 20, "killed": 20, "timed_out": 0, "survivors": []},
+        },
+    },
     "hostile_input": TESTS | {"counted": {"f": {"refused": 4321, "accepted": 9}, "b": {"peak_bytes": 5000, "bomb_bytes": 64 << 20}}},
     "every_byte": TESTS | {"counted": {"s": {"slot: detected": 1}, "all": {"slot: detected": 900, "header: harmless": 4}}},
     "sealing_keys": {"seals": 98765, "repeated": 0, "where": {}},
@@ -54,6 +61,9 @@ ALL = {name: evidence(name) for name in FIGURES}
         "| crashes in all | 100 |",
         "468,344 states, no violation",
         "| mutants killed | 1 of 2 |",
+        "| crypto.frames | 18 of 20 noticed (90 %), 1 of them by taking too long; 60 are possible |",
+        "| ops.commit | 20 of 20 noticed (100 %); 1,030 are possible |",
+        "| all | 38 of 40 noticed (95 %), 1 of them by taking too long; 1,090 are possible |",
         "| mutated objects: refused | 4,321 |",
         "bomb of 64 MiB is refused | 5,000 bytes |",
         "| slot | 900 detected, 0 harmless, 0 missed |",

@@ -32,6 +32,11 @@ def test_nor_on_worse_stores_or_while_it_is_copied(options: SimulationOptions) -
     assert violations(range(BATCH // 2), options) == {}
 
 
+@pytest.mark.parametrize("weak", [False, True], ids=["strong", "weak"])
+def test_nor_with_hosts_in_two_domains(weak: bool) -> None:
+    assert violations(range(BATCH // 2), SimulationOptions(domains=True, weak=weak)) == {}
+
+
 def violations(seeds: range, options: SimulationOptions) -> dict[int, str]:
     """By seed."""
     return {report.seed: report.violation for seed in seeds if (report := simulate(seed, options)).violation}

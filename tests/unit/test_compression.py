@@ -64,6 +64,19 @@ def test_text_is_compressed_at_every_level(level: int) -> None:
     assert unpack(packed, len(TEXT)) == TEXT
 
 
+def test_the_codec_byte_is_that_of_the_format() -> None:
+    assert pack(TEXT)[0] == 1
+    assert pack(NOISE)[0] == pack(TEXT, None)[0] == 0
+
+
+@pytest.mark.parametrize(("data", "level"), [(TEXT, 3), (NOISE, 3), (TEXT, None)], ids=["compressed", "stored", "stored untried"])
+def test_memory_that_was_used_before_shows_nowhere(data: bytes, level: int | None) -> None:
+    out = bytearray(b"\xaa" * (compression.bound_bytes(len(data)) + 10))
+    written = compression.compress_into(memoryview(data), memoryview(out), level)
+    assert unpack(bytes(out[:written]), len(data)) == data
+    assert out[written:] == b"\xaa" * (len(out) - written)
+
+
 def test_a_compressor_is_as_good_as_new_after_each_frame() -> None:
     first = pack(TEXT)
     pack(NOISE)

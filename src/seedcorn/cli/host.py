@@ -14,6 +14,7 @@ from seedcorn.errors import EXIT_DONE
 def _declare_add(parser: Parser) -> None:
     parser.word("name", "NAME", "What to call the machine.")
     parser.required_option("--out", metavar="FILE", help="Write its host file here, then bring it to the machine.")
+    parser.option("--domain", metavar="D|new", help="Its deduplication domain, a number as in `host list`. Usually the one that all hosts are in.")
 
 
 def add(invocation: Invocation) -> int:
@@ -21,15 +22,58 @@ def add(invocation: Invocation) -> int:
     from seedcorn.events import SystemClock
     from seedcorn.jobs.host_files import enroll_to_file
 
-    name, path = invocation.options.name, invocation.path(invocation.options.out)
-    host_file = enroll_to_file(invocation.owner().repository, name, path, SystemClock())
-    invocation.output.emit("summary", host=name, host_id=host_file.key.host.hex(), host_file=str(path))
-    invocation.output.report(f"Enrolled {shown(name)}. Bring {shown(str(path))} to it over a safe way, and run there:  seedcorn host install FILE")
+    options = invocation.options
+    name, path = options.name, invocation.path(options.out)
+    host_file = enroll_to_file(invocation.owner().repository, name, path, SystemClock(), domain=options.domain)
+    domain = host_file.key.secrets.domain
+    invocation.output.emit("summary", host=name, host_id=host_file.key.host.hex(), domain=domain, host_file=str(path))
+    invocation.output.report(
+        f"Enrolled {shown(name)} in domain {domain}. Bring {shown(str(path))} to it over a safe way, and run there:  seedcorn host install FILE"
+    )
+    _tell_of_new_domain(invocation)
+    return EXIT_DONE
+
+
+def _tell_of_new_domain(invocation: Invocation) -> None:
+    from seedcorn.ops.domains import NEW_DOMAIN
+
+    if invocation.options.domain == NEW_DOMAIN:
+        invocation.output.report(
+            "The domain is new: `prune` refuses maintain files from before. If there are any, make new ones:  seedcorn key export-maintain --out FILE"
+        )
+
+
+def _declare_move(parser: Parser) -> None:
+    _declare_name(parser)
+    parser.required_option("--domain", metavar="D|new", help="The deduplication domain to move it to, a number as in `host list`.")
+    parser.required_option("--out", metavar="FILE", help="Write its new host file here, then bring it to the machine.")
+
+
+def move(invocation: Invocation) -> int:
+    """Move a machine to another deduplication domain, with a new host file.
+
+    What it has backed up stays and can be read; the next backup stores everything anew. In the domain that it is in already it only gets the file.
+    """
+    from seedcorn.events import SystemClock
+    from seedcorn.jobs.host_files import move_to_file
+
+    options = invocation.options
+    path = invocation.path(options.out)
+    host_file = move_to_file(invocation.owner().repository, options.name, path, SystemClock(), domain=options.domain)
+    domain = host_file.key.secrets.domain
+    invocation.output.emit("summary", host=host_file.name, host_id=host_file.key.host.hex(), domain=domain, host_file=str(path))
+    invocation.output.report(
+        f"Moved {shown(host_file.name)} to domain {domain}. Its old host file is refused from now on: bring {shown(str(path))} to it over a safe "
+        "way, and run there:  seedcorn host install FILE\n"
+        "Unless it was in that domain before, its next backup stores everything anew, as nothing of another domain is reused. Older snapshots stay "
+        "readable."
+    )
+    _tell_of_new_domain(invocation)
     return EXIT_DONE
 
 
 def _declare_install(parser: Parser) -> None:
-    parser.word("file", "FILE", "A host file, made by `seedcorn host add`.")
+    parser.word("file", "FILE", "A host file, made by `seedcorn host add` or `seedcorn host move`.")
 
 
 def install(invocation: Invocation) -> int:
@@ -39,7 +83,10 @@ def install(invocation: Invocation) -> int:
     source = invocation.path(invocation.options.file)
     host_file, path = install_host_file(source, invocation.environment, invocation.options.host_file)
     output = invocation.output
-    output.emit("summary", host=host_file.name, host_id=host_file.key.host.hex(), repository=host_file.key.repository.hex(), host_file=str(path))
+    key = host_file.key
+    output.emit(
+        "summary", host=host_file.name, host_id=key.host.hex(), domain=key.secrets.domain, repository=key.repository.hex(), host_file=str(path)
+    )
     output.report(f"This machine is {shown(host_file.name)} now. Delete {shown(str(source))}, then:  seedcorn backup -r {shown(host_file.url)} /etc")
     return EXIT_DONE
 
@@ -52,9 +99,10 @@ def list_hosts(invocation: Invocation) -> int:
     rows = []
     for host, newest in access.list_hosts(invocation.owner().repository):
         since = host.public.created_ns
-        output.emit("host", id=host.host.hex(), name=host.name, revoked=host.revoked, snapshots=newest, recorded=time_text(since))
-        rows.append([host.host.hex()[:SHORT_ID_DIGITS], shown(host.name), "revoked" if host.revoked else "enrolled", local_time(since), str(newest)])
-    for line in table(["ID", "Name", "State", "Since", " Snapshots"], rows):
+        state = "revoked" if host.revoked else "enrolled"
+        output.emit("host", id=host.host.hex(), name=host.name, revoked=host.revoked, domain=host.domain, snapshots=newest, recorded=time_text(since))
+        rows.append([host.host.hex()[:SHORT_ID_DIGITS], shown(host.name), state, str(host.domain), local_time(since), str(newest)])
+    for line in table(["ID", "Name", "State", " Domain", "Since", " Snapshots"], rows):
         output.line(line)
     return EXIT_DONE
 
@@ -121,9 +169,10 @@ def policy(invocation: Invocation) -> int:
 COMMAND = Group.of(
     "Manage machines that may back up.",
     {
-        "add": Command(add, _declare_add, "seedcorn host add web --out web.json\nseedcorn host add web --out web.json --passphrase-file FILE"),
+        "add": Command(add, _declare_add, "seedcorn host add web --out web.json\nseedcorn host add customer --domain new --out customer.json"),
         "install": Command(install, _declare_install, "seedcorn host install web.json\nshred -u web.json"),
         "list": Command(list_hosts, examples="seedcorn host list\nseedcorn host list --json"),
+        "move": Command(move, _declare_move, "seedcorn host move web --domain new --out web.json\nseedcorn host move db --domain 1 --out db.json"),
         "revoke": Command(revoke, _declare_revoke, "seedcorn host revoke web\nseedcorn host revoke web --last-seq 41 -n"),
         "policy": Command(policy, _declare_name, "seedcorn host policy web -r s3://bucket/prefix > web-policy.json\nseedcorn host policy 41d0"),
     },

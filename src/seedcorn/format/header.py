@@ -19,6 +19,7 @@ __all__ = [
     "FLAG_TRUST_HOSTS",
     "HEADER_KEY",
     "HEADER_LIMIT_BYTES",
+    "FormerKey",
     "Header",
     "HostPrivate",
     "HostPublic",
@@ -122,6 +123,13 @@ class HostState(enum.IntEnum):
     REVOKED = 2
 
 
+class FormerKey(msgspec.Struct, array_like=True, frozen=True):
+    """What a host signed with before it was moved, and the domain that it was in then."""
+
+    sign_public: bytes
+    domain: int
+
+
 class HostPublic(msgspec.Struct, array_like=True, frozen=True):
     """Part 1 of a host record."""
 
@@ -132,6 +140,8 @@ class HostPublic(msgspec.Struct, array_like=True, frozen=True):
     sign_public: bytes
     created_ns: int
     last_seq: int = 0  # of a revoked host: its highest snapshot that still counts
+    domain: int = 0
+    former: tuple[FormerKey, ...] = ()  # oldest first
 
 
 class HostPrivate(msgspec.Struct, frozen=True):

@@ -34,4 +34,4 @@ def export_maintain_file(owner: access.OwnerRepository, path: Path) -> None:
     Raises:
         UsageError: there is a file of that name.
     """
-    create_private(path, MaintainFile.of(owner).serialize())
+    create_private(path, access.maintain_file(owner).serialize())

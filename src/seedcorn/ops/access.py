@@ -17,9 +17,10 @@ from seedcorn.errors import SeedcornError, UsageError
 from seedcorn.events import Clock
 from seedcorn.format.header import FLAG_TRUST_HOSTS
 from seedcorn.ids import RepositoryId, SlotId, match_prefix
+from seedcorn.ops.domains import choose_domain
 from seedcorn.repo import keyslots
 from seedcorn.repo.chains import list_heads
-from seedcorn.repo.hosts import EnrolledHost, HostFile, HostRegistry, enroll_host, load_registry
+from seedcorn.repo.hosts import EnrolledHost, HostFile, HostRegistry, enroll_host, load_registry, move_host
 from seedcorn.repo.keyslots import KeySlot
 from seedcorn.repo.maintenance import MaintainFile, MaintainRepository, maintained_by_owner, open_as_maintainer
 from seedcorn.repo.repository import (
@@ -61,8 +62,10 @@ __all__ = [
     "initialize",
     "keys",
     "list_hosts",
+    "maintain_file",
     "maintained_by_owner",
     "match_hosts",
+    "move",
     "open_at",
     "open_host",
     "open_host_with",
@@ -189,13 +192,25 @@ def open_owner_with_words(store: Store, words: str) -> OwnerRepository:
     return open_as_owner(store, read_header(store), words_to_seed(words))
 
 
-def open_maintainer(store: Store, maintain_file: MaintainFile) -> MaintainRepository:
+def open_maintainer(store: Store, file: MaintainFile) -> MaintainRepository:
     """Open for forgetting and pruning.
 
     Raises:
         CredentialError: the maintain file is another repository's.
     """
-    return open_as_maintainer(store, read_header(store), maintain_file)
+    return open_as_maintainer(store, read_header(store), file)
+
+
+def maintain_file(owner: OwnerRepository) -> MaintainFile:
+    """What lets a machine forget and prune, with the index key of every dedup domain that there is now.
+
+    Raises:
+        IntegrityError: a host record is damaged, and nobody knows which domain it names.
+    """
+    known = registry(owner)
+    for problem in known.problems:
+        raise problem
+    return MaintainFile.of(owner, known.domains)
 
 
 # -- key slots -------------------------------------------------------------------------------------------------------------------------------
@@ -240,15 +255,26 @@ def list_hosts(owner: OwnerRepository) -> list[tuple[EnrolledHost, int]]:
     return sorted(((host, heads[host.host].seq if host.host in heads else 0) for host in hosts), key=lambda pair: (pair[0].name, pair[0].host))
 
 
-def add_host(owner: OwnerRepository, name: str, clock: Clock) -> HostFile:
-    """Enrol a host. The returned file is the only copy of its signing key.
+def add_host(owner: OwnerRepository, name: str, clock: Clock, *, domain: str | None = None) -> HostFile:
+    """Enrol a host in a dedup domain (see ``choose_domain``). The returned file is the only copy of its signing key.
 
     Raises:
-        UsageError: an enrolled host has that name.
+        UsageError: an enrolled host has that name, or there is no such domain.
     """
-    if any(host.name == name and not host.revoked for host in registry(owner).hosts.values()):
+    known = registry(owner)
+    if any(host.name == name and not host.revoked for host in known.hosts.values()):
         raise UsageError(f"there is a host named {name} already: choose another name, or `seedcorn host revoke {name}` first")
-    return enroll_host(owner, name, created_ns=clock.now_ns())
+    return enroll_host(owner, name, created_ns=clock.now_ns(), domain=choose_domain(known, domain))
+
+
+def move(owner: OwnerRepository, name_or_id: str, clock: Clock, *, domain: str) -> HostFile:
+    """Put a host in a dedup domain: it gets a new file, and the old one is refused. What it has backed up stays where and what it is.
+
+    Raises:
+        UsageError: there is no such host or domain, or the host has been revoked.
+    """
+    known = registry(owner)
+    return move_host(owner, _find(known, name_or_id), created_ns=clock.now_ns(), domain=choose_domain(known, domain))
 
 
 def find_host(owner: OwnerRepository, name_or_id: str) -> EnrolledHost:
@@ -257,7 +283,11 @@ def find_host(owner: OwnerRepository, name_or_id: str) -> EnrolledHost:
     Raises:
         UsageError: none or several.
     """
-    hosts = registry(owner).hosts
+    return _find(registry(owner), name_or_id)
+
+
+def _find(registry: HostRegistry, name_or_id: str) -> EnrolledHost:
+    hosts = registry.hosts
     named = [host for host in hosts.values() if host.name == name_or_id]
     current = [host for host in named if not host.revoked] or named
     if len(current) == 1:

@@ -15,7 +15,7 @@ from typing import Self
 
 import msgspec
 
-from seedcorn.errors import EXIT_DONE, EXIT_INTEGRITY, EXIT_SOURCE_ERRORS, IntegrityError, SeedcornError, SourceError
+from seedcorn.errors import EXIT_DONE, EXIT_INTEGRITY, EXIT_SOURCE_ERRORS, CredentialError, IntegrityError, SeedcornError, SourceError
 from seedcorn.events import Clock, Monitor
 from seedcorn.format.collection import CheckpointMaintain, SnapshotRef
 from seedcorn.format.names import LAST_NUMBER, pack_key
@@ -112,7 +112,8 @@ class BackupRun:
             self._forget_lost_packs(only)
         state.avoid(self._base.packs)
         if not repository.header.trust_hosts:
-            if is_out_of_date(repository.store, state, repository.host):  # what earlier runs have left here may rely on what is gone
+            domain = repository.key.secrets.domain
+            if is_out_of_date(repository.store, state, repository.host, domain):  # what earlier runs have left here may rely on what is gone
                 self._note(self._load_others())
             state.before_first_miss(self._load_verified)
         remembered = remembered_heads(state)
@@ -125,7 +126,7 @@ class BackupRun:
             dataclasses.replace(options.writer, checkpoint_packs=sys.maxsize, checkpoint_seconds=sys.maxsize) if options.dry_run else options.writer
         )
         self.writer = Writer(repository, state, writing, clock, monitor)
-        self._group = group_of(repository, options.host_name, paths)
+        self._group = group_of(repository.repository, options.host_name, paths)
         self._checkpoint_ns = self._begun_ns
         self._checkpoints = 0
 
@@ -293,7 +294,7 @@ class BackupRun:
 
 
 def _check_enrolled(repository: HostRepository, state: State) -> HostRegistry:
-    """Whose segments may be believed; and a host that the owner has revoked learns of it here."""
+    """Whose segments may be believed; and a host that the owner has revoked or moved learns of it here."""
     key = repository.key
     if repository.header.trust_hosts:
         registry = load_registry(repository.store, repository.repository, key.public, state=state)
@@ -307,6 +308,11 @@ def _check_enrolled(repository: HostRepository, state: State) -> HostRegistry:
         raise SeedcornError(f"host {repository.host_name} is not enrolled in {repository.store.url}: its record is missing from the store")
     if own.revoked:
         raise SeedcornError(f"host {repository.host_name} has been revoked in {repository.store.url}: ask the owner for a new host file")
+    if own.public.sign_public != key.sign_public:
+        raise CredentialError(
+            f"the owner has given host {repository.host_name} another host file, for domain {own.domain}: bring the file that `seedcorn host move` "
+            "wrote, and run `seedcorn host install FILE`; the one in use is refused"
+        )
     return registry
 
 

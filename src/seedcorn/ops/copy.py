@@ -126,7 +126,7 @@ class _Copier:
                 ContentSource(self.browser.reader, self._needed(snapshot), self.pool),
                 run.writer,
                 self.state,
-                self.state.copied_contents(repository),
+                self.state.copied_contents(repository, self.destination.key.secrets.domain),
                 self.monitor,
                 run.heartbeat,
                 label=snapshot.id.hex()[:12],

@@ -102,6 +102,8 @@ class Surveyor:
         """
         repository, state = self._repository, self._state
         registry = load_registry(repository.store, repository.repository, repository.key.public, state=state)
+        for domain in sorted(registry.domains):
+            repository.index_key(domain)  # before anything is decided, and whatever this machine's state has already loaded with another key
         roots = self._roots.read(registry)
         unlisted = sync_state(repository.store, state, repository.repository, repository.index_key, registry, only=None)
         segments = self._segments()

@@ -74,6 +74,7 @@ class PackLook:
         opened: OpenedPack | None
         try:
             opened, describes_itself = open_pack(data, host, self._repository.repository, self._repository.key), True
+            self._examination.registry.check_domain(host, opened.head.domain)  # nobody would believe a segment that lists it
         except IntegrityError:
             opened, describes_itself = self._as_indexed(data, host, pack, key), False
         if opened is None:

@@ -57,7 +57,7 @@ class TreeScanner:
     ) -> None:
         self._writer = writer
         self._epoch = state.epoch
-        self._cache = state.listings()
+        self._cache = state.listings(writer.domain)
         self._options = options
         self._scan_start_ns = scan_start_ns
         self._monitor = monitor

@@ -35,13 +35,16 @@ _DECODER = msgspec.msgpack.Decoder(CopiedContent)
 
 
 class CopiedContents:
-    """The rows of one source repository. For one run in one thread; writes are collected until ``flush``."""
+    """The rows of one source repository and one dedup domain of this one. For one run in one thread; writes are collected until ``flush``."""
 
-    def __init__(self, environment: Any, database: Any, writing: Callable[[], AbstractContextManager[Any]], source: RepositoryId) -> None:
+    def __init__(
+        self, environment: Any, database: Any, writing: Callable[[], AbstractContextManager[Any]], source: RepositoryId, domain: int
+    ) -> None:
         self._environment = environment
         self._database = database
         self._writing = writing
         self._source = source
+        self._domain = domain
         self._unwritten: dict[bytes, CopiedContent] = {}
 
     def get(self, node: Node) -> CopiedContent | None:
@@ -71,4 +74,4 @@ class CopiedContents:
 
     def _key(self, node: Node) -> bytes:
         depth = node.extra.depth if node.extra else 0
-        return self._source + object_hash(msgspec.msgpack.encode((node.kind, depth, node.content)))[:16]
+        return self._source + object_hash(msgspec.msgpack.encode((self._domain, node.kind, depth, node.content)))[:16]

@@ -1,7 +1,8 @@
 """Which frames lie where, as the loaded segments say: sessions, segments, packs and frames in the tables of the local state.
 
 Knows nothing of chunks (``chunk_index``) and decides nothing about trust (``state``). Invariants: a pack is here as long as a loaded segment lists
-it, and once however many do; two lists of one pack that differ are two packs. All that changes something works in the caller's transaction.
+it, and once however many do; two lists of one pack that differ are two packs; a segment that nobody here could open is known as such, and lists
+nothing. All that changes something works in the caller's transaction.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from seedcorn.ids import HostId, PackId, SessionId
 from seedcorn.repo.chunk_table import pack_entry
 from seedcorn.repo.packs import entries_digest
 
-__all__ = ["FrameIndex", "FramePlace", "FrameSet", "PackRecord", "SessionRecord", "frame_ordinal"]
+__all__ = ["FrameIndex", "FramePlace", "FrameSet", "PackRecord", "SegmentRecord", "SessionRecord", "frame_ordinal"]
 
 _FRAME_KEY = struct.Struct(">II")
 _FRAME = struct.Struct("<IIIIB")  # pack number, offset, sealed bytes, raw bytes, kind
@@ -49,6 +50,17 @@ class SessionRecord(msgspec.Struct, frozen=True):
     host: HostId
     domain: int
     complete: bool = False  # ended with a confirmed snapshot
+
+
+class SegmentRecord(msgspec.Struct, array_like=True, frozen=True):
+    """One segment. ``packs`` are the numbers of those that it lists; None: it is in the store, and nobody here has had the key of its domain yet."""
+
+    domain: int
+    packs: tuple[int, ...] | None
+
+    @property
+    def is_loaded(self) -> bool:
+        return self.packs is not None
 
 
 class PackRecord(msgspec.Struct, array_like=True, frozen=True):
@@ -90,7 +102,7 @@ class FrameIndex:
         self._sessions = env.open_db(b"sessions")  # session number -> SessionRecord
         self._session_keys = env.open_db(b"session-keys")  # session number -> sealed key: long, and most readers of sessions need none
         self._session_numbers = env.open_db(b"session-numbers")  # hash of host, session, domain and sealed key -> session number
-        self._segments = env.open_db(b"segments")  # store key -> numbers of its packs
+        self._segments = env.open_db(b"segments")  # store key -> SegmentRecord
         self._packs = env.open_db(b"packs")  # pack number -> PackRecord
         self._pack_numbers = env.open_db(b"pack-numbers")  # hash of host, pack and digest -> pack number
         self._frames = env.open_db(b"frames", dupsort=True, dupfixed=True)  # session number, seq -> places
@@ -130,17 +142,22 @@ class FrameIndex:
 
     # -- segments and packs ------------------------------------------------------------------------------------------------------------------
 
-    def segments(self) -> set[str]:
-        """Keys of the loaded segments."""
+    def segments(self) -> dict[str, SegmentRecord]:
+        """Every known segment by its key."""
         with self._env.begin() as txn, txn.cursor(self._segments) as cursor:
-            return {key.decode("ascii") for key in cursor.iternext(keys=True, values=False)}
+            return {key.decode("ascii"): _decode_segment(value) for key, value in cursor}
+
+    def note_closed_segment(self, txn: Any, key: str, domain: int) -> None:
+        """A segment that can not be opened with the keys at hand; unless another process has loaded it."""
+        txn.put(key.encode("ascii"), msgspec.msgpack.encode(SegmentRecord(domain, None)), db=self._segments, overwrite=False)
 
     def add_segment(
         self, txn: Any, key: str, host: HostId, domain: int, rows: Iterable[KeyRow], packs: Iterable[PackEntry], placed: FrameSet
     ) -> Iterator[bytes]:
         """Take in a segment; yields the entries of the chunks in packs that were not known, to its end. ``placed`` collects their frames."""
         name = key.encode("ascii")
-        if txn.get(name, db=self._segments) is not None:
+        before = txn.get(name, db=self._segments)
+        if before is not None and _decode_segment(before).is_loaded:
             return
         rows = tuple(rows)
         numbers = {row.session: self.session_number(txn, SessionRecord(SessionId(row.session), host, domain), row.sealed_key) for row in rows}
@@ -159,7 +176,7 @@ class FrameIndex:
             listed.append(number)
             placed.update(record.ordinals())
             yield from self._add_frames(txn, number, pack, numbers)
-        txn.put(name, msgspec.msgpack.encode(listed), db=self._segments)
+        txn.put(name, msgspec.msgpack.encode(SegmentRecord(domain, tuple(listed))), db=self._segments)
 
     def _next_pack_number(self, txn: Any) -> int:
         with txn.cursor(self._packs) as cursor:
@@ -180,10 +197,10 @@ class FrameIndex:
         gone: set[int] = set()
         for key in keys:
             value = txn.pop(key.encode("ascii"), db=self._segments)
-            gone.update(msgspec.msgpack.decode(value, type=list[int]) if value is not None else ())
+            gone.update((_decode_segment(value).packs or ()) if value is not None else ())
         with txn.cursor(self._segments) as cursor:
             for value in cursor.iternext(keys=False, values=True):
-                gone.difference_update(msgspec.msgpack.decode(value, type=list[int]))
+                gone.difference_update(_decode_segment(value).packs or ())
         return self.remove_packs(txn, gone)
 
     def remove_packs(self, txn: Any, numbers: Iterable[int]) -> FrameSet:
@@ -231,8 +248,8 @@ class FrameIndex:
             with txn.cursor(self._packs) as cursor:
                 packs = {_NUMBER.unpack(key)[0]: ((record := _decode_pack(value)).host, record.pack) for key, value in cursor}
             with txn.cursor(self._segments) as cursor:
-                listed = {key.decode("ascii"): msgspec.msgpack.decode(value, type=list[int]) for key, value in cursor}
-        return {key: [packs[number] for number in numbers if number in packs] for key, numbers in listed.items()}
+                listed = {key.decode("ascii"): _decode_segment(value).packs for key, value in cursor}
+        return {key: [packs[number] for number in numbers if number in packs] for key, numbers in listed.items() if numbers is not None}
 
     # -- frames ------------------------------------------------------------------------------------------------------------------------------
 
@@ -326,6 +343,10 @@ def _pack_record(host: HostId, pack: PackEntry, digest: bytes, numbers: dict[byt
 
 def _frame_key(ordinal: int) -> bytes:
     return _FRAME_KEY.pack(ordinal >> 32, ordinal & 0xFFFFFFFF)
+
+
+def _decode_segment(value: bytes) -> SegmentRecord:
+    return msgspec.msgpack.decode(value, type=SegmentRecord)
 
 
 def _decode_pack(value: bytes) -> PackRecord:

@@ -14,7 +14,7 @@ from seedcorn.errors import IntegrityError
 from seedcorn.format.codec import Magic, decode, encode
 from seedcorn.format.names import snapshot_key
 from seedcorn.format.snapshot import SnapshotMaintain, SnapshotOwner, SnapshotPublic
-from seedcorn.ids import HostId, SnapshotId
+from seedcorn.ids import HostId, RepositoryId, SnapshotId
 from seedcorn.repo.bindings import snapshot_maintain_binding, snapshot_owner_binding
 from seedcorn.repo.records import seal_envelope
 from seedcorn.repo.repository import HostRepository, OwnerRepository
@@ -41,10 +41,9 @@ class Snapshot:
         return HostId(self.public.host)
 
 
-def group_of(repository: HostRepository, host_name: str, paths: Sequence[bytes]) -> bytes:
-    """16 bytes that are equal for snapshots of the same host name and paths, and tell a maintainer nothing else."""
-    fields = b"".join(len(field).to_bytes(4, "little") + field for field in (host_name.encode(), *paths))
-    return primitives.keyed_hash(repository.key.secrets.index_key, b"group" + fields, 16)
+def group_of(repository: RepositoryId, host_name: str, paths: Sequence[bytes]) -> bytes:
+    """16 bytes that are equal for snapshots of the same host name and paths, in whatever dedup domain: a host that is moved goes on in its groups."""
+    return primitives.object_hash(primitives.context("group", repository, host_name.encode(), *paths))[:16]
 
 
 def build_snapshot(

@@ -1,20 +1,24 @@
-"""Who may write: owner-signed records of enrolment and revocation, and the host file that an enrolled machine keeps.
+"""Who may write: owner-signed records of enrolment, moving and revocation, and the host file that an enrolled machine keeps.
 
-docs/format.md, sections "Host record" and "Host file". Invariant: a host's public key is believed only from a record that the owner signed.
+docs/format.md, sections "Host record" and "Host file". Invariant: a host's public key and domains are believed only from a record that the owner
+signed.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+
+from msgspec.structs import replace
 
 from seedcorn.crypto import primitives
 from seedcorn.crypto.keys import DomainSecrets, HostKey, PublicKeys
 from seedcorn.errors import CredentialError, IntegrityError, UsageError
 from seedcorn.format.codec import Envelope, Magic, decode, encode
-from seedcorn.format.header import HostPrivate, HostPublic, HostState
+from seedcorn.format.header import FormerKey, HostPrivate, HostPublic, HostState
 from seedcorn.format.names import host_key
 from seedcorn.ids import RANDOM_ID_BYTES, HostId, RepositoryId
 from seedcorn.repo.bindings import host_binding
@@ -23,7 +27,7 @@ from seedcorn.repo.repository import OwnerRepository
 from seedcorn.repo.state import State
 from seedcorn.store.api import ObjectInfo, Store
 
-__all__ = ["EnrolledHost", "HostFile", "HostRegistry", "enroll_host", "load_registry", "revoke_host"]
+__all__ = ["EnrolledHost", "HostFile", "HostRegistry", "enroll_host", "load_registry", "move_host", "revoke_host"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,21 @@ class EnrolledHost:
     def revoked(self) -> bool:
         return self.public.state == HostState.REVOKED
 
+    @property
+    def domain(self) -> int:
+        """The dedup domain that it is in."""
+        return self.public.domain
+
+    @property
+    def domains(self) -> frozenset[int]:
+        """Those that it is or has been in."""
+        return frozenset((self.public.domain, *(former.domain for former in self.public.former)))
+
+    @property
+    def sign_publics(self) -> tuple[bytes, ...]:
+        """Its public keys, the one in use first: what it had signed before it was moved stays its own."""
+        return (self.public.sign_public, *(former.sign_public for former in reversed(self.public.former)))
+
 
 @dataclass(frozen=True, slots=True)
 class HostRegistry:
@@ -56,6 +75,11 @@ class HostRegistry:
         """The hosts that the owner has revoked."""
         return frozenset(host for host, enrolled in self.hosts.items() if enrolled.revoked)
 
+    @property
+    def domains(self) -> frozenset[int]:
+        """Every dedup domain that a host is or has been in."""
+        return frozenset(domain for host in self.hosts.values() for domain in host.domains)
+
     def counts(self, host: HostId, seq: int) -> bool:
         """Whether what ``host`` has put under a snapshot's number may count at all: nothing after the last one of a revoked host does."""
         enrolled = self.hosts.get(host)
@@ -67,10 +91,7 @@ class HostRegistry:
         Raises:
             IntegrityError: it is not, or did not.
         """
-        enrolled = self.hosts.get(host)
-        if enrolled is None:
-            raise IntegrityError(f"comes from host {host.hex()[:12]}, which the owner never enrolled, or whose record can not be read")
-        verify_signature(enrolled.public.sign_public, magic, envelope)
+        _verify_any(self._enrolled(host).sign_publics, magic, envelope)
 
     def verify_segment(self, host: HostId, envelope: Envelope) -> None:
         """Check that ``host`` is enrolled and signed this index segment, or a maintainer did who has rewritten it.
@@ -78,12 +99,33 @@ class HostRegistry:
         Raises:
             IntegrityError: neither.
         """
-        try:
-            self.verify(Magic.SEGMENT, host, envelope)
-        except IntegrityError:
-            if host not in self.hosts:
-                raise
-            verify_signature(self.maintain_sign, Magic.SEGMENT, envelope)
+        _verify_any((*self._enrolled(host).sign_publics, self.maintain_sign), Magic.SEGMENT, envelope)
+
+    def check_domain(self, host: HostId, domain: int) -> None:
+        """Check that ``host``, which is enrolled, is or has been in a domain.
+
+        Raises:
+            IntegrityError: it never was.
+        """
+        if domain not in self._enrolled(host).domains:
+            raise IntegrityError(f"claims to be of domain {domain}, in which its host has never been")
+
+    def _enrolled(self, host: HostId) -> EnrolledHost:
+        enrolled = self.hosts.get(host)
+        if enrolled is None:
+            raise IntegrityError(f"comes from host {host.hex()[:12]}, which the owner never enrolled, or whose record can not be read")
+        return enrolled
+
+
+def _verify_any(keys: Sequence[bytes], magic: Magic, envelope: Envelope) -> None:
+    """Raises:
+    IntegrityError: none of these keys has signed this.
+    """
+    for key in keys[:-1]:
+        with suppress(IntegrityError):
+            verify_signature(key, magic, envelope)
+            return
+    verify_signature(keys[-1], magic, envelope)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,16 +180,34 @@ def enroll_host(repository: OwnerRepository, name: str, *, created_ns: int, doma
     if not name or len(name.encode()) > 255 or not name.isprintable():
         raise UsageError(f"{name!r} can not be a host's name: give 1 to 255 printable characters")
     host = HostId(primitives.random_bytes(RANDOM_ID_BYTES))
-    sign_private = primitives.random_bytes(32)
-    key = HostKey(repository.repository, host, sign_private, repository.key.public, repository.key.domain(domain))
-    public = HostPublic(repository.repository, host, 1, HostState.ENROLLED, key.sign_public, created_ns)
+    key = HostKey.create(repository.repository, host, repository.key.public, repository.key.domain(domain))
+    public = HostPublic(repository.repository, host, 1, HostState.ENROLLED, key.sign_public, created_ns, domain=domain)
     _put_record(repository, public, HostPrivate(name))
     return HostFile(key, name, repository.store.url)
 
 
+def move_host(repository: OwnerRepository, host: EnrolledHost, *, created_ns: int, domain: int) -> HostFile:
+    """The same host in a domain, with a new signing key: its record is put, its new host file returned. In the domain that it is in already it only
+    gets that: a file may be lost, also the one that this makes.
+
+    A backup that is running with the old file still counts; the next one with it is refused.
+
+    Raises:
+        UsageError: the host has been revoked.
+    """
+    if host.revoked:
+        raise UsageError(f"host {host.name} has been revoked: enrol the machine anew with `seedcorn host add`")
+    key = HostKey.create(repository.repository, host.host, repository.key.public, repository.key.domain(domain))
+    before = host.public
+    former = (*before.former, FormerKey(before.sign_public, before.domain))
+    public = replace(before, number=before.number + 1, sign_public=key.sign_public, created_ns=created_ns, domain=domain, former=former)
+    _put_record(repository, public, HostPrivate(host.name))
+    return HostFile(key, host.name, repository.store.url)
+
+
 def revoke_host(repository: OwnerRepository, host: EnrolledHost, *, created_ns: int, last_seq: int) -> None:
     """No snapshot of this host that comes after ``last_seq`` counts from now on."""
-    public = HostPublic(repository.repository, host.host, host.public.number + 1, HostState.REVOKED, host.public.sign_public, created_ns, last_seq)
+    public = replace(host.public, number=host.public.number + 1, state=HostState.REVOKED, created_ns=created_ns, last_seq=last_seq)
     _put_record(repository, public, HostPrivate(host.name))
 
 

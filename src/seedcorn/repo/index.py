@@ -1,19 +1,18 @@
 """Index segments: sealing and putting one, opening one, and bringing the local state up to date with those in the store.
 
-docs/format.md, section "Index segment". Invariant: a segment gets into the state only verified: hash, signature of its host
-or of a maintainer, seal, shape.
+docs/format.md, section "Index segment". Invariants: a segment gets into the state only verified: hash, signature of its host or of a maintainer,
+seal, shape; and one whose domain's key is not at hand is never taken for one that lists nothing: the state remembers that it was not opened.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
-import msgspec
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 
 from seedcorn import compression
 from seedcorn.crypto import primitives
 from seedcorn.crypto.frames import Sealer
-from seedcorn.errors import IntegrityError, ObjectNotFoundError
+from seedcorn.errors import CredentialError, IntegrityError, ObjectNotFoundError
 from seedcorn.format.codec import Envelope, Magic, decode, encode
 from seedcorn.format.names import NumberedKey, following_number, parse_numbered_key, segment_key
 from seedcorn.format.pack import KeyRow, PackEntry, SegmentPublic, check_frames
@@ -25,7 +24,18 @@ from seedcorn.repo.repository import HostRepository
 from seedcorn.repo.state import State
 from seedcorn.store.api import ObjectInfo, Store
 
-__all__ = ["IndexKey", "OpenedSegment", "build_segment", "is_out_of_date", "next_segment_number", "open_segment", "seal_segment", "sync_state"]
+__all__ = [
+    "IndexKey",
+    "OpenedSegment",
+    "VerifiedSegment",
+    "build_segment",
+    "is_out_of_date",
+    "next_segment_number",
+    "open_segment",
+    "seal_segment",
+    "sync_state",
+    "verify_segment",
+]
 
 IndexKey = Callable[[int], bytes | None]  # of a domain; None if that domain is not one's own, and so its chunks are of no use
 
@@ -34,7 +44,7 @@ _LISTING_TRIES = 20  # each of them loads all that is still there, so that the n
 
 
 class OpenedSegment:
-    """A verified segment."""
+    """A verified segment, and what it lists."""
 
     __slots__ = ("packs", "public")
 
@@ -58,8 +68,41 @@ def seal_segment(public: SegmentPublic, packs: Sequence[PackEntry], index_key: b
     return segment_key(HostId(public.host), public.number, SegmentId(primitives.object_hash(data))), data
 
 
-def open_segment(data: bytes, name: NumberedKey, repository: RepositoryId, index_key: IndexKey, registry: HostRegistry) -> OpenedSegment:
-    """Verify and open a segment's bytes.
+class VerifiedSegment:
+    """A segment that is what its name says and was signed by who may, as everybody sees it."""
+
+    __slots__ = ("_public_part", "_sealed", "public")
+
+    def __init__(self, public: SegmentPublic, public_part: bytes, sealed: bytes) -> None:
+        self.public = public
+        self._public_part = public_part
+        self._sealed = sealed
+
+    def open(self, index_key: bytes) -> OpenedSegment:
+        """What it lists. ``index_key`` is that of its domain.
+
+        Raises:
+            IntegrityError: it does not open, or is malformed.
+        """
+        public = self.public
+        plain = Sealer(index_key, "segment").open(self._sealed, segment_binding(self._public_part))
+        packs = decode(compression.decompress_bounded(plain, limit_bytes=SEGMENT_RAW_LIMIT_BYTES), list[PackEntry])
+        if tuple(entry.pack for entry in packs) != public.packs:
+            raise IntegrityError("lists other packs inside than outside")
+        if any(len(row.session) != RANDOM_ID_BYTES for row in public.key_rows) or any(len(pack) != OBJECT_ID_BYTES for pack in public.packs):
+            raise IntegrityError("has a session or pack id of the wrong length")
+        if any(row.host != public.host for row in public.key_rows):
+            raise IntegrityError("carries the key of another host's session")
+        sessions = {row.session for row in public.key_rows}
+        for entry in packs:
+            check_frames(entry.frames)
+            if any(frame.session not in sessions for frame in entry.frames):
+                raise IntegrityError("has frames of a session whose key it does not carry")
+        return OpenedSegment(public, packs)
+
+
+def verify_segment(data: bytes, name: NumberedKey, repository: RepositoryId, registry: HostRegistry) -> VerifiedSegment:
+    """Verify a segment's bytes, without the key of its domain.
 
     Raises:
         IntegrityError: with what is wrong.
@@ -72,23 +115,22 @@ def open_segment(data: bytes, name: NumberedKey, repository: RepositoryId, index
     public = decode(public_part, SegmentPublic)
     if public.repository != repository or public.host != name.host or public.number != name.number:
         raise IntegrityError("belongs to another repository or host, or has been moved")
-    key = index_key(public.domain)
+    registry.check_domain(name.host, public.domain)
+    return VerifiedSegment(public, public_part, sealed)
+
+
+def open_segment(data: bytes, name: NumberedKey, repository: RepositoryId, index_key: IndexKey, registry: HostRegistry) -> OpenedSegment:
+    """Verify and open a segment's bytes.
+
+    Raises:
+        IntegrityError: with what is wrong.
+        CredentialError: it is of a domain whose key is not at hand.
+    """
+    verified = verify_segment(data, name, repository, registry)
+    key = index_key(verified.public.domain)
     if key is None:
-        return OpenedSegment(msgspec.structs.replace(public, packs=(), key_rows=()), [])
-    plain = Sealer(key, "segment").open(sealed, segment_binding(public_part))
-    packs = decode(compression.decompress_bounded(plain, limit_bytes=SEGMENT_RAW_LIMIT_BYTES), list[PackEntry])
-    if tuple(entry.pack for entry in packs) != public.packs:
-        raise IntegrityError("lists other packs inside than outside")
-    if any(len(row.session) != RANDOM_ID_BYTES for row in public.key_rows) or any(len(pack) != OBJECT_ID_BYTES for pack in public.packs):
-        raise IntegrityError("has a session or pack id of the wrong length")
-    if any(row.host != name.host for row in public.key_rows):
-        raise IntegrityError("carries the key of another host's session")
-    sessions = {row.session for row in public.key_rows}
-    for entry in packs:
-        check_frames(entry.frames)
-        if any(frame.session not in sessions for frame in entry.frames):
-            raise IntegrityError("has frames of a session whose key it does not carry")
-    return OpenedSegment(public, packs)
+        raise CredentialError(f"segment {name.object_id.hex()[:12]} is of domain {verified.public.domain}, whose key is not at hand")
+    return verified.open(key)
 
 
 def sync_state(
@@ -96,21 +138,24 @@ def sync_state(
 ) -> list[IntegrityError]:
     """Load every segment that the store lists (of one host, or of all) and that the state does not have yet; forget those that are gone.
 
-    Damaged segments are returned, not raised: what they list is simply not found.
+    Segments of domains of which ``index_key`` has no key are left to whoever has it: not opened, and not fetched more than once. Damaged ones are
+    returned, not raised: what they list is simply not found.
     """
     for _ in range(_LISTING_TRIES):
         # Before the listing: what another process adds to the state meanwhile is not gone.
-        known = {key for key in state.segments() if key.startswith(_room(only))}
+        known = {key: domain for key, domain in state.segment_domains().items() if key.startswith(_room(only))}
+        loaded = state.segments()
         try:
-            return _sync_with(_list_segments(store, only), known, store, state, repository, index_key, registry)
+            return _sync_with(_list_segments(store, only), known, loaded, store, state, repository, index_key, registry)
         except ObjectNotFoundError as error:  # a maintainer has just rewritten it, and the list is another one now
             gone = error
     raise gone
 
 
-def is_out_of_date(store: Store, state: State, own: HostId) -> bool:
-    """Whether a segment of another host is loaded and no longer in the store. Costs a listing only where any is loaded."""
-    foreign = {key for key in state.segments() if not key.startswith(_room(own))}
+def is_out_of_date(store: Store, state: State, own: HostId, domain: int) -> bool:
+    """Whether a segment of another host of one's domain is loaded and no longer in the store. Costs a listing only where any is loaded."""
+    domains = state.segment_domains()
+    foreign = {key for key in state.segments() if not key.startswith(_room(own)) and domains.get(key) == domain}
     return bool(foreign) and not foreign <= _list_segments(store, None).keys()
 
 
@@ -124,37 +169,56 @@ def _room(only: HostId | None) -> str:
 
 def _sync_with(
     listed: dict[str, ObjectInfo],
-    known: set[str],
+    known: Mapping[str, int],
+    loaded: set[str],
     store: Store,
     state: State,
     repository: RepositoryId,
     index_key: IndexKey,
     registry: HostRegistry,
 ) -> list[IntegrityError]:
+    key_of = cache(index_key)
     problems: list[IntegrityError] = []
     vanished: ObjectNotFoundError | None = None
-    for key in sorted(listed.keys() - known):
+    for key in sorted(listed.keys() - loaded):
         name = parse_numbered_key(key)
         assert name is not None
+        if not _may_open(key, name.host, known, registry, key_of):
+            continue
         try:
             if listed[key].size_bytes > Magic.SEGMENT.limit_bytes:
                 raise IntegrityError("is larger than a segment may be")
-            opened = open_segment(store.get(key), name, repository, index_key, registry)
+            verified = verify_segment(store.get(key), name, repository, registry)
+            domain_key = key_of(verified.public.domain)
+            opened = verified.open(domain_key) if domain_key is not None else None
         except ObjectNotFoundError as error:
             vanished = error
             continue
         except IntegrityError as error:
             problems.append(error.named(key))
             continue
-        state.add_segment(key, name.host, opened.public.domain, opened.public.key_rows, opened.packs)
+        if opened is None:
+            state.note_closed_segment(key, verified.public.domain)
+        else:
+            state.add_segment(key, name.host, opened.public.domain, opened.public.key_rows, opened.packs)
     if vanished:
         raise vanished
-    if gone := known - listed.keys():  # only now: what has been rewritten is never unknown in between
+    # Only now: what has been rewritten is never unknown in between. And what one could not load again is left to who can.
+    gone = {key for key, domain in known.items() if key not in listed and (key not in loaded or key_of(domain) is not None)}
+    if gone:
         state.remove_segments(gone)
     return problems
 
 
+def _may_open(key: str, host: HostId, known: Mapping[str, int], registry: HostRegistry, key_of: IndexKey) -> bool:
+    """Whether it is worth fetching: its domain, or one in which its host has been, is one's own. What no enrolled host has put is looked at."""
+    if key in known:
+        return key_of(known[key]) is not None
+    enrolled = registry.hosts.get(host)
+    return enrolled is None or any(key_of(domain) is not None for domain in enrolled.domains)
+
+
 def next_segment_number(state: State, host: HostId) -> int:
-    """A number above all of the loaded segments of ``host``."""
-    numbers = [name.number for key in state.segments() if (name := parse_numbered_key(key)) and name.host == host]
+    """A number above all of the known segments of ``host``."""
+    numbers = [name.number for key in state.segment_domains() if (name := parse_numbered_key(key)) and name.host == host]
     return following_number(max(numbers, default=0))

@@ -23,6 +23,7 @@ __all__ = ["CachedListing", "CachedPart", "ListingCache"]
 _FLUSH_BYTES = 4 << 20
 _PART_KEY = struct.Struct(">II")  # after the directory's key: session number, part
 _SESSION_KEY = struct.Struct(">I")
+_DOMAIN = struct.Struct(">I")
 _MAPPED_BYTES = 64 << 10  # the kernel maps as much around what a read touches
 _RELEASE_BYTES = 32 << 20
 _ENTRY_BYTES = 400  # about what a head costs here, besides its frames
@@ -55,7 +56,8 @@ _DECODER = msgspec.msgpack.Decoder(CachedListing)
 
 
 class ListingCache:
-    """Cached listings by directory key (bytes of fixed length), for one run in one thread.
+    """Cached listings by directory key (bytes of fixed length), for one run in one thread. Each dedup domain has its own: what has been stored in one
+    is of no use in another.
 
     What it reads is the state of things at its first question, whatever this run or another process writes meanwhile; writes are collected.
     """
@@ -65,6 +67,7 @@ class ListingCache:
         env: Any,
         heads: Any,
         parts: Any,
+        domain: int,
         writing: Callable[[], AbstractContextManager[Any]],
         believed: Callable[[CachedListing], bool],
         mapping: FileMapping,
@@ -73,6 +76,7 @@ class ListingCache:
         self._env = env
         self._heads = heads
         self._parts = parts
+        self._domain = _DOMAIN.pack(domain)  # before every key
         self._writing = writing
         self._believed = believed
         self._mapping = mapping
@@ -85,7 +89,7 @@ class ListingCache:
         """A directory's listing, if all frames that it needs are there."""
         if self._view is None:
             self._view = self._env.begin()
-        value = self._read(key, self._heads)
+        value = self._read(self._domain + key, self._heads)
         if value is None:
             return None
         cached = _DECODER.decode(value)
@@ -93,8 +97,9 @@ class ListingCache:
 
     def parts(self, key: bytes, cached: CachedListing) -> Iterator[CachedPart]:
         """What the listing, as ``get`` gave it, consists of, in order."""
+        base = self._domain + key
         for number in range(cached.part_count):
-            yield msgspec.msgpack.decode(self._read(key + _PART_KEY.pack(cached.session_number, number), self._parts), type=CachedPart)
+            yield msgspec.msgpack.decode(self._read(base + _PART_KEY.pack(cached.session_number, number), self._parts), type=CachedPart)
 
     def nodes(self, key: bytes, cached: CachedListing) -> Iterator[Node]:
         """The entries of a directory, in order."""
@@ -116,7 +121,7 @@ class ListingCache:
         self._collect(key, None, 0)
 
     def _collect(self, key: bytes, value: CachedListing | bytes | None, size_bytes: int) -> None:
-        self._unwritten.append((key, value))
+        self._unwritten.append((self._domain + key, value))
         self._unwritten_bytes += size_bytes + _ENTRY_BYTES
         if self._unwritten_bytes > _FLUSH_BYTES:
             self._write()

@@ -7,7 +7,7 @@ file and maintain file".
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,9 +45,9 @@ class MaintainFile:
     index_keys: Mapping[int, bytes] = field(repr=False)
 
     @staticmethod
-    def of(owner: OwnerRepository, domains: tuple[int, ...] = (0,)) -> MaintainFile:
-        """The file of the owner's maintainers; ``domains`` are those that hosts are in."""
-        return MaintainFile(owner.key.maintain_key(), owner.store.url, {domain: owner.key.index_key(domain) for domain in domains})
+    def of(owner: OwnerRepository, domains: Iterable[int]) -> MaintainFile:
+        """The file of the owner's maintainers; ``domains`` are those that hosts are or have been in."""
+        return MaintainFile(owner.key.maintain_key(), owner.store.url, {domain: owner.key.index_key(domain) for domain in sorted(domains)})
 
     def index_key(self, domain: int) -> bytes:
         """The index key of one domain.
@@ -58,7 +58,9 @@ class MaintainFile:
         try:
             return self.index_keys[domain]
         except KeyError:
-            raise CredentialError(f"this maintain file has no key for domain {domain}: get a new one with `seedcorn key export-maintain`") from None
+            raise CredentialError(
+                f"this maintain file has no key for domain {domain}, which is newer than it: get a new one with `seedcorn key export-maintain`"
+            ) from None
 
     def serialize(self) -> bytes:
         public = self.key.public

@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from seedcorn import compression
-from seedcorn.crypto.frames import SEAL_OVERHEAD, Sealer
+from seedcorn.crypto.frames import Sealer
 from seedcorn.crypto.primitives import keyed_hash
 from seedcorn.errors import IntegrityError
 from seedcorn.format.pack import PackKind
@@ -69,7 +69,7 @@ def open_frame(sealer: Sealer, binding: bytes, sealed: bytes | memoryview, raw_b
     Raises:
         IntegrityError: authentication fails, or what is inside is not ``raw_bytes`` long.
     """
-    length = sealer.open_into(sealed, binding, plain[: max(0, len(sealed) - SEAL_OVERHEAD)])
+    length = sealer.open_into(sealed, binding, plain)
     return compression.decompress(plain[:length], raw_bytes)
 
 

@@ -36,7 +36,7 @@ from seedcorn.repo.verifications import Verifications
 
 __all__ = ["ChunkPlace", "FramePlace", "FrameSet", "PackRecord", "SessionRecord", "State", "frame_ordinal"]
 
-_SCHEMA = b"9"
+_SCHEMA = b"10"
 _MAP_BYTES = 1 << 36  # address space, not disk
 _READERS = 1024
 _LOCK_FILE_BYTES = (_READERS + 2) * 64  # LMDB's: one cache line for each reader, and its head
@@ -107,12 +107,21 @@ class State:
 
     def segments(self) -> set[str]:
         """Keys of the segments that are loaded, by whichever process; from now on all their chunks are found."""
-        keys = self._frames.segments()
+        keys = {key for key, record in self._frames.segments().items() if record.is_loaded}
         try:
             self._renew()
         except DamagedTableError as error:
             raise self._dropped(error) from error
         return keys
+
+    def segment_domains(self) -> dict[str, int]:
+        """The dedup domain of every segment that is known, by its key: of those that are loaded, and of those that nobody here could open yet."""
+        return {key: record.domain for key, record in self._frames.segments().items()}
+
+    def note_closed_segment(self, key: str, domain: int) -> None:
+        """A segment that is in the store and can not be opened here, for want of the key of its domain: whoever has that is to load it."""
+        with self._writing() as txn:
+            self._frames.note_closed_segment(txn, key, domain)
 
     def begin_session(self, record: SessionRecord, sealed_key: bytes) -> int:
         """The number of this process's own session, whose key is sealed to the owner."""
@@ -355,9 +364,15 @@ class State:
         """How often the index was begun anew."""
         return self._epoch
 
-    def listings(self) -> ListingCache:
-        """What the last runs on this machine have seen."""
-        return ListingCache(self._env, self._listings, self._listing_parts, self._writing, self._believes, self._mapping)
+    def listings(self, domain: int) -> ListingCache:
+        """What the last runs on this machine, by hosts of a dedup domain, have seen."""
+        return ListingCache(self._env, self._listings, self._listing_parts, domain, self._writing, self._believes, self._mapping)
+
+    def forget_listings(self) -> None:
+        """Drop all that runs have seen, of files and of other repositories: it costs one reading."""
+        with self._writing() as txn:
+            for database in (self._listings, self._listing_parts, self._copied):
+                txn.drop(database, delete=False)
 
     def _believes(self, cached: CachedListing) -> bool:
         """A listing of this epoch and of a run that ended well can be relied on; of any other one every frame is looked up."""
@@ -369,9 +384,9 @@ class State:
         """Whether every one of these frames is in the index, and none is about to be deleted."""
         return self._frames.has_all(frames) and not frames & self._avoided
 
-    def copied_contents(self, source: RepositoryId) -> CopiedContents:
-        """What content copied from the repository ``source`` has become here."""
-        return CopiedContents(self._env, self._copied, self._writing, source)
+    def copied_contents(self, source: RepositoryId, domain: int) -> CopiedContents:
+        """What content that hosts of a dedup domain have copied from the repository ``source`` has become here."""
+        return CopiedContents(self._env, self._copied, self._writing, source, domain)
 
     def has_all(self, frames: FrameSet) -> bool:
         """Whether every one of these frames is in the index."""

@@ -75,6 +75,7 @@ class Writer:
         self._options = options
         self._clock = clock
         secrets = repository.key.secrets
+        self.domain = secrets.domain
         self._chunk_id_key = secrets.chunk_id_key
         self._listing_id_key = secrets.listing_id_key
         self._cutter = Cutter(secrets.cut_seed)

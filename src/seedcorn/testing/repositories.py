@@ -97,9 +97,13 @@ class SmallRepository:
     def _new_folder(self) -> Path:
         return self._folder / f"state-{next(self._numbers)}"
 
-    def machine(self, name: str) -> Machine:
-        """Enrol one more host."""
-        return self._machine(access.add_host(self.owner(), name, self.clock))
+    def machine(self, name: str, *, domain: str | None = None) -> Machine:
+        """Enrol one more host, in the dedup domain that all are in, or in the one that is named as ``choose_domain`` takes it."""
+        return self._machine(access.add_host(self.owner(), name, self.clock, domain=domain))
+
+    def move(self, machine: Machine, domain: str) -> None:
+        """Move a host to another dedup domain, and bring its new host file to its machine."""
+        machine.host_file = access.move(self.owner(), machine.host_file.name, self.clock, domain=domain)
 
     def machine_again(self, store: Store | None = None) -> Machine:
         """The first host, newly installed: it has seen nothing yet. To be closed."""

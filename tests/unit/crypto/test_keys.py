@@ -141,6 +141,20 @@ def test_keys_of_a_wrong_length_are_refused() -> None:
         dataclasses.replace(OWNER.domain(0), cut_key=bytes(31))
     with pytest.raises(IntegrityError, match="sign_private"):
         dataclasses.replace(HOST, sign_private=bytes(33))
+    for name, length in (("kem_private", 95), ("sign_private", 31)):
+        with pytest.raises(IntegrityError, match=f"the key {name} has {length} bytes instead of {length + 1}"):
+            dataclasses.replace(MAINTAINER, **{name: bytes(length)})  # type: ignore[arg-type]  # both are bytes
+
+
+def test_the_index_key_is_that_of_the_domain() -> None:
+    assert HOST.index_key(0) == OWNER.index_key(0) == OWNER.domain(0).index_key
+    assert HOST.index_key(1) is None
+    assert OWNER.index_key(1) == OWNER.domain(1).index_key != OWNER.index_key(0)
+
+
+def test_public_keys_show_enough_to_compare_them() -> None:
+    assert repr(OWNER.public) == f"PublicKeys({OWNER.public.owner_sign.hex()[:16]}…)"
+    assert OWNER.public.owner_sign.hex()[:17] not in repr(OWNER.public)
 
 
 def test_ids_of_content_and_of_listings_differ() -> None:

@@ -158,6 +158,16 @@ def test_argon2id_depends_on_everything() -> None:
     assert derive() == derived[0]
 
 
+@pytest.mark.parametrize(("failure", "advice"), [(UnsupportedAlgorithm("not here"), "no Argon2id"), (MemoryError(), "needs 2 MiB of free memory")])
+def test_argon2id_that_this_machine_can_not_do(failure: Exception, advice: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(**_: object) -> None:
+        raise failure
+
+    monkeypatch.setattr(primitives, "Argon2id", fail)
+    with pytest.raises(SeedcornError, match=advice):
+        primitives.argon2id(b"p", b"s" * 16, memory_kib=2048, iterations=1, lanes=1)
+
+
 def test_random_bytes_are_not_repeated() -> None:
     assert len({primitives.random_bytes(16) for _ in range(1000)}) == 1000
 

@@ -38,8 +38,14 @@ def test_case_and_white_space_do_not_matter() -> None:
     assert words_to_seed(text) == words_to_seed(" ".join(GOOD))
 
 
+@pytest.mark.parametrize("form", ["{}", "{}.", "{})", "{}:"])
+def test_numbers_do_not_count(form: str) -> None:
+    numbered = " ".join(f"{form.format(number)} {word}" for number, word in enumerate(GOOD, start=1))
+    assert words_to_seed(numbered).hex() == "7f" * 32
+
+
 def test_an_unknown_word_is_named_with_what_may_be_meant() -> None:
-    with pytest.raises(CredentialError, match="word 6, 'sausege', is not on the list of words: sausage"):
+    with pytest.raises(CredentialError, match=r"word 6, 'sausege', is not on the list of words: sausage\?$"):
         words_to_seed(" ".join([*GOOD[:5], "sausege", *GOOD[6:]]))
 
 

@@ -13,9 +13,10 @@ import pytest
 
 from seedcorn.errors import TargetError, UsageError
 from seedcorn.format.tree import Extra, Kind, Node
+from seedcorn.fs import target as target_module
 from seedcorn.fs.directories import DirectoryHandle
 from seedcorn.fs.files import LinkSource, Overwrite, TargetOptions
-from seedcorn.fs.target import Target
+from seedcorn.fs.target import Target, refuse_filled
 from seedcorn.testing.trees import describe
 
 BAD_NAMES = [b"", b".", b"..", b"a/b", b"/", b"/etc/passwd", b"../x", b"nul\0inside"]
@@ -361,3 +362,82 @@ def test_an_ordinary_user_is_told_about_devices_and_let_into_closed_directories_
         (path / "closed").chmod(0o700)
 
     as_nobody(body)
+
+
+def test_an_existing_directory_of_root_keeps_its_mode(scratch: Path) -> None:
+    """Root needs no right to get in, and nobody sets the mode anew if the directory itself is not restored."""
+    path = scratch / "target"
+    (path / "closed").mkdir(parents=True)
+    (path / "closed").chmod(0o500)
+    target = _open(path, allow_existing=True)
+    _write(target, target.open_directory(target.root, b"closed"), b"x")
+    target.finish()
+    assert stat.S_IMODE((path / "closed").stat().st_mode) == 0o500
+
+
+def test_a_restore_waits_for_the_disk(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[object] = []
+    monkeypatch.setattr(target_module, "_sync_file_system", lambda fd: waited.append(os.fstat(fd).st_ino))
+    monkeypatch.setattr(os, "sync", lambda: waited.append("everything"))
+    target = _open(scratch / "target")
+    _write(target, target.open_directory(target.root, b"below"), b"x")
+    target.finish()
+    assert waited == [target.root.inode]
+    target._devices.add(target.root.device_id + 1)  # as if something were mounted in it
+    target.sync()
+    assert waited[1:] == ["everything"]
+
+
+def test_a_disk_that_fails_is_told() -> None:
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        target_module._sync_file_system(-1)
+
+
+def test_a_filled_target_is_refused_before_anything_is_made(scratch: Path) -> None:
+    refuse_filled(os.fsencode(scratch / "new"))
+    assert not (scratch / "new").exists()
+    (scratch / "full").mkdir()
+    refuse_filled(os.fsencode(scratch / "full"))
+    (scratch / "full" / "file").touch()
+    with pytest.raises(UsageError, match=r"the target .*/full is not empty: name a new or empty directory"):
+        refuse_filled(os.fsencode(scratch / "full"))
+
+
+def test_links_to_nowhere_and_devices_are_what_the_node_says(scratch: Path) -> None:
+    """As root a device is made with its number; a link that is not alone in a new directory goes another way, to the same end."""
+    path = scratch / "target"
+    path.mkdir()
+    (path / "old").symlink_to("old target")
+    target = _open(path, allow_existing=True)
+    below = target.open_directory(target.root, b"below")
+    for directory in (target.root, below):
+        target.make_special(directory, _node(b"old", Kind.SYMLINK, target=b"/no/where"))
+        target.make_special(directory, _node(b"null", Kind.CHAR_DEVICE, mode=0o640, device=os.makedev(1, 3)))
+        target.make_special(directory, _node(b"loop", Kind.BLOCK_DEVICE, mode=0o600, device=os.makedev(7, 0)))
+    target.finish()
+    for found in (path, path / "below"):
+        assert os.readlink(found / "old") == "/no/where"
+        null, loop = (found / "null").lstat(), (found / "loop").lstat()
+        assert (stat.S_ISCHR(null.st_mode), null.st_rdev, stat.S_IMODE(null.st_mode)) == (True, os.makedev(1, 3), 0o640)
+        assert (stat.S_ISBLK(loop.st_mode), loop.st_rdev) == (True, os.makedev(7, 0))
+    assert sorted(os.listdir(path)) == ["below", "loop", "null", "old"]
+
+
+def test_a_link_that_can_not_be_installed_leaves_nothing_behind(scratch: Path) -> None:
+    target = _open(scratch / "target")
+    _write(target, target.open_directory(target.root, b"full"), b"inside")
+    with pytest.raises(TargetError, match=r"^full: Directory not empty"):
+        target.make_special(target.root, _node(b"full", Kind.SYMLINK, target=b"x"))
+    assert os.listdir(scratch / "target") == ["full"]
+
+
+def test_metadata_that_can_not_be_set_is_told_and_the_rest_goes_on(scratch: Path) -> None:
+    told: list[TargetError] = []
+    target = _open(scratch / "target", on_problem=told.append, open_directories=1)
+    victim, other = target.open_directory(target.root, b"victim"), target.open_directory(target.root, b"other")
+    target.finish_directory(victim, _node(b"victim", Kind.DIRECTORY, mode=0o711))
+    target.finish_directory(other, _node(b"other", Kind.DIRECTORY, mode=0o711))
+    (scratch / "target" / "victim").rmdir()
+    target.finish()
+    assert [error.path for error in told] == [b"victim"]
+    assert stat.S_IMODE((scratch / "target" / "other").stat().st_mode) == 0o711

@@ -37,10 +37,12 @@ def digest(name: str) -> bytes:
     return name.encode().ljust(32, b"!")
 
 
-def record(name: str, frames: Mapping[int, Sequence[int]], host: HostId = HOST, digest_of: str = "") -> PackRecord:
-    """``frames``: sequence numbers by session number."""
+def record(
+    name: str, frames: Mapping[int, Sequence[int]], host: HostId = HOST, digest_of: str = "", sizes: Sequence[int] | None = None
+) -> PackRecord:
+    """``frames``: sequence numbers by session number; each of ``FRAME_BYTES``, or of these sizes."""
     runs = tuple((number, BitMap(seqs).serialize()) for number, seqs in sorted(frames.items()))
-    sealed = array("I", [FRAME_BYTES] * sum(map(len, frames.values()))).tobytes()
+    sealed = array("I", sizes or [FRAME_BYTES] * sum(map(len, frames.values()))).tobytes()
     return PackRecord(host, pack(name)[1], int(PackKind.DATA), digest(digest_of or name), runs, sealed)
 
 

@@ -61,13 +61,16 @@ class Theatre:
         (self.tree / "changed").write_bytes(b"new " * 2000)
         self.numbers = 0
 
-    def put_collection(self, stage: Stage, packs: Iterable[str], *, number: int = 0, expired: tuple[SnapshotRef, ...] = ()) -> None:
+    def put_collection(
+        self, stage: Stage, packs: Iterable[str], *, number: int = 0, expired: tuple[SnapshotRef, ...] = (), removed: tuple[SnapshotRef, ...] = ()
+    ) -> None:
         """A record as a maintainer puts it, about these packs."""
         self.numbers += 1
         number = number or self.numbers
         host = self.repository.made.host_file.key.host
         named = HostPacks(host, tuple(bytes.fromhex(key.rpartition("/")[2]) for key in packs))
-        record = CollectionRecord(self.repository.made.repository, number, number.to_bytes(8, "big"), stage, (named,), (), expired)
+        repository = self.repository.made.repository
+        record = CollectionRecord(repository, number, number.to_bytes(8, "big"), stage, (named,), expired=expired, removed=removed)
         data = build_record(Magic.COLLECTION, record, self.repository.owner().key.maintain_key().sign)
         self.store.put(collection_key(number, CollectionId(record.collection), stage), data)
 
@@ -134,6 +137,15 @@ def test_a_sweep_of_what_is_not_needed_tears_nothing(stage: Theatre) -> None:
     assert stage.statuses() == {1: "confirmed", 2: "confirmed"}
 
 
+def test_a_backup_that_needs_every_frame_is_not_torn_by_a_sweep_of_other_packs(tmp_path: Path, stage: Theatre) -> None:
+    """A first one, that is: nothing is in the index but what it needs."""
+    machine = stage.repository.machine("beta")
+    machine.store = Interrupting(stage.store, "snapshot", after=lambda: stage.put_collection(Stage.SWEEP, ["packs/" + "ab" * 16 + "/" + "cd" * 32]))
+    monitor = RecordingMonitor()
+    assert machine.backup(stage.tree, monitor=monitor).seq == 1
+    assert monitor.notes == []
+
+
 class Forgetful(WrappedStore):
     """Answers once that there is nothing in ``gc/``, when it is asked for the second time."""
 
@@ -183,11 +195,14 @@ def test_a_pack_that_was_swept_before_and_is_listed_only_now_is_not_relied_on(st
     assert found[bytes(stage.tree / "d" / "other")] == b"other " * 2000
 
 
-def test_an_expiry_of_the_snapshot_tears_it(stage: Theatre) -> None:
+@pytest.mark.parametrize("field", ["expired", "removed"])
+def test_a_sweep_that_names_the_snapshot_tears_it(stage: Theatre, field: str) -> None:
     def expire() -> None:
         name = parse_numbered_key(stage.keys("snapshots/")[-1])
         assert name is not None
-        stage.put_collection(Stage.SWEEP, [], expired=(SnapshotRef(name.host, name.number, SnapshotId(name.object_id)),))
+        ref = SnapshotRef(name.host, name.number, SnapshotId(name.object_id))
+        stage.put_collection(Stage.SWEEP, [], expired=(ref,) if field == "expired" else (), removed=(ref,) if field == "removed" else ())
+        stage.put_collection(Stage.SWEEP, [])  # one that names nothing is no counter-evidence
 
     stage.backup_through(Interrupting(stage.store, "receipts/", before=expire))
     assert stage.statuses() == {1: "confirmed", 2: "void", 3: "confirmed"}
@@ -229,6 +244,16 @@ def test_a_sweep_that_is_listed_and_can_not_be_read_confirms_nothing(stage: Thea
         stage.backup_through(Lagging(store))
     with pytest.raises(IntegrityError, match="never removed"):
         stage.backup_through(Lagging(stage.store))
+
+
+def test_a_damaged_collection_lets_nothing_begin(stage: Theatre) -> None:
+    stage.put_collection(Stage.SWEEP, stage.keys("packs/"))
+    (key,) = stage.keys("gc/")
+    stage.store.objects[key] = stage.store.objects[key][:-1] + b"?"
+    before = dict(stage.store.objects)
+    with pytest.raises(IntegrityError, match=key):
+        stage.repository.backup(stage.tree)
+    assert stage.store.objects == before
 
 
 def test_a_stream_that_was_torn_is_void_and_says_so(stage: Theatre) -> None:

@@ -2,20 +2,42 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import msgspec
 import pytest
-from tests.unit.ops.surveys import FRAME_BYTES, HOST, HOUR_NS, NOW_NS, OTHER, digest, mark, pack, record, session_id, snapshot, stored, survey, sweep
+from tests.unit.ops.surveys import (
+    FRAME_BYTES,
+    HOST,
+    HOUR_NS,
+    NOW_NS,
+    OTHER,
+    digest,
+    mark,
+    pack,
+    record,
+    session_id,
+    snapshot,
+    stored,
+    survey,
+    sweep,
+)
 
 from seedcorn.errors import SeedcornError, UsageError
-from seedcorn.format.collection import CollectionRecord, HostPacks, PackCopy, SnapshotRef, Stage
+from seedcorn.format.collection import CheckpointMaintain, CheckpointRef, CollectionRecord, HostPacks, PackCopy, SnapshotRef, Stage
+from seedcorn.format.names import receipt_key
 from seedcorn.format.relocation import RelocatedSnapshot, RelocationRecord, RelocationStage
 from seedcorn.format.snapshot import NeededFrames
-from seedcorn.ops.gc_judge import judge
-from seedcorn.ops.gc_plan import CollectionOptions, MaxUnused, check_brake, is_spent, plan_collection
+from seedcorn.ids import SnapshotId
+from seedcorn.ops.gc_judge import PackUse, frames_of, frames_only_in, judge, named_frames
+from seedcorn.ops.gc_plan import CollectionOptions, CollectionPlan, MaxUnused, check_brake, is_spent, plan_collection, stale_keys
 from seedcorn.ops.gc_survey import StoredSegment
 from seedcorn.repo.collections import Collections
-from seedcorn.repo.needed import SeqSet
+from seedcorn.repo.needed import SeqSet, open_bitmap
+from seedcorn.repo.receipts import Receipts
 from seedcorn.repo.relocations import Relocation, Relocations
-from seedcorn.repo.roots import Standing
+from seedcorn.repo.rewriting import SMALL_SEGMENT_BYTES
+from seedcorn.repo.roots import RootCheckpoint, Standing
 
 A, B, C = pack("a"), pack("b"), pack("c")
 LAX = CollectionOptions(max_unused=MaxUnused.parse("unlimited"))
@@ -102,6 +124,32 @@ def test_a_copy_stays_as_long_as_what_it_is_a_copy_of_may_go() -> None:
     assert judge(survey(packs, [snapshot(1, {1: [0]})], Collections(marks[1:], (), {}, 2))).collectable == {B}
 
 
+@pytest.mark.parametrize(
+    ("needed", "used_bytes"),
+    [({1: [0, 1, 2]}, 111), ({1: [1]}, 10), ({1: [0, 2]}, 101), ({2: [6]}, 10_000), ({1: [0], 2: [5, 6]}, 11_001), ({}, 0), ({3: [0]}, 0)],
+)
+def test_how_much_of_a_pack_is_needed_goes_by_the_sizes_of_its_frames(needed: dict[int, list[int]], used_bytes: int) -> None:
+    sized = record("a", {1: [0, 1, 2], 2: [5, 6]}, sizes=[1, 10, 100, 1_000, 10_000])
+    packs = {A: stored(sized), B: stored(record("b", {2: [6]}), present=False), C: stored()}
+    assert judge(survey(packs, [snapshot(1, needed)])).uses == {A: PackUse(used_bytes, 11_111)}
+
+
+def test_frames_by_packs() -> None:
+    packs = {
+        A: stored(record("a", {1: [0, 1, 2]}), record("a", {1: [9]}, digest_of="lie")),
+        B: stored(record("b", {1: [1]})),
+        C: stored(record("c", {1: [2], 2: [7]}), present=False),
+    }
+    found = survey(packs, [])
+    assert frames_of(found, [A, C]) == {1: SeqSet([0, 1, 2, 9]), 2: SeqSet([7])}
+    assert frames_of(found, []) == {}
+    assert frames_only_in(found, {A}) == {1: SeqSet([0, 2, 9])}  # what is not in the store holds nothing
+    assert frames_only_in(found, {A, B}) == {1: SeqSet([0, 1, 2, 9])}
+    assert frames_only_in(found, {B}) == {1: SeqSet()}
+    named = named_frames(found, {2: SeqSet([7]), 1: SeqSet([0]), 100: SeqSet([5]), 3: SeqSet()})
+    assert [(entry.session, open_bitmap(entry)) for entry in named] == [(session_id(1), SeqSet([0, 5])), (session_id(2), SeqSet([7]))]
+
+
 # -- mark, wait, sweep -----------------------------------------------------------------------------------------------------------------------
 
 
@@ -124,6 +172,47 @@ def test_without_a_grace_all_goes_at_once() -> None:
     assert plan.new == plan.ripe == {A}
 
 
+@pytest.mark.parametrize(("hours_old", "grace_hours", "is_new"), [(24, 72, True), (23, 72, False), (2, 2, True), (1, 2, False)])
+def test_what_is_younger_than_a_day_or_the_grace_is_left_alone(hours_old: float, grace_hours: int, is_new: bool) -> None:
+    packs = {A: stored(record("a", {1: [0]}), hours_old=hours_old), C: stored(record("c", {1: [2]}))}
+    options = CollectionOptions(grace_ns=grace_hours * HOUR_NS, max_unused=MaxUnused(None))
+    plan = plan_collection(survey(packs, [snapshot(1, {1: [2]})]), options)
+    assert plan.new == ({A} if is_new else set())
+    assert not plan.ripe
+
+
+def test_what_a_plan_adds_up() -> None:
+    d, e = pack("d"), pack("e")
+    packs = {
+        A: stored(record("a", {1: [0, 1, 2]})),
+        B: stored(record("b", {1: [3, 4]})),
+        C: stored(record("c", {1: range(5, 9)})),
+        d: stored(record("d", {1: range(10, 15)})),
+        e: stored(record("e", {1: range(20, 26)})),
+    }
+    log = Collections((mark(C, hours_old=1), mark(e)), (), {}, 2)
+    plan = plan_collection(survey(packs, [snapshot(1, {1: [0, *range(10, 15)]})], log), CollectionOptions(max_unused=MaxUnused.parse("0")))
+    assert (plan.new, plan.waiting, plan.ripe) == (frozenset({B}), frozenset({C}), frozenset({e}))
+    assert plan.repack == (A,)
+    assert [plan.new_bytes, plan.waiting_bytes, plan.ripe_bytes, plan.repack_bytes, plan.repack_used_bytes] == [200, 400, 600, 300, 100]
+    assert [plan.used_bytes, plan.unused_bytes, plan.total_bytes] == [600, 200, 2_000]
+
+
+def test_a_plan_of_nothing_and_what_needs_a_sweep() -> None:
+    nothing = plan_collection(survey({A: stored(record("a", {1: [0]}))}, [snapshot(1, {1: [0]})]), LAX)
+    assert nothing.is_empty and not nothing.needs_sweep
+    ref = SnapshotRef(HOST, 1, b"s" * 32)
+    swept: list[CollectionPlan] = [
+        replace(nothing, ripe=frozenset({A})),
+        replace(nothing, expired=(ref,)),
+        replace(nothing, expired_checkpoints=(CheckpointRef(HOST, b"c" * 16),)),
+        replace(nothing, removed=(ref,)),
+    ]
+    others = [replace(nothing, new=frozenset({A})), replace(nothing, repack=(A,)), replace(nothing, merge=("k",)), replace(nothing, stale=("k",))]
+    assert not any(plan.is_empty for plan in [*swept, *others])
+    assert [plan.needs_sweep for plan in [*swept, *others]] == [True] * 4 + [False] * 4
+
+
 def test_what_another_collection_left_has_waited_long_enough() -> None:
     packs = {A: stored(record("a", {1: [0]})), C: stored(record("c", {1: [2]}))}
     plan = plan_collection(survey(packs, [snapshot(1, {1: [2]})], Collections((), (sweep(A, C),), {}, 2)), LAX)
@@ -138,6 +227,28 @@ def test_the_brake_counts_what_is_lost_and_not_what_is_moved() -> None:
     with pytest.raises(SeedcornError, match="allow-large"):
         check_brake(found, {A, C}, judged, LAX)
     check_brake(found, {A, C}, judged, CollectionOptions(allow_large=True))
+
+
+def test_the_brake_is_at_thirty_percent_of_all_bytes() -> None:
+    packs = {pack(f"{number}"): stored(record(f"{number}", {1: [number]})) for number in range(10)}
+    found = survey(packs, [])
+    check_brake(found, list(packs)[:3], judge(found), LAX)
+    with pytest.raises(SeedcornError, match=r"would delete 400 of 1,000 bytes \(40 %\), and 30 % is where"):
+        check_brake(found, list(packs)[:4], judge(found), LAX)
+
+
+def test_a_mark_that_vouches_for_copies_stays_a_day_as_long_as_what_they_replace_is_there() -> None:
+    now = CollectionOptions(grace_ns=0)
+    kept, gone = stored(record("c", {1: [2]})), stored(record("c", {1: [2]}), present=False)
+    for copies, pack_c, hours_old, spent in (
+        ((copy_of("a"),), kept, 23, False),
+        ((copy_of("a"),), kept, 24, True),
+        ((copy_of("a"),), gone, 1, True),
+        ((), kept, 1, True),
+    ):
+        one = mark(A, C, copies=copies, hours_old=hours_old)
+        found = survey({A: stored(record("a", {1: [0]})), C: pack_c}, [snapshot(1, {1: [2]})], Collections((one,), (), {}, 2))
+        assert is_spent(one, found, plan_collection(found, now), 0) is spent
 
 
 def test_a_mark_is_spent_when_what_it_named_is_swept_or_needed_again() -> None:
@@ -206,6 +317,24 @@ def test_what_an_announced_relocation_names_is_kept_and_one_that_is_malformed_st
     assert [problem.object_name for problem in malformed.problems] == ["relocations/1"]
 
 
+@pytest.mark.parametrize(
+    ("text", "amount"),
+    [
+        ("5%", MaxUnused()),
+        ("0%", MaxUnused(0.0)),
+        ("99.9%", MaxUnused(99.9)),
+        ("7", MaxUnused(None, 7)),
+        ("2K", MaxUnused(None, 2 << 10)),
+        ("200M", MaxUnused(None, 200 << 20)),
+        ("3g", MaxUnused(None, 3 << 30)),
+        ("1t", MaxUnused(None, 1 << 40)),
+        ("unlimited", MaxUnused(None)),
+    ],
+)
+def test_amounts_as_they_are_written(text: str, amount: MaxUnused) -> None:
+    assert MaxUnused.parse(text) == amount
+
+
 def test_amounts_that_make_sense() -> None:
     assert MaxUnused.parse("20%").limit_bytes(400) == 100  # of all that stays, as restic has it
     assert MaxUnused.parse("1.5k").limit_bytes(400) == 1536
@@ -233,6 +362,10 @@ def test_small_segments_and_those_that_list_the_same_are_merged() -> None:
     assert merged(*[StoredSegment(1000, ())] * 7, small, large) == 8
     assert merged(small, small, large) == 2
     assert merged(StoredSegment(5 << 20, (A,)), small, large) == 2
+    assert merged(*[StoredSegment(1000, ())] * 7, StoredSegment(SMALL_SEGMENT_BYTES, ())) == 0
+    assert merged(*[StoredSegment(SMALL_SEGMENT_BYTES - 1, ())] * 8) == 8
+    keys = {f"index/{host.hex()}/{number:010d}-{'0' * 64}": StoredSegment(1000, ()) for host in (HOST, OTHER) for number in range(4)}
+    assert plan_collection(survey(packs, [snapshot(1, {1: [0, 1]})], segments=keys), LAX).merge == ()
 
 
 def test_snapshots_that_expire_and_those_that_are_removed() -> None:
@@ -260,3 +393,50 @@ def test_a_forgotten_snapshot_whose_packs_go_can_not_be_taken_back() -> None:
     gone, kept = snapshot(1, {1: [0]}, Standing.FORGOTTEN), snapshot(2, {1: [2]})
     found = survey(packs, [gone, kept], Collections((mark(A),), (), {}, 2), forgotten={gone.ref: NOW_NS})
     assert plan_collection(found, LAX).removed == (gone.ref,)
+
+
+def test_the_newest_snapshot_of_a_host_is_removed_once_and_others_as_often_as_they_are_there() -> None:
+    packs = {C: stored(record("c", {1: [2]}))}
+    older, kept, newest = snapshot(1, {1: [2]}, Standing.FORGOTTEN), snapshot(2, {1: [2]}), snapshot(3, {1: [2]}, Standing.FORGOTTEN)
+    forgotten = {older.ref: NOW_NS - 72 * HOUR_NS, newest.ref: NOW_NS - 72 * HOUR_NS}
+    again = Collections((), (msgspec.structs.replace(sweep(), removed=(older.ref, newest.ref)),), {}, 2)
+    for collections, removed in ((Collections((), (), {}, 1), (older.ref, newest.ref)), (again, (older.ref,))):
+        assert plan_collection(survey(packs, [older, kept, newest], collections, forgotten=forgotten), LAX).removed == removed
+
+
+def test_checkpoints_expire() -> None:
+    maintain = CheckpointMaintain(0, b"g" * 16, ())
+    old, young, ended = (
+        RootCheckpoint(CheckpointRef(HOST, letter * 16), f"checkpoints/{hours_old}", (), maintain, NOW_NS - hours_old * HOUR_NS, is_root)
+        for letter, hours_old, is_root in ((b"o", 72, True), (b"y", 71, True), (b"e", 90, False))
+    )
+    found = survey({}, [snapshot(1, {})])
+    found = replace(found, roots=replace(found.roots, checkpoints=(old, young, ended)))
+    assert plan_collection(found, LAX).expired_checkpoints == (old.ref,)
+
+
+def test_objects_that_mean_nothing_any_more() -> None:
+    kept = snapshot(9, {})
+    forgotten, expired, removed, unknown = (SnapshotRef(HOST, seq, bytes([seq]) * 32) for seq in range(1, 5))
+    said = msgspec.structs.replace(sweep(), expired=(expired,), removed=(removed,))
+    found = survey({}, [kept], Collections((), (said,), {}, 2, ("gc/probe-1",)), forgotten={forgotten: 0, kept.ref: 0})
+    maintain = CheckpointMaintain(0, b"g" * 16, ())
+    checkpoints = (
+        RootCheckpoint(CheckpointRef(HOST, b"1" * 16), "checkpoints/running", ("checkpoints/before",), maintain, 0),
+        RootCheckpoint(CheckpointRef(HOST, b"2" * 16), "checkpoints/ended", ("checkpoints/before that",), maintain, 0, is_root=False),
+    )
+    receipts = Receipts(frozenset({forgotten, removed, unknown, kept.ref}), frozenset({expired, forgotten}))
+
+    def receipt(ref: SnapshotRef, *, void: bool = False) -> str:
+        return receipt_key(HOST, ref.seq, SnapshotId(ref.snapshot), void=void)
+
+    assert stale_keys(replace(found, roots=replace(found.roots, checkpoints=checkpoints, receipts=receipts))) == (
+        "gc/probe-1",
+        "checkpoints/before",
+        "checkpoints/before that",
+        "checkpoints/ended",
+        receipt(forgotten),
+        receipt(removed),
+        receipt(forgotten, void=True),
+        receipt(expired, void=True),
+    )

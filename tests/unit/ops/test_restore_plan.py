@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import pytest
 
 from seedcorn.format.tree import Kind, Node, content_records, pack_content
 from seedcorn.fs.directories import DirectoryHandle, DirectoryRecord
@@ -44,13 +47,13 @@ def _file(numbers: Sequence[int]) -> WantedFile:
     return WantedFile(_DIRECTORY, node, b"/n")
 
 
-def _plan(files: Sequence[WantedFile], missing: Iterable[int] = ()) -> tuple[list[Span], list[WantedFile]]:
+def _plan(files: Sequence[WantedFile], missing: Iterable[int] = (), limits: SpanLimits = _LIMITS) -> tuple[list[Span], list[WantedFile]]:
     unplaced: list[WantedFile] = []
-    spans = list(plan_spans(FakeIndex(missing), iter(files), unplaced.append, _LIMITS))  # type: ignore[arg-type]
+    spans = list(plan_spans(FakeIndex(missing), iter(files), unplaced.append, limits))  # type: ignore[arg-type]
     for span in spans:
-        assert span.sealed_bytes == len(span.frames) * _SEALED_BYTES <= _LIMITS.sealed_bytes
-        assert span.content_bytes <= _LIMITS.content_bytes
-        assert 0 < len(span.files) <= _LIMITS.files
+        assert span.sealed_bytes == len(span.frames) * _SEALED_BYTES <= limits.sealed_bytes
+        assert span.content_bytes <= limits.content_bytes
+        assert 0 < len(span.files) <= limits.files
     return spans, unplaced
 
 
@@ -95,6 +98,42 @@ def test_much_content_from_few_frames_comes_in_parts_too() -> None:
     spans, _ = _plan([_file([0] * 120)])
     assert sum(len(_chunks(span)[0]) for span in spans) == 120
     assert len(spans) >= 3 and {len(span.frames) for span in spans} == {1}
+
+
+_AMPLE = SpanLimits(sealed_bytes=10_000, content_bytes=10_000, files=100, lookup_chunks=100)
+_TWO_FRAMES = [
+    replace(_AMPLE, sealed_bytes=2 * _SEALED_BYTES),
+    replace(_AMPLE, content_bytes=2 * _FRAME_CHUNKS * _CHUNK_BYTES),
+]
+
+
+@pytest.mark.parametrize("limits", [*_TWO_FRAMES, replace(_AMPLE, files=2)], ids=["sealed", "content", "files"])
+def test_spans_are_filled_to_their_limits(limits: SpanLimits) -> None:
+    frames = [list(range(begin, begin + _FRAME_CHUNKS)) for begin in range(0, 5 * _FRAME_CHUNKS, _FRAME_CHUNKS)]
+    spans, _ = _plan([_file(frame) for frame in frames], limits=limits)
+    assert [_chunks(span) for span in spans] == [frames[:2], frames[2:4], frames[4:]]
+    assert all(span.big is None for span in spans)
+
+
+@pytest.mark.parametrize("limits", _TWO_FRAMES, ids=["sealed", "content"])
+def test_parts_are_filled_to_their_limits(limits: SpanLimits) -> None:
+    whole, more = range(2 * _FRAME_CHUNKS), range(3 * _FRAME_CHUNKS)
+    (span,), _ = _plan([_file(whole)], limits=limits)
+    assert (span.big, _chunks(span)) == (None, [list(whole)])
+    parts, _ = _plan([_file(more)], limits=limits)
+    assert [(_chunks(part), part.offset, part.is_last) for part in parts] == [
+        ([list(more[: len(whole)])], 0, False),
+        ([list(more[len(whole) :])], len(whole) * _CHUNK_BYTES, True),
+    ]
+    assert all(part.big for part in parts)
+
+
+def test_a_file_of_as_many_chunks_as_are_looked_up_at_once_is_none_too_large() -> None:
+    limits = replace(_AMPLE, lookup_chunks=8)
+    (span,), _ = _plan([_file(range(8))], limits=limits)
+    assert span.big is None
+    (span,), _ = _plan([_file(range(9))], limits=limits)
+    assert span.big is not None and _chunks(span) == [list(range(9))]
 
 
 def test_what_the_index_does_not_place() -> None:

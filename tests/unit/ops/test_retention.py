@@ -127,7 +127,7 @@ def test_a_group_says_what_it_has_in_common() -> None:
 
 
 def test_a_host_that_floods_the_group_of_another_removes_nothing_of_it() -> None:
-    """Any host of the domain can make the hash of another one's name and paths."""
+    """Any host can make the hash of another one's name and paths."""
     flood = [made(f"2026-11-24 {hour}:00", host=OTHER_HOST) for hour in range(10, 24)]
     assert "2026-11-20" in named(plan(made("2026-11-20"), *flood).kept)
 

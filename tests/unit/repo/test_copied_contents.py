@@ -23,14 +23,15 @@ def state(tmp_path: Path) -> State:
 
 
 def test_by_source_kind_depth_and_records(state: State) -> None:
-    contents = state.copied_contents(SOURCE)
+    contents = state.copied_contents(SOURCE, 0)
     contents.put(FILE, COPIED)
     assert contents.get(FILE) == COPIED  # before it is written
     contents.flush()
-    again = state.copied_contents(SOURCE)
+    again = state.copied_contents(SOURCE, 0)
     renamed = Node(b"another name", Kind.FILE, 0o600, 1, 1, 5, 5, 5, 5, 10, FILE.content, Extra(link_count=2))
     assert again.get(FILE) == again.get(renamed) == COPIED
-    assert state.copied_contents(ANOTHER).get(FILE) is None
+    assert state.copied_contents(ANOTHER, 0).get(FILE) is None
+    assert state.copied_contents(SOURCE, 1).get(FILE) is None  # of another domain of this repository: it would be stored under other ids
     assert again.get(Node(b"name", Kind.DIRECTORY, 0o755, 0, 0, 0, 0, 0, 0, 1, FILE.content)) is None
     assert again.get(with_content(FILE, FILE.content, 1, 10)) is None
     state.close()
@@ -38,7 +39,7 @@ def test_by_source_kind_depth_and_records(state: State) -> None:
 
 def test_when_there_are_too_many_it_begins_anew(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(copied_contents, "_ROWS_LIMIT", 1)
-    contents = state.copied_contents(SOURCE)
+    contents = state.copied_contents(SOURCE, 0)
     nodes = [with_content(FILE, bytes([number]) * 28, 0, 10) for number in range(3)]
     for node in nodes[:2]:
         contents.put(node, COPIED)

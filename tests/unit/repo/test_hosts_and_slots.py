@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
 from seedcorn.errors import CredentialError, IntegrityError, RepositoryNotFoundError, UsageError
 from seedcorn.events import SystemClock
-from seedcorn.format.codec import Envelope, Magic, encode
-from seedcorn.format.header import SlotPublic
+from seedcorn.format.codec import Envelope, Magic, decode, encode
+from seedcorn.format.header import HostPublic, SlotPublic
 from seedcorn.format.names import slot_key
 from seedcorn.ids import SlotId
 from seedcorn.ops import access
@@ -69,6 +70,74 @@ def test_the_last_record_rules(repository: SmallRepository) -> None:
     assert host.revoked
     with pytest.raises(UsageError, match="already"):
         repository.revoke("alpha")
+
+
+# -- domains ---------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_moved_host_is_the_same_host_with_another_key(repository: SmallRepository) -> None:
+    before = repository.first.host_file
+    for domain in (1, 2):
+        repository.move(repository.first, "new")
+        after = repository.first.host_file
+        (host,) = access.registry(repository.owner()).hosts.values()
+        assert (host.host, host.name, host.revoked, host.domain) == (before.key.host, "alpha", False, domain)
+        assert (after.key.host, after.name, after.url) == (before.key.host, before.name, before.url)
+        assert after.key.secrets == repository.owner().key.domain(domain)
+        assert host.public.sign_public == after.key.sign_public != before.key.sign_public
+    assert host.domains == {0, 1, 2}
+    assert host.sign_publics[0] == after.key.sign_public and host.sign_publics[-1] == before.key.sign_public
+    assert access.registry(repository.owner()).domains == {0, 1, 2}
+    for _ in range(2):  # back, and a new file for where it is
+        repository.move(repository.first, "0")
+    (host,) = access.registry(repository.owner()).hosts.values()
+    assert (host.domain, sorted(host.domains), len(set(host.sign_publics))) == (0, [0, 1, 2], 5)
+
+
+def test_a_host_that_can_not_be_moved(repository: SmallRepository) -> None:
+    owner = repository.owner()
+    with pytest.raises(UsageError, match="no host is named"):
+        access.move(owner, "nobody", CLOCK, domain="new")
+    with pytest.raises(UsageError, match="there is no domain"):
+        access.move(owner, "alpha", CLOCK, domain="7")
+    repository.revoke("alpha")
+    with pytest.raises(UsageError, match="host add"):
+        access.move(owner, "alpha", CLOCK, domain="new")
+
+
+def test_a_moved_host_can_be_revoked(repository: SmallRepository) -> None:
+    repository.move(repository.first, "new")
+    repository.revoke("alpha")
+    (host,) = access.registry(repository.owner()).hosts.values()
+    assert (host.revoked, host.domain, sorted(host.domains)) == (True, 1, [0, 1])
+
+
+def test_a_record_from_before_there_were_domains(repository: SmallRepository) -> None:
+    (host,) = access.registry(repository.owner()).hosts.values()
+    *fields, domain, former = decode(encode(host.public), list[Any])
+    assert (domain, former) == (0, [])
+    assert decode(encode(fields), HostPublic) == host.public
+
+
+def test_whatever_a_host_has_signed_is_its_own(repository: SmallRepository) -> None:
+    files = [repository.first.host_file]
+    repository.move(repository.first, "new")
+    files.append(repository.first.host_file)
+    stranger = repository.machine("beta", domain="0").host_file
+    registry = access.registry(repository.owner())
+
+    def verify(signer: HostFile) -> None:
+        data = Envelope.build(Magic.RECEIPT, [b"what was signed"])
+        envelope = Envelope.parse(Magic.RECEIPT, data + signer.key.sign(signature_binding(Magic.RECEIPT) + data))
+        registry.verify(Magic.RECEIPT, files[0].key.host, envelope)
+
+    for file in files:
+        verify(file)
+    with pytest.raises(IntegrityError, match="signature"):
+        verify(stranger)
+
+
+# -- records ---------------------------------------------------------------------------------------------------------------------------------
 
 
 def test_a_record_of_another_owner_is_refused(repository: SmallRepository, store: MemoryStore, trusting: SmallRepository) -> None:

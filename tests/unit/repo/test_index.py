@@ -9,20 +9,22 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from seedcorn.crypto.keys import OwnerKey, new_owner_seed
-from seedcorn.errors import IntegrityError, ObjectNotFoundError
+from seedcorn.errors import CredentialError, IntegrityError, ObjectNotFoundError
 from seedcorn.format.names import parse_numbered_key
 from seedcorn.ids import HostId
 from seedcorn.ops import access
+from seedcorn.ops.browse import open_browser
 from seedcorn.repo.hosts import HostRegistry
-from seedcorn.repo.index import next_segment_number, open_segment, seal_segment, sync_state
+from seedcorn.repo.index import next_segment_number, open_segment, seal_segment, sync_state, verify_segment
 from seedcorn.repo.state import State
 from seedcorn.store.api import ObjectInfo
-from seedcorn.store.wrappers import WrappedStore
+from seedcorn.store.wrappers import RecordingStore, WrappedStore
 from seedcorn.testing.damage import flip_byte
 from seedcorn.testing.memory_store import MemoryStore
-from seedcorn.testing.repositories import SmallRepository, make_tree
+from seedcorn.testing.repositories import Machine, SmallRepository, make_tree, read_tree
 
 
 def sync(repository: SmallRepository, state: State, *, only: HostId | None = None) -> list[IntegrityError]:
@@ -180,6 +182,135 @@ def test_the_number_of_the_next_segment(backed_up: SmallRepository) -> None:
     assert next_segment_number(state, host) == 1
     sync(backed_up, state)
     assert next_segment_number(state, host) == 3
+
+
+# -- domains ---------------------------------------------------------------------------------------------------------------------------------
+
+
+class Pair:
+    """Hosts of two domains that have each backed up the same file; every request of theirs is recorded."""
+
+    def __init__(self, repository: SmallRepository, tree: Path) -> None:
+        self.repository = repository
+        self.tree = make_tree(tree, {"f": os.urandom(5_000)})
+        self.store = RecordingStore(repository.store)
+        self.first, self.customer = repository.first, repository.machine("customer", domain="new")
+        for machine in (self.first, self.customer):
+            machine.store = self.store
+            machine.backup(self.tree)
+        self.keys = {machine: self.keys_of(machine) for machine in (self.first, self.customer)}
+
+    def keys_of(self, machine: Machine) -> set[str]:
+        return {info.key for info in self.repository.store.list(f"index/{machine.host_file.key.host.hex()}/")}
+
+    def back_up(self, machine: Machine) -> set[str]:
+        """Run a backup; the segments that it fetched."""
+        self.store.calls.clear()
+        assert not machine.backup(self.tree).problems
+        return {call.key for call in self.store.calls if call.verb == "get" and call.key.startswith("index/")}
+
+    def sync_as(self, machine: Machine, state: State) -> None:
+        registry = access.registry(self.repository.owner())
+        key = machine.host_file.key
+        assert sync_state(self.repository.store, state, key.repository, key.index_key, registry, only=None) == []
+
+
+@pytest.fixture
+def pair(repository: SmallRepository, tmp_path: Path) -> Pair:
+    return Pair(repository, tmp_path / "tree")
+
+
+@pytest.mark.parametrize("who", ["first", "customer"])
+def test_a_state_that_a_host_has_filled_serves_the_owner(pair: Pair, who: str) -> None:
+    state = getattr(pair, who).state
+    browser = open_browser(pair.repository.owner(), state)
+    assert browser.problems == ()
+    assert state.segments() == pair.keys[pair.first] | pair.keys[pair.customer]
+    contents = [read_tree(browser, snapshot.id.hex()) for snapshot in browser.snapshots]
+    assert len(contents) == 2 and contents[0] == contents[1]
+
+
+def test_a_host_fetches_nothing_of_hosts_that_were_never_in_its_domain(trusting: SmallRepository, tmp_path: Path) -> None:
+    pair = Pair(trusting, tmp_path / "tree")
+    assert pair.customer.state.segment_domains().keys() == pair.keys[pair.customer]
+    assert pair.back_up(pair.first) == set()
+    same = trusting.machine("same", domain="1")
+    same.store = pair.store
+    assert pair.back_up(same) == pair.keys[pair.customer]
+
+
+def test_of_a_host_that_was_moved_each_segment_is_fetched_once(pair: Pair) -> None:
+    moved = pair.first
+    pair.repository.move(moved, "new")
+    moved.forget_state()
+    old = pair.keys[moved]
+    assert pair.back_up(moved) == old
+    assert moved.state.segment_domains() == dict.fromkeys(old, 0) | dict.fromkeys(pair.keys_of(moved) - old, 2)
+    assert moved.state.segments() == pair.keys_of(moved) - old
+    assert pair.back_up(moved) == set()
+    assert next_segment_number(moved.state, moved.host_file.key.host) == 1 + len(pair.keys_of(moved))
+    browser = open_browser(pair.repository.owner(), moved.state)
+    assert browser.problems == ()
+    assert moved.state.segments() == pair.keys_of(moved) | pair.keys[pair.customer]
+    assert all(read_tree(browser, snapshot.id.hex()) for snapshot in browser.snapshots)
+
+
+def test_a_host_that_comes_back_to_its_first_domain_finds_what_it_has_there(pair: Pair) -> None:
+    moved = pair.first
+    pair.repository.move(moved, "new")
+    moved.forget_state()
+    pair.back_up(moved)
+    pair.repository.move(moved, "0")
+    before = pair.keys_of(moved)
+    assert pair.back_up(moved) == pair.keys[moved]
+    assert pair.keys_of(moved) == before  # nothing was stored anew
+
+
+def test_what_a_host_can_not_load_again_it_does_not_drop(pair: Pair, store: MemoryStore) -> None:
+    """Else who reads on the same machine would lose what a maintainer has rewritten, before it can load what has come in its place."""
+    state = pair.repository.new_state()
+    sync(pair.repository, state)
+    (gone,) = pair.keys[pair.first]
+    del store.objects[gone]
+    pair.sync_as(pair.customer, state)
+    assert gone in state.segments()
+    sync(pair.repository, state)
+    assert gone not in state.segments()
+    state.note_closed_segment(gone, 0)
+    pair.sync_as(pair.customer, state)
+    assert gone not in state.segment_domains()
+
+
+@pytest.mark.parametrize("domain", [1, 7])
+def test_a_segment_of_a_domain_in_which_its_host_has_never_been(domain: int, backed_up: SmallRepository, store: MemoryStore) -> None:
+    """Whoever may open it would otherwise be sent for a key, or believe that a host is where the owner never put it."""
+    backed_up.machine("customer", domain="new")
+    owner, host = backed_up.owner(), backed_up.first.host_file.key
+    old = next(key for key in segments(store) if host.host.hex() in key)
+    name = parse_numbered_key(old)
+    assert name is not None
+    opened = open_segment(store.objects[old], name, owner.repository, owner.key.index_key, access.registry(owner))
+    key, data = seal_segment(replace(opened.public, domain=domain), opened.packs, owner.key.index_key(domain), host.sign)
+    store.put(key, data)
+    (problem,) = sync(backed_up, backed_up.new_state())
+    assert problem.object_name == key and "has never been" in problem.message
+
+
+def test_a_segment_does_not_open_without_the_key_of_its_domain(pair: Pair, store: MemoryStore) -> None:
+    (key,) = pair.keys[pair.customer]
+    name = parse_numbered_key(key)
+    assert name is not None
+    owner, thief = pair.repository.owner(), pair.first.host_file.key
+    registry = access.registry(owner)
+    with pytest.raises(CredentialError, match="domain 1"):
+        open_segment(store.objects[key], name, owner.repository, thief.index_key, registry)
+    verified = verify_segment(store.objects[key], name, owner.repository, registry)
+    for secret in (thief.secrets.index_key, thief.secrets.chunk_id_key, thief.secrets.cut_key, bytes(32)):
+        with pytest.raises(IntegrityError):
+            verified.open(secret)
+
+
+# -- signatures ------------------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("who", ["the maintainers", "another owner's maintainers", "another host"])

@@ -35,7 +35,7 @@ def nodes(*names: bytes) -> list[Node]:
 
 
 def write(state: State, key: bytes, number: int, *parts: list[Node], head: bool = True) -> None:
-    cache = state.listings()
+    cache = state.listings(0)
     for at, part in enumerate(parts):
         cache.put_part(key, number, at, CachedPart((encode_nodes(part),)))
     if head:
@@ -44,9 +44,27 @@ def write(state: State, key: bytes, number: int, *parts: list[Node], head: bool 
 
 
 def names(state: State, key: bytes) -> list[bytes]:
-    cache = state.listings()
+    cache = state.listings(0)
     found = cache.get(key)
     return [node.name for node in cache.nodes(key, found)] if found is not None else []
+
+
+def test_each_domain_has_its_own(state: State) -> None:
+    """What was stored in one is of no use in another, also on a machine with hosts of both, and neither loses its memory by the other."""
+    write(state, KEY, session(state, b"1"), nodes(b"a"))
+    other = state.listings(1)
+    assert other.get(KEY) is None
+    other.put_part(KEY, 7, 0, CachedPart((encode_nodes(nodes(b"b")),)))
+    other.put(KEY, CachedListing(state.epoch, 7, 5, b"", 0, FrameSet().serialize(), 1, 1, 0))
+    other.forget(OTHER)
+    other.finish()
+    assert names(state, KEY) == [b"a"]
+    cache = state.listings(1)
+    found = cache.get(KEY)
+    assert found is not None and [node.name for node in cache.nodes(KEY, found)] == [b"b"]
+    cache.close()
+    state.forget_listings()
+    assert (names(state, KEY), state.listings(1).get(KEY), _entries(state)) == ([], None, 0)
 
 
 def _entries(state: State) -> int:
@@ -85,7 +103,7 @@ def test_parts_of_a_killed_run_are_never_met_and_go_with_the_next_head(state: St
 def test_what_another_process_writes_meanwhile_is_not_seen(state: State) -> None:
     first, second = session(state, b"1"), session(state, b"2")
     write(state, KEY, first, nodes(b"a"), nodes(b"b"))
-    cache = state.listings()
+    cache = state.listings(0)
     found = cache.get(KEY)
     assert found is not None
     reading = cache.nodes(KEY, found)
@@ -99,7 +117,7 @@ def test_what_another_process_writes_meanwhile_is_not_seen(state: State) -> None
 def test_forgetting_takes_everything(state: State) -> None:
     number = session(state, b"1")
     write(state, KEY, number, nodes(b"a"), nodes(b"b"))
-    cache = state.listings()
+    cache = state.listings(0)
     cache.forget(KEY)
     cache.finish()
     assert names(state, KEY) == []
@@ -109,7 +127,7 @@ def test_forgetting_takes_everything(state: State) -> None:
 def test_writes_are_collected_up_to_a_limit(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listings, "_FLUSH_BYTES", 5_000)
     number = session(state, b"1")
-    cache = state.listings()
+    cache = state.listings(0)
     cache.put_part(KEY, number, 0, CachedPart((b"x" * 1000,)))
     assert _entries(state) == 0
     cache.put_part(KEY, number, 1, CachedPart((b"x" * 5000,)))

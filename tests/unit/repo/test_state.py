@@ -81,6 +81,22 @@ def test_a_segment_is_taken_in_once(state: State) -> None:
     assert len(state.copies(A)) == 1
 
 
+def test_a_segment_that_nobody_could_open_lists_nothing_until_somebody_can(state: State) -> None:
+    state.note_closed_segment("index/one", 3)
+    state.note_closed_segment("index/two", 4)
+    assert (state.segments(), state.segment_domains()) == (set(), {"index/one": 3, "index/two": 4})
+    assert state.segment_packs() == {}
+    state.add_segment("index/one", ALPHA, 3, [row(S1)], [entry(b"p", S1, (0, [(A, 10)]))])
+    assert (state.segments(), state.segment_packs()) == ({"index/one"}, {"index/one": [(ALPHA, b"p" * 32)]})
+    assert state.find(A) is not None
+    state.note_closed_segment("index/one", 3)  # by a process that has looked before the other had loaded it
+    assert state.segments() == {"index/one"}
+    state.remove_segments(["index/two"])
+    assert (state.segment_domains(), state.epoch) == ({"index/one": 3}, 0)
+    state.remove_segments(["index/one"])
+    assert (state.segment_domains(), state.find(A)) == ({}, None)
+
+
 def test_copies_in_several_sessions_and_in_one_frame(state: State) -> None:
     add(state, "index/one", ALPHA, S1, entry(b"p", S1, (0, [(A, 10), (B, 1), (A, 10)])))
     add(state, "index/two", BETA, S2, entry(b"q", S2, (7, [(C, 3), (A, 10)])))
@@ -121,14 +137,14 @@ def cached(state: State, number: int, *ordinals: int) -> CachedListing:
 
 
 def remember(state: State, **listings: CachedListing) -> None:
-    cache = state.listings()
+    cache = state.listings(0)
     for name, listing in listings.items():
         cache.put(name.encode(), listing)
     cache.finish()
 
 
 def recall(state: State, key: bytes) -> CachedListing | None:
-    return state.listings().get(key)
+    return state.listings(0).get(key)
 
 
 def test_a_listing_of_this_epoch_and_a_complete_session_is_believed(state: State) -> None:
@@ -137,7 +153,7 @@ def test_a_listing_of_this_epoch_and_a_complete_session_is_believed(state: State
     remember(state, dir=cached(state, number, frame_ordinal(number, 3)))
     assert recall(state, b"dir") is not None
     assert recall(state, b"other") is None
-    cache = state.listings()
+    cache = state.listings(0)
     cache.forget(b"dir")
     cache.finish()
     assert recall(state, b"dir") is None

@@ -34,13 +34,17 @@ class _FoundingClock(SystemClock):
         return 10**18
 
 
-@lru_cache(maxsize=2)
-def founding(*, trust_hosts: bool) -> Founding:
-    """One of two repositories, the same in every process."""
+@lru_cache(maxsize=4)
+def founding(*, trust_hosts: bool, domains: bool = False) -> Founding:
+    """One of four repositories, the same in every process. ``domains``: every other host is in dedup domain 1."""
     store, clock = MemoryStore(), _FoundingClock()
     with seeded(random.Random(f"founding {trust_hosts}")):
         made = access.initialize(store, PASSPHRASE, "host-1", clock, trust_hosts=trust_hosts, kdf=cheap_kdf())
         words = " ".join(made.words)
         owner = access.open_owner_with_words(store, words)
-        added = [access.add_host(owner, f"host-{number}", clock) for number in range(2, HOSTS_LIMIT + 1)]
-    return Founding(words, (made.host_file, *added), MaintainFile.of(owner), dict(store.objects))
+        added = []
+        for number in range(2, HOSTS_LIMIT + 1):
+            domain = ("new" if number == 2 else str((number + 1) % 2)) if domains else None
+            added.append(access.add_host(owner, f"host-{number}", clock, domain=domain))
+        maintain_file = access.maintain_file(owner)
+    return Founding(words, (made.host_file, *added), maintain_file, dict(store.objects))

@@ -47,24 +47,28 @@ _STATE_LOSS = 0.3  # of the crashes
 _DISK_LOSS = 0.06  # of the backups: the local state is gone before
 _LIARS = 0.25  # of the runs among hosts that do not trust each other
 _REVOCATIONS = 0.5  # of the ways out of what such a host has done
+_MOVES = 0.3  # of the owner's jobs where there are two domains
 _LAST_CHECK = 0.3  # of the runs: it sees what the invariants see
 
 
 @dataclass(frozen=True, slots=True)
 class SimulationOptions:
     """What a run is made of besides its seed. ``steps``: jobs of all actors together. ``weak``: an eventually consistent store. ``rollback``: a
-    provider who may return to an earlier state. ``copies``: an owner who copies to a second repository. ``wall``: other wall clocks, same run."""
+    provider who may return to an earlier state. ``copies``: an owner who copies to a second repository. ``domains``: hosts of two dedup domains, some
+    of which are moved to the other. ``wall``: other wall clocks, same run."""
 
     steps: int = 10
     weak: bool = False
     rollback: bool = False
     copies: bool = False
+    domains: bool = False
     wall: int = 0
 
     @property
     def arguments(self) -> str:
         """What to give to the program for the same run."""
-        return f"--steps {self.steps}" + " --weak" * self.weak + " --rollback" * self.rollback + " --copy" * self.copies
+        chosen = {"--weak": self.weak, "--rollback": self.rollback, "--copy": self.copies, "--domains": self.domains}
+        return " ".join([f"--steps {self.steps}", *(flag for flag, is_set in chosen.items() if is_set)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +126,9 @@ def _world(folder: Path, seed: int, options: SimulationOptions, invariants: Sequ
         faults = faults.with_rollback()
     hosts, trust_hosts = chosen.choice((1, 2, 2, 3)), chosen.random() < 0.4
     maintainers = 0 if options.weak else chosen.choice((0, 1, 1, 2, 2))  # who collects needs listings that can be believed
-    made = WorldOptions(str(seed), hosts=hosts, maintainers=maintainers, trust_hosts=trust_hosts, faults=faults, wall=options.wall)
+    made = WorldOptions(
+        str(seed), hosts=hosts, maintainers=maintainers, trust_hosts=trust_hosts, domains=options.domains, faults=faults, wall=options.wall
+    )
     return World(folder, made, invariants)
 
 
@@ -206,7 +212,9 @@ class _Scenario:
 
     def _owner_job(self, actor: Actor, chosen: random.Random, confirmed: Sequence[Confirmed]) -> None:
         world, what = self._world, chosen.random()
-        if confirmed and what < 0.4:
+        if world.options.domains and chosen.random() < _MOVES:
+            world.move(actor, chosen.choice(world.hosts))
+        elif confirmed and what < 0.4:
             which = chosen.choice(confirmed)
             world.attempt("restore", lambda: world.restore(actor, which))
         elif what < 0.8 or world.options.faults.is_weak:

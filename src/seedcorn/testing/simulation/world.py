@@ -87,12 +87,14 @@ class Confirmed:
 
 @dataclass(frozen=True, slots=True)
 class WorldOptions:
-    """What a world consists of. ``wall`` chooses other wall clocks for the same run: nothing may depend on them."""
+    """What a world consists of. ``domains``: hosts of two dedup domains. ``wall`` chooses other wall clocks for the same run: nothing may depend on
+    them."""
 
     seed: str
     hosts: int = 2
     maintainers: int = 2
     trust_hosts: bool = False
+    domains: bool = False
     faults: Faults = field(default_factory=Faults.none)
     wall: int = 0
 
@@ -154,7 +156,7 @@ class World:
         self.store.after_operation = self._after_operation
         self.store.after_removal = lambda: self.ask(Moment.REMOVAL)
         self.store.on_rollback = self._on_rollback
-        made = founding(trust_hosts=options.trust_hosts)
+        made = founding(trust_hosts=options.trust_hosts, domains=options.domains)
         for key, data in made.objects.items():
             self.store.contents.put(key, data)
         self.other_founding = founding(trust_hosts=not options.trust_hosts)  # of a second repository; made out here, where nothing is seeded yet
@@ -295,6 +297,12 @@ class World:
             result = backup(repository, host.state.opened, [os.fsencode(host.source.folder)], options, actor.clock, VoidMonitor())
             self._confirm(host, result, tree, process)
         return result
+
+    def move(self, actor: Actor, host: Host) -> None:
+        """The owner moves a host to the other dedup domain and brings it its new file, whatever it is doing meanwhile. None of that fails."""
+        domain = 1 - host.host_file.key.secrets.domain
+        host.host_file = access.move(self.owner(self.store.contents), host.name, actor.clock, domain=str(domain))
+        self.outcomes["move: done"] += 1
 
     def _confirm(self, host: Host, result: BackupResult, tree: Tree, process: Process) -> None:
         assert result.snapshot is not None

@@ -1,0 +1,35 @@
+"""Which dedup domain a host is put in, by what the owner says. Pure.
+
+docs/format.md, sections "Keys" and "Host record"; docs/guide/keys-and-hosts.md says it to users.
+"""
+
+from __future__ import annotations
+
+from seedcorn.errors import UsageError
+from seedcorn.repo.hosts import HostRegistry
+
+__all__ = ["NEW_DOMAIN", "choose_domain"]
+
+NEW_DOMAIN = "new"
+
+
+def choose_domain(registry: HostRegistry, wanted: str | None) -> int:
+    """The number of the domain that is meant: of one that there is, or ``new``; None means the one that all hosts are in which may back up.
+
+    Raises:
+        UsageError: there is no such domain, or nothing is said and there are several.
+        IntegrityError: a new one is wanted, and a host record is damaged: its host may be in the very domain that would come next.
+    """
+    if wanted == NEW_DOMAIN:
+        for problem in registry.problems:
+            raise problem
+        return max(registry.domains, default=-1) + 1
+    if wanted is None:
+        used = {host.domain for host in registry.hosts.values() if not host.revoked} or registry.domains or {0}
+        if len(used) > 1:
+            numbers = ", ".join(map(str, sorted(used)))
+            raise UsageError(f"there are hosts in domains {numbers}: say with --domain which one is meant, or `--domain new`")
+        return next(iter(used))
+    if not wanted.isdecimal() or int(wanted) not in registry.domains:
+        raise UsageError(f"there is no domain {wanted!r}: `seedcorn host list` shows those that there are, and `--domain new` begins another one")
+    return int(wanted)
