@@ -212,6 +212,22 @@ def test_other_hosts_go_on_believing_what_the_owner_has_verified(garden: Garden)
     garden.assert_whole()
 
 
+def test_each_domain_of_a_host_that_was_moved_is_for_itself() -> None:
+    with open_garden() as garden:
+        plant(garden)
+        garden.repository.move(garden.repository.first, "new")
+        many = {f"f{number}": noise(number) for number in range(10)}
+        garden.forget(garden.back_up(many), garden.back_up({**many, "more": noise(30)}))
+        garden.back_up({"f2": many["f2"], "f3": many["f3"]})
+        before = set(garden.keys("packs"))
+        plan, result = garden.deep()
+        assert result.problems == () and result.frames == len(plan.frames) > 2
+        written = {parse_pack_head(garden.store.objects[key])[0].domain for key in set(garden.keys("packs")) - before}
+        assert written == {0, 1}
+        assert_finished(garden)
+        assert_checked(garden)
+
+
 def test_what_only_an_unconfirmed_snapshot_needs_is_left_alone(garden: Garden) -> None:
     unconfirmed = garden.back_up({"f2": noise(2), "g": noise(77)})
     (receipt,) = [key for key in garden.keys("receipts") if key.endswith(unconfirmed.hex())]
