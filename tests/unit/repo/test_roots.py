@@ -117,7 +117,7 @@ def test_each_object_is_opened_once_and_checkpoints_are_read_by_collectors_alone
     recording = RecordingStore(store)
     found = RootsReader(maintained_by_owner(three.owner(recording)), three.new_state(), checkpoints=False).read(registry)
     assert (found.snapshots, found.checkpoints) == (first.snapshots, ())
-    assert [call.key for call in recording.calls if call.verb == "list"] == ["gc/", "forget/", "receipts/", "snapshots/"]
+    assert [call.key for call in recording.calls if call.verb == "list"] == ["relocations/", "gc/", "forget/", "receipts/", "snapshots/"]
 
 
 def test_a_sweep_that_is_not_listed_any_more(three: SmallRepository, store: MemoryStore) -> None:
