@@ -22,14 +22,15 @@ from benchmarks.runner import FLOOR, Plan, Round, Section, WrongRestoreError, ap
 from seedcorn.testing.servers import SeaweedFS
 
 __all__ = [
-    "AGAIN", "CPU_FLOOR", "CREATE_FLOOR", "CREATE_TMPFS_FLOOR", "FIRST", "MEDIA", "ONE_FILE", "RESTORE", "RESTORE_SECOND", "RESTORE_TMPFS", "S3",
-    "SECOND", "TREE", "WALK_FLOOR", "main_sections",
+    "AGAIN", "CPU_FLOOR", "CREATE_FLOOR", "CREATE_TMPFS_FLOOR", "FIRST", "MEDIA", "ONE_FILE", "PLAN", "PLANNING", "PLAN_SECONDS", "RESTORE",
+    "RESTORE_SECOND", "RESTORE_TMPFS", "S3", "SECOND", "TREE", "WALK_FLOOR", "main_sections",
 ]  # fmt: skip
 
-TREE, S3, MEDIA = "tree", "s3", "media"  # sections
+TREE, S3, MEDIA, PLANNING = "tree", "s3", "media", "planning"  # sections
 FIRST, AGAIN, SECOND = "first backup", "nothing changed", "second day"  # steps
 RESTORE, RESTORE_TMPFS, RESTORE_SECOND = "restore all to disk", "restore all to tmpfs", "restore the second day to disk"
 ONE_FILE = "one small file"
+PLAN, PLAN_SECONDS = "plan forget and prune", "plan_seconds"
 CPU_FLOOR, WALK_FLOOR = "read, BLAKE3, zstd-3 on all cores", "bare scandir and lstat"
 CREATE_FLOOR, CREATE_TMPFS_FLOOR = "create the files on disk", "create the files on tmpfs"
 
@@ -38,9 +39,9 @@ _MEDIA_BYTES, _SMALL_MEDIA_BYTES = 1 << 30, 128 << 20
 
 
 def main_sections(plan: Plan) -> list[Section]:
-    """What `make benchmark` runs; the last two are of our own program alone."""
+    """What `make benchmark` runs; the last three are of our own program alone."""
     everybody = [Section(TREE, plan.rounds, tree_round)]
-    own = [Section(S3, 1, s3_round), Section(MEDIA, 1, media_round)]
+    own = [Section(S3, 1, s3_round), Section(MEDIA, 1, media_round), Section(PLANNING, 1, planning_round)]
     return everybody + (own if OURS in plan.programs else [])
 
 
@@ -146,3 +147,9 @@ def media_round(this: Round) -> None:
             this.back_up(program, FIRST, media)
             this.stats(program)
     shutil.rmtree(media)
+
+
+def planning_round(this: Round) -> None:
+    """How long a collection and a policy think; a thousand snapshots are made up for it."""
+    cost = this.module("planning")
+    this.record(OURS, PLAN, cost, extra={PLAN_SECONDS: json.loads(cost.output)["seconds"]})

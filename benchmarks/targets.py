@@ -14,6 +14,9 @@ from benchmarks.main_job import (
     FIRST,
     MEDIA,
     ONE_FILE,
+    PLAN,
+    PLAN_SECONDS,
+    PLANNING,
     RESTORE,
     RESTORE_TMPFS,
     S3,
@@ -71,14 +74,6 @@ def outcomes(suites: Mapping[str, Results], index: Mapping[str, float] | None = 
         _of_scale(scale) if scale is not None else [Outcome("peak memory, flat", "± 10 % in a large directory", "MiB", note="make benchmark-scale")]
     )
     found.append(_of_index(index) if index else Outcome("peak memory, flat", "± 10 % in a large repository", "MiB", note="make benchmark-scale"))
-    found.append(
-        Outcome(
-            "forget + prune planning, 1,000 snapshots",
-            "≤ 2 s, no pack read",
-            "s",
-            note="make benchmark-micro SELECT=forget_and_prune; docs/performance.md",
-        )
-    )
     return found
 
 
@@ -100,6 +95,10 @@ def peak(record: Record) -> float | None:
 
 def overhead(record: Record) -> float | None:
     return record.extra.get(OVERHEAD_PERCENT)
+
+
+def plan_seconds(record: Record) -> float | None:
+    return record.extra.get(PLAN_SECONDS)
 
 
 def _of_main(main: Results) -> Iterator[Outcome]:
@@ -127,6 +126,9 @@ def _of_main(main: Results) -> Iterator[Outcome]:
     for step in (FIRST, AGAIN, SECOND, RESTORE):
         yield beside(step, peak, "MiB", f"peak memory, {step}", "≤ restic", 1.0, "restic")
     yield from _requests(main)
+    planning = median(OURS, PLAN, plan_seconds, PLANNING)
+    note = "a million frames; made up, so there is no pack" if planning else "not in this run"
+    yield Outcome("forget + prune planning, 1,000 snapshots", "≤ 2 s, no pack read", "s", planning, None, 2, note)
     for section, share, of in ((TREE, 2.0, "the seed tree"), (MEDIA, 0.5, "large media files")):
         yield Outcome(f"overhead on {of}", f"≤ {share:g} % of stored bytes", "%", median(OURS, "stats", overhead, section), None, share)
 

@@ -59,7 +59,7 @@ def test_the_main_job_is_measured_and_reported(tmp_path: Path) -> None:
     benchmark("--tree", tree, work=work)
     page = (work / "report" / "benchmarks.md").read_text()
     results = Results.from_json((work / "report" / "benchmarks" / "main.json").read_text())
-    assert {record.section for record in results.records} == {"tree", "s3", "media"}
+    assert {record.section for record in results.records} == {"tree", "s3", "media", "planning"}
 
     (work / "report" / "benchmarks.md").unlink()
     assert "round" not in benchmark("--tree", tree, "--resume", work=work)  # nothing is left to measure
