@@ -127,7 +127,7 @@ def _of_main(main: Results) -> Iterator[Outcome]:
         yield beside(step, peak, "MiB", f"peak memory, {step}", "≤ restic", 1.0, "restic")
     yield from _requests(main)
     planning = median(OURS, PLAN, plan_seconds, PLANNING)
-    note = "a million frames; made up, so there is no pack" if planning else "not in this run"
+    note = "a million frames; made up, so there is no pack" if planning else "not in this run: python -m benchmarks.planning"
     yield Outcome("forget + prune planning, 1,000 snapshots", "≤ 2 s, no pack read", "s", planning, None, 2, note)
     for section, share, of in ((TREE, 2.0, "the seed tree"), (MEDIA, 0.5, "large media files")):
         yield Outcome(f"overhead on {of}", f"≤ {share:g} % of stored bytes", "%", median(OURS, "stats", overhead, section), None, share)
