@@ -110,7 +110,7 @@ class Collector:
     def _survey(self) -> Survey:
         """A sound one."""
         survey = self._surveyor.survey()
-        for problem in survey.problems[1:]:  # the first is raised
+        for problem in survey.problems:
             self._monitor.error(problem)
         refuse_unsound(survey, "nothing is collected")
         for oddity in survey.roots.oddities:
