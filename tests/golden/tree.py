@@ -73,7 +73,7 @@ def make_day(folder: Path, name: str) -> Path:
 
 def make_work(folder: Path, name: str) -> Path:
     """A few directories whose files do not compress."""
-    work = folder / "work" / name
+    work = folder / "jobs" / name
     for part in ("a", "b", "c", "d"):
         (work / part).mkdir(parents=True)
         (work / part / "noise").write_bytes(_noise(f"{name} {part}", 12_000))
