@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +22,6 @@ from seedcorn.store.wrappers import DryRunStore, RecordingStore
 from seedcorn.testing.damage import flip_byte
 from seedcorn.testing.memory_store import MemoryStore
 from seedcorn.testing.repositories import SmallRepository, make_tree
-
-
-@pytest.fixture
-def store() -> MemoryStore:
-    return MemoryStore()
-
-
-@pytest.fixture
-def repository(store: MemoryStore, tmp_path: Path) -> Iterator[SmallRepository]:
-    with SmallRepository(store, tmp_path / "machines") as made:
-        yield made
 
 
 @pytest.fixture

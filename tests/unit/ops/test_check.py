@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,17 +31,6 @@ from seedcorn.testing.memory_store import MemoryStore
 from seedcorn.testing.repositories import SmallRepository, make_tree
 
 DAY_NS = 24 * 3_600 * 10**9
-
-
-@pytest.fixture
-def store() -> MemoryStore:
-    return MemoryStore()
-
-
-@pytest.fixture
-def repository(store: MemoryStore, tmp_path: Path) -> Iterator[SmallRepository]:
-    with SmallRepository(store, tmp_path / "machines") as made:
-        yield made
 
 
 @pytest.fixture

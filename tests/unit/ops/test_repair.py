@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -33,17 +32,6 @@ from seedcorn.testing.repositories import SmallRepository, make_tree, read_tree
 
 READ = CheckOptions(read_data=True)
 KEEP = RepairOptions()
-
-
-@pytest.fixture
-def store() -> MemoryStore:
-    return MemoryStore()
-
-
-@pytest.fixture
-def repository(store: MemoryStore, tmp_path: Path) -> Iterator[SmallRepository]:
-    with SmallRepository(store, tmp_path / "machines") as made:
-        yield made
 
 
 @pytest.fixture

@@ -3,26 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from seedcorn.ops.usage import StoredBytes, usage
 from seedcorn.testing.damage import keys_by_kind
 from seedcorn.testing.memory_store import MemoryStore
 from seedcorn.testing.repositories import SmallRepository, make_tree
-
-
-@pytest.fixture
-def store() -> MemoryStore:
-    return MemoryStore()
-
-
-@pytest.fixture
-def repository(store: MemoryStore, tmp_path: Path) -> Iterator[SmallRepository]:
-    with SmallRepository(store, tmp_path / "machines") as made:
-        yield made
 
 
 def test_an_empty_repository(repository: SmallRepository, store: MemoryStore) -> None:

@@ -1,4 +1,4 @@
-"""A small repository in memory, and a folder for trees and states."""
+"""One more repository in memory."""
 
 from __future__ import annotations
 
@@ -9,17 +9,6 @@ import pytest
 
 from seedcorn.testing.memory_store import MemoryStore
 from seedcorn.testing.repositories import SmallRepository
-
-
-@pytest.fixture
-def store() -> MemoryStore:
-    return MemoryStore()
-
-
-@pytest.fixture
-def repository(store: MemoryStore, tmp_path: Path) -> Iterator[SmallRepository]:
-    with SmallRepository(store, tmp_path / "machines") as made:
-        yield made
 
 
 @pytest.fixture
