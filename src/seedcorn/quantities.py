@@ -1,4 +1,4 @@
-"""Spans of time and amounts of bytes as people type them: one grammar for all options. Pure.
+"""Spans of time, amounts of bytes and percentages as people type them: one grammar for all options. Pure.
 
 A span is ``2y5m7d3h``, in units of restic's policies, with ``min`` and ``s`` for short ones: ``m`` is a month everywhere. A size is ``200M`` or
 ``10GiB``; units are powers of 1024.
@@ -13,11 +13,12 @@ from datetime import UTC, datetime, timedelta
 
 from seedcorn.errors import UsageError
 
-__all__ = ["Duration", "parse_size"]
+__all__ = ["Duration", "parse_percentage", "parse_size"]
 
 _UNITS = ("y", "m", "d", "h", "min", "s")  # in the order of Duration's fields
 _PART = re.compile(r"([0-9]{1,6})(min|[ymdhs])")
 _SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)([KMGT]?)(?:i?B)?", re.IGNORECASE)
+_PERCENTAGE = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,9})?%")
 _UNIT_BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _DAY_SECONDS = 86_400
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -93,3 +94,8 @@ def parse_size(text: str) -> int:
     if match is None:
         raise UsageError(f"{text!r} is not a size: write bytes, or a number with K, M, G or T, as in 200M or 10GiB")
     return int(float(match[1]) * _UNIT_BYTES[match[2].upper()])
+
+
+def parse_percentage(text: str) -> float | None:
+    """Percent, from ``5%`` or ``2.5%``; None for what is none, so that each caller can say what else it takes. May be more than 100."""
+    return float(text[:-1]) if _PERCENTAGE.fullmatch(text) else None

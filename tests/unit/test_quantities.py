@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from seedcorn.errors import UsageError
-from seedcorn.quantities import Duration, parse_size
+from seedcorn.quantities import Duration, parse_percentage, parse_size
 
 BERLIN = ZoneInfo("Europe/Berlin")
 HOUR_SECONDS = 3600
@@ -83,6 +83,14 @@ def test_sizes(text: str, size_bytes: int) -> None:
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(UsageError, match="is not a size"):
         parse_size(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "percent"),
+    [("5%", 5), ("2.5%", 2.5), ("0%", 0), ("120%", 120), ("5", None), ("%", None), ("-5%", None), (".5%", None), ("5 %", None), ("٥%", None)],
+)
+def test_percentages(text: str, percent: float | None) -> None:
+    assert parse_percentage(text) == percent
 
 
 def moment(text: str, zone: tzinfo = ZoneInfo("UTC")) -> datetime:  # noqa: B008  # never changed

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from seedcorn.errors import UsageError
-from seedcorn.quantities import parse_size
+from seedcorn.quantities import parse_percentage, parse_size
 
 __all__ = ["AmountOfBytes", "Part", "Percentage", "Subset", "parse_subset"]
 
@@ -98,8 +98,8 @@ def _parse_part(text: str) -> Subset | None:
 
 
 def _parse_percentage(text: str) -> Subset | None:
-    match = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,9})?)%", text)
-    return Percentage(float(match[1])) if match is not None and 0 < float(match[1]) <= 100 else None
+    percent = parse_percentage(text)
+    return Percentage(percent) if percent is not None and 0 < percent <= 100 else None
 
 
 def _parse_size(text: str) -> Subset | None:

@@ -6,7 +6,6 @@ frame is not known. Reads listings and no content. docs/format.md, section "Relo
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from seedcorn.errors import UsageError
 from seedcorn.format.collection import SnapshotRef
 from seedcorn.ops.deep_walk import TreeWalk
 from seedcorn.ops.gc_survey import Survey, refuse_unsound
+from seedcorn.quantities import parse_percentage
 from seedcorn.repo.chunk_use import ChunkUse
 from seedcorn.repo.collections import Pack
 from seedcorn.repo.history import Snapshot, open_snapshots
@@ -27,7 +27,6 @@ from seedcorn.repo.state import FrameSet, PackRecord, State, frame_ordinal
 __all__ = ["MAX_DEAD", "DeepPlan", "PoorFrame", "PoorSnapshot", "parse_max_dead", "plan_deep"]
 
 MAX_DEAD = 0.5
-_SHARE = re.compile(r"(\d+(?:\.\d+)?)%")
 
 
 def parse_max_dead(text: str) -> float:
@@ -36,10 +35,10 @@ def parse_max_dead(text: str) -> float:
     Raises:
         UsageError: anything else.
     """
-    match = _SHARE.fullmatch(text)
-    if match is None or not float(match[1]) < 100:
+    percent = parse_percentage(text)
+    if percent is None or not percent < 100:
         raise UsageError(f"{text!r} of a frame: give a percentage below 100, such as 50%")
-    return float(match[1]) / 100
+    return percent / 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +102,8 @@ def plan_deep(repository: OwnerRepository, state: State, survey: Survey, max_dea
     for problem in unopened:
         raise problem
     walked = [snapshot for snapshot in snapshots if snapshot.standing is Standing.CONFIRMED]
-    looked_at = _frames_of_confirmed_alone(survey)
+    indexed = IndexedFrames(survey.sessions, (record for pack in survey.packs.values() if pack.present for record in pack.records))
+    looked_at = _frames_of_confirmed_alone(survey, indexed)
     use = ChunkUse(state, looked_at)
     walk = TreeWalk(Reader(repository, state), use)
     for snapshot in walked:
@@ -114,7 +114,7 @@ def plan_deep(repository: OwnerRepository, state: State, survey: Survey, max_dea
     seqs = _by_session(frame.ordinal for frame in poor)
     return DeepPlan(
         frames=poor,
-        snapshots=tuple(_poor_snapshots(survey, walked, poor)),
+        snapshots=tuple(_poor_snapshots(indexed, walked, poor)),
         packs=frozenset(name for name, pack in survey.packs.items() if any(_holds(record, seqs) for record in pack.records)),
         walked=frozenset(root.ref for root in survey.roots.snapshots if root.standing is Standing.CONFIRMED),
         use=use,
@@ -122,12 +122,10 @@ def plan_deep(repository: OwnerRepository, state: State, survey: Survey, max_dea
     )
 
 
-def _frames_of_confirmed_alone(survey: Survey) -> FrameSet:
+def _frames_of_confirmed_alone(survey: Survey, indexed: IndexedFrames) -> FrameSet:
     """The frames that confirmed snapshots need and nothing else; of those the ones of which there can be no two opinions: no other session has the
     same id, and the one pack with it is there, is listed in one way, and is named by no sweep. In two packs a host may have stored two frames of one
     name, and snapshots may need chunks of both."""
-    present = [pack for pack in survey.packs.values() if pack.present]
-    indexed = IndexedFrames(survey.sessions, (record for pack in present for record in pack.records))
     confirmed, others = NeededByAll(indexed), NeededByAll(indexed)
     for root, needed in survey.roots.needs():
         (confirmed if isinstance(root, RootSnapshot) and root.standing is Standing.CONFIRMED else others).add(needed)
@@ -149,9 +147,8 @@ def _frames_of_confirmed_alone(survey: Survey) -> FrameSet:
     )
 
 
-def _poor_snapshots(survey: Survey, walked: Iterable[Snapshot], poor: Iterable[PoorFrame]) -> Iterable[PoorSnapshot]:
+def _poor_snapshots(indexed: IndexedFrames, walked: Iterable[Snapshot], poor: Iterable[PoorFrame]) -> Iterable[PoorSnapshot]:
     sizes = {frame.ordinal: frame.sealed_bytes for frame in poor}
-    indexed = IndexedFrames(survey.sessions, (record for pack in survey.packs.values() if pack.present for record in pack.records))
     poor_frames = FrameSet(sizes)
     for snapshot in walked:
         own = indexed.needed_by(snapshot).frames & poor_frames

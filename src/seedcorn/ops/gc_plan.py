@@ -7,7 +7,6 @@ reading".
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
@@ -21,7 +20,7 @@ from seedcorn.format.names import parse_numbered_key, parse_receipt_key, receipt
 from seedcorn.ids import HostId, SnapshotId
 from seedcorn.ops.gc_judge import Judgement, frames_only_in, judge, named_frames
 from seedcorn.ops.gc_survey import Survey
-from seedcorn.quantities import parse_size
+from seedcorn.quantities import parse_percentage, parse_size
 from seedcorn.repo.collections import Mark, Pack, named_packs
 from seedcorn.repo.needed import open_bitmap
 from seedcorn.repo.rewriting import SMALL_SEGMENT_BYTES
@@ -62,8 +61,9 @@ class MaxUnused:
         """
         if text == "unlimited":
             return MaxUnused(None)
-        if re.fullmatch(r"[0-9]{1,2}(\.[0-9]{1,9})?%", text):
-            return MaxUnused(float(text[:-1]))
+        percent = parse_percentage(text)
+        if percent is not None and percent < 100:
+            return MaxUnused(percent)
         try:
             return MaxUnused(None, parse_size(text))
         except UsageError:
