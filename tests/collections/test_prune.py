@@ -106,27 +106,31 @@ def test_many_small_segments_become_one(garden: Garden) -> None:
     garden.assert_clean()
 
 
+class StoreClock:
+    """A second goes by whenever it is asked, and more when the test says so."""
+
+    now_ns = 10**18
+
+    def __call__(self) -> int:
+        self.now_ns += 10**9
+        return self.now_ns
+
+
 def test_what_is_marked_waits_for_the_grace_by_the_stores_clock() -> None:
-    now = [10**18]
-
-    def tick() -> int:
-        now[0] += 10**9
-        return now[0]
-
-    usual = CollectionOptions(allow_large=True)
-    with open_garden(MemoryStore(tick)) as garden:
+    clock, usual = StoreClock(), CollectionOptions(allow_large=True)
+    with open_garden(MemoryStore(clock)) as garden:
         first = garden.back_up({"a": noise(1)})
         garden.back_up({"b": noise(2)})
         garden.forget(first)
         assert garden.prune(usual).marked_packs == 0  # all is younger than a day
-        now[0] += 25 * HOUR_NS
+        clock.now_ns += 25 * HOUR_NS
         packs = garden.keys("packs")
         assert garden.prune(usual).marked_packs > 0
         assert garden.prune(usual).marked_packs == 0  # once
-        now[0] += 71 * HOUR_NS
+        clock.now_ns += 71 * HOUR_NS
         assert garden.prune(usual).deleted_packs == 0
         assert garden.keys("packs") == packs
-        now[0] += 2 * HOUR_NS
+        clock.now_ns += 2 * HOUR_NS
         assert garden.prune(usual).deleted_packs > 0
         assert not [key for key in garden.keys("gc") if key.endswith(".mark")]
         garden.assert_whole()
@@ -134,26 +138,20 @@ def test_what_is_marked_waits_for_the_grace_by_the_stores_clock() -> None:
 
 
 def test_an_object_whose_time_is_in_the_future_does_not_end_the_grace() -> None:
-    now = [10**18]
-
-    def tick() -> int:
-        now[0] += 10**9
-        return now[0]
-
-    usual = CollectionOptions(allow_large=True)
-    with open_garden(MemoryStore(tick)) as garden:
+    clock, usual = StoreClock(), CollectionOptions(allow_large=True)
+    with open_garden(MemoryStore(clock)) as garden:
         first = garden.back_up({"a": noise(1)})
         garden.back_up({"b": noise(2)})
         garden.forget(first)
-        now[0] += 25 * HOUR_NS
+        clock.now_ns += 25 * HOUR_NS
         garden.prune(usual)
         packs = garden.keys("packs")
-        now[0] += 1000 * HOUR_NS
+        clock.now_ns += 1000 * HOUR_NS
         garden.back_up({"b": noise(2), "c": noise(3)})
-        now[0] -= 1000 * HOUR_NS  # the store's clock has been put right
+        clock.now_ns -= 1000 * HOUR_NS  # the store's clock has been put right
         assert garden.prune(usual).deleted_packs == 0
         assert set(packs) <= set(garden.keys("packs"))
-        now[0] += 72 * HOUR_NS
+        clock.now_ns += 72 * HOUR_NS
         assert garden.prune(usual).deleted_packs > 0
         garden.assert_whole()
 
