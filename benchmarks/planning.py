@@ -19,19 +19,19 @@ from seedcorn.format.collection import SnapshotRef
 from seedcorn.format.pack import PackKind
 from seedcorn.format.snapshot import Head, NeededFrames, SnapshotMaintain, SnapshotPublic
 from seedcorn.ids import HostId, PackId, SessionId
-from seedcorn.ops.forget import plan_forget_by_policy
-from seedcorn.ops.gc_plan import CollectionOptions, plan_collection
-from seedcorn.ops.gc_survey import StoredPack, Survey
-from seedcorn.ops.retention import DEFAULT_GROUPING
-from seedcorn.ops.retention_policy import Newest, Period, Policy
-from seedcorn.repo.collections import Collections, Pack
-from seedcorn.repo.forgetting import ForgetLog
+from seedcorn.ops.gc.plan import CollectionOptions, plan_collection
+from seedcorn.ops.gc.survey import StoredPack, Survey
+from seedcorn.ops.retention.forget import plan_forget_by_policy
+from seedcorn.ops.retention.plan import DEFAULT_GROUPING
+from seedcorn.ops.retention.policy import Newest, Period, Policy
 from seedcorn.repo.hosts import HostRegistry
-from seedcorn.repo.needed import IndexedFrames
-from seedcorn.repo.needs import assess_needs
-from seedcorn.repo.receipts import Receipts
-from seedcorn.repo.roots import Roots, RootSnapshot, Standing
-from seedcorn.repo.state import PackRecord, SessionRecord
+from seedcorn.repo.roots.collections import Collections, Pack
+from seedcorn.repo.roots.forgetting import ForgetLog
+from seedcorn.repo.roots.needed import IndexedFrames
+from seedcorn.repo.roots.needs import assess_needs
+from seedcorn.repo.roots.receipts import Receipts
+from seedcorn.repo.roots.roots import Roots, RootSnapshot, Standing
+from seedcorn.repo.state.state import PackRecord, SessionRecord
 
 HOST = HostId(b"h" * 16)
 FRAMES, FRAMES_A_PACK, FRAME_BYTES = 1000, 33, 1 << 20

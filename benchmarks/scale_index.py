@@ -29,7 +29,7 @@ from typing import Any
 
 from seedcorn.format.pack import FrameEntry, KeyRow, PackEntry, PackKind
 from seedcorn.ids import CHUNK_ID_BYTES, HostId, RepositoryId
-from seedcorn.repo.state import State
+from seedcorn.repo.state.state import State
 
 SEGMENT_CHUNKS = 100_000
 FRAME_CHUNKS = 17  # of about 60 kB

@@ -22,9 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seedcorn.jobs.process import prepare_process
-from seedcorn.ops.backup import BackupOptions
-from seedcorn.repo.packer import PackerOptions
-from seedcorn.repo.writer import WriterOptions
+from seedcorn.ops.backup.backup import BackupOptions
+from seedcorn.repo.content.packer import PackerOptions
+from seedcorn.repo.content.writer import WriterOptions
 from seedcorn.store.local import LocalStore
 from seedcorn.testing.repositories import SmallRepository
 

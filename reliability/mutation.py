@@ -65,8 +65,8 @@ _OPTIONS = (
 )
 
 _VECTORS = "tests/unit/crypto/test_vectors.py"
-_COMMIT, _PLAN = "tests/unit/ops/test_commit.py", "tests/unit/ops/test_gc_plan.py"
-_ROOTS, _HISTORY = "tests/unit/repo/test_roots.py", "tests/unit/repo/test_history.py"
+_COMMIT, _PLAN = "tests/unit/ops/backup/test_commit.py", "tests/unit/ops/gc/test_plan.py"
+_ROOTS, _HISTORY = "tests/unit/repo/roots/test_roots.py", "tests/unit/repo/roots/test_history.py"
 _PRUNE = "tests/collections/test_prune.py"
 _SIMULATED = "tests/simulation/test_program.py::test_figures_as_json"  # a few runs
 
@@ -80,25 +80,28 @@ TESTS: Mapping[str, Sequence[str]] = {
     "compression": ("tests/unit/test_compression.py",),
     "format.names": ("tests/unit/format/test_names.py",),
     "fs.target": ("tests/unit/fs/test_target.py",),
-    "repo.chains": ("tests/unit/repo/test_chains.py", _HISTORY),
-    "repo.collections": ("tests/unit/repo/test_collections.py", _PLAN),
-    "repo.forgetting": (_ROOTS,),
+    "repo.roots.chains": ("tests/unit/repo/roots/test_chains.py", _HISTORY),
+    "repo.roots.collections": ("tests/unit/repo/roots/test_collections.py", _PLAN),
+    "repo.roots.forgetting": (_ROOTS,),
     "repo.maintenance": (_ROOTS,),
-    "repo.needs": ("tests/unit/repo/test_needs.py", _PLAN),
-    "repo.opener": ("tests/unit/repo/test_opener.py", "tests/unit/repo/test_reader.py"),
-    "repo.receipts": ("tests/unit/repo/test_receipts.py", _ROOTS),
-    "repo.repacking": ("tests/unit/repo/test_repacking.py", f"{_PRUNE}::test_a_pack_that_is_mostly_garbage_is_written_anew_without_it"),
-    "repo.rewriting": ("tests/unit/repo/test_rewriting.py", f"{_PRUNE}::test_many_small_segments_become_one"),
-    "repo.roots": (_ROOTS, _HISTORY),
-    "ops.backup_run": ("tests/unit/ops/test_backup_run.py", _COMMIT),
-    "ops.commit": (_COMMIT, _SIMULATED),
-    "ops.gc_judge": (_PLAN, _SIMULATED),
-    "ops.gc_plan": (_PLAN, _SIMULATED),
-    "ops.gc_survey": ("tests/unit/ops/test_gc_survey.py", _PRUNE, _SIMULATED),
-    "ops.gc_sweep": ("tests/unit/ops/test_gc_sweep.py", _PRUNE, _SIMULATED),
-    "ops.restore_plan": ("tests/unit/ops/test_restore_plan.py",),
-    "ops.restore_write": ("tests/unit/ops/test_restore_write.py",),
-    "ops.retention_policy": ("tests/unit/ops/test_retention_policy.py",),
+    "repo.roots.needs": ("tests/unit/repo/roots/test_needs.py", _PLAN),
+    "repo.content.opener": ("tests/unit/repo/content/test_opener.py", "tests/unit/repo/content/test_reader.py"),
+    "repo.roots.receipts": ("tests/unit/repo/roots/test_receipts.py", _ROOTS),
+    "repo.rewriting.repacking": (
+        "tests/unit/repo/rewriting/test_repacking.py",
+        f"{_PRUNE}::test_a_pack_that_is_mostly_garbage_is_written_anew_without_it",
+    ),
+    "repo.rewriting.segments": ("tests/unit/repo/rewriting/test_segments.py", f"{_PRUNE}::test_many_small_segments_become_one"),
+    "repo.roots.roots": (_ROOTS, _HISTORY),
+    "ops.backup.run": ("tests/unit/ops/backup/test_run.py", _COMMIT),
+    "ops.backup.commit": (_COMMIT, _SIMULATED),
+    "ops.gc.judge": (_PLAN, _SIMULATED),
+    "ops.gc.plan": (_PLAN, _SIMULATED),
+    "ops.gc.survey": ("tests/unit/ops/gc/test_survey.py", _PRUNE, _SIMULATED),
+    "ops.gc.sweep": ("tests/unit/ops/gc/test_sweep.py", _PRUNE, _SIMULATED),
+    "ops.restore.plan": ("tests/unit/ops/restore/test_plan.py",),
+    "ops.restore.write": ("tests/unit/ops/restore/test_write.py",),
+    "ops.retention.policy": ("tests/unit/ops/retention/test_policy.py",),
 }
 
 

@@ -15,8 +15,8 @@ from benchmarks.micro.conftest import Measure
 from seedcorn.events import VoidMonitor
 from seedcorn.format.tree import content_records
 from seedcorn.ids import CHUNK_ID_BYTES
-from seedcorn.ops.scan import ScanOptions, TreeScanner
-from seedcorn.repo.writer import Writer
+from seedcorn.ops.backup.scan import ScanOptions, TreeScanner
+from seedcorn.repo.content.writer import Writer
 from seedcorn.testing.repositories import SmallRepository, make_tree
 
 SMALL_BYTES = 3000

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.micro.conftest import Measure
 from seedcorn.events import VoidMonitor
-from seedcorn.ops.restore import RestoreOptions, restore
+from seedcorn.ops.restore.restore import RestoreOptions, restore
 from seedcorn.testing.repositories import SmallRepository, make_tree
 
 

@@ -11,9 +11,9 @@ from pyroaring import BitMap
 
 from benchmarks.micro.conftest import Measure
 from seedcorn.ids import HostId, SnapshotId
-from seedcorn.ops.freed import Frames, FrameSizes, freed_bytes
-from seedcorn.ops.retention import plan_retention
-from seedcorn.ops.retention_policy import Candidate, Newest, Period, Policy, Within
+from seedcorn.ops.retention.freed import Frames, FrameSizes, freed_bytes
+from seedcorn.ops.retention.plan import plan_retention
+from seedcorn.ops.retention.policy import Candidate, Newest, Period, Policy, Within
 from seedcorn.quantities import Duration
 
 Needed = dict[SnapshotId, Frames]

@@ -13,9 +13,9 @@ from unittest import mock
 
 from seedcorn.events import SystemClock, VoidMonitor
 from seedcorn.ops import access
-from seedcorn.ops.backup import BackupOptions, BackupResult, backup
-from seedcorn.repo import packer
-from seedcorn.repo.writer import WriterOptions
+from seedcorn.ops.backup.backup import BackupOptions, BackupResult, backup
+from seedcorn.repo.content import packer
+from seedcorn.repo.content.writer import WriterOptions
 from seedcorn.store.local import LocalStore
 
 __all__ = ["run_backup"]

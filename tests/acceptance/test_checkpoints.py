@@ -14,8 +14,8 @@ from tests.acceptance.workshop import Workshop, open_workshop
 
 from seedcorn.errors import SeedcornError, StoreUnavailableError
 from seedcorn.format.pack import PackEntry
-from seedcorn.repo import packer
-from seedcorn.repo.writer import WriterOptions
+from seedcorn.repo.content import packer
+from seedcorn.repo.content.writer import WriterOptions
 from seedcorn.store.api import Buffer
 from seedcorn.store.local import LocalStore
 from seedcorn.testing.memory_store import MemoryStore
@@ -72,7 +72,7 @@ from pathlib import Path
 from seedcorn.errors import StoreUnavailableError
 from seedcorn.events import VoidMonitor
 from seedcorn.ops import access
-from seedcorn.ops.backup import BackupOptions, backup
+from seedcorn.ops.backup.backup import BackupOptions, backup
 from seedcorn.store.local import LocalStore
 from tests.acceptance.workshop import SettledClock
 

@@ -20,11 +20,11 @@ from seedcorn.format.tree import Kind, content_records
 from seedcorn.ids import ChunkId, HostId, SnapshotId
 from seedcorn.ops.access import open_host
 from seedcorn.ops.browse import Browser, Snapshot
-from seedcorn.ops.check import CheckOptions, check
-from seedcorn.ops.copy import CopyResult, copy_snapshots, plan_copy
-from seedcorn.ops.restore import RestoreOptions, restore
-from seedcorn.repo.roots import Standing
-from seedcorn.repo.writer import WriterOptions
+from seedcorn.ops.check.check import CheckOptions, check
+from seedcorn.ops.copy.copy import CopyResult, copy_snapshots, plan_copy
+from seedcorn.ops.restore.restore import RestoreOptions, restore
+from seedcorn.repo.content.writer import WriterOptions
+from seedcorn.repo.roots.roots import Standing
 from seedcorn.store.api import Buffer, Requests, Store
 from seedcorn.store.local import LocalStore
 from seedcorn.store.wrappers import WrappedStore

@@ -19,7 +19,7 @@ from seedcorn.format.names import parse_numbered_key
 from seedcorn.format.tree import content_records
 from seedcorn.ops import access
 from seedcorn.ops.access import HostFile
-from seedcorn.ops.recall import listing_key
+from seedcorn.ops.backup.recall import listing_key
 from seedcorn.repo.hosts import load_registry
 from seedcorn.repo.index import open_segment
 from seedcorn.store.local import LocalStore

@@ -22,7 +22,7 @@ from seedcorn.crypto.primitives import object_hash
 from seedcorn.events import VoidMonitor
 from seedcorn.ops import access
 from seedcorn.ops.browse import Browser, open_browser
-from seedcorn.ops.restore import RestoreOptions, restore
+from seedcorn.ops.restore.restore import RestoreOptions, restore
 from seedcorn.store.api import check_key
 from seedcorn.store.local import LocalStore
 from seedcorn.testing.repositories import SmallRepository, make_tree

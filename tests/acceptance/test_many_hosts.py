@@ -9,7 +9,7 @@ import pytest
 from tests.acceptance.workshop import Workshop, open_workshop, scratch
 
 from seedcorn.events import RecordingMonitor
-from seedcorn.ops.check import CheckOptions, check
+from seedcorn.ops.check.check import CheckOptions, check
 
 HOSTS = 8
 COMMON_FILES, OWN_FILES = 90, 10

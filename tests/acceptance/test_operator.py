@@ -14,7 +14,7 @@ from seedcorn.errors import EXIT_INTEGRITY, IntegrityError, SeedcornError, Usage
 from seedcorn.events import SystemClock
 from seedcorn.format.header import HEADER_KEY
 from seedcorn.ops import access
-from seedcorn.repo import packer
+from seedcorn.repo.content import packer
 from seedcorn.store.options import StoreOptions
 from seedcorn.testing.memory_store import MemoryStore
 from seedcorn.testing.repositories import PASSPHRASE, cheap_kdf, make_tree

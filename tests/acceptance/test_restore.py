@@ -9,7 +9,7 @@ import pytest
 from tests.acceptance.workshop import Workshop
 
 from seedcorn.errors import TargetError, UsageError
-from seedcorn.ops.restore import Overwrite
+from seedcorn.ops.restore.restore import Overwrite
 from seedcorn.testing.repositories import make_tree
 from seedcorn.testing.trees import describe, differences
 

@@ -17,10 +17,10 @@ from tests.acceptance.workshop import Workshop, open_workshop
 
 from seedcorn.errors import EXIT_INTEGRITY, SeedcornError, StoreUnavailableError
 from seedcorn.fs.files import PartialFile
-from seedcorn.ops import restore as restore_module
-from seedcorn.ops.restore_crew import CrewJob, ProcessCrew
-from seedcorn.ops.restore_plan import Span
-from seedcorn.ops.restore_write import Written
+from seedcorn.ops.restore import restore as restore_module
+from seedcorn.ops.restore.crew import CrewJob, ProcessCrew
+from seedcorn.ops.restore.plan import Span
+from seedcorn.ops.restore.write import Written
 from seedcorn.store.local import LocalStore
 from seedcorn.testing.repositories import make_tree
 from seedcorn.testing.trees import describe, differences

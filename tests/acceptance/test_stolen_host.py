@@ -22,7 +22,7 @@ from seedcorn.errors import CredentialError, IntegrityError
 from seedcorn.format.names import parse_numbered_key
 from seedcorn.ops import access
 from seedcorn.ops.access import HostFile
-from seedcorn.ops.recall import listing_key
+from seedcorn.ops.backup.recall import listing_key
 from seedcorn.repo.bindings import frame_binding, slot_binding
 from seedcorn.repo.hosts import load_registry
 from seedcorn.repo.index import open_segment

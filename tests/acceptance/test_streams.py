@@ -14,7 +14,7 @@ from tests.acceptance.workshop import Workshop
 
 from seedcorn.errors import UsageError
 from seedcorn.events import RecordingMonitor, SystemClock
-from seedcorn.ops.backup import BackupOptions, BackupResult, backup_stream
+from seedcorn.ops.backup.backup import BackupOptions, BackupResult, backup_stream
 
 _KIB, _MIB = 1 << 10, 1 << 20
 _SIZES = (0, 1, 64 * _KIB - 1, 64 * _KIB, 64 * _KIB + 1, 256 * _KIB, 256 * _KIB + 1, _MIB - 1, _MIB, _MIB + 1, 5 * _MIB, 9 * _MIB + 7)

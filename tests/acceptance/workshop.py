@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from seedcorn.events import RecordingMonitor, SystemClock
-from seedcorn.ops.backup import BackupOptions, BackupResult
+from seedcorn.ops.backup.backup import BackupOptions, BackupResult
 from seedcorn.ops.browse import open_browser
-from seedcorn.ops.restore import RestoreOptions, RestoreResult, restore
+from seedcorn.ops.restore.restore import RestoreOptions, RestoreResult, restore
 from seedcorn.store.api import Requests, Store
 from seedcorn.testing.memory_store import MemoryStore
 from seedcorn.testing.repositories import Machine, SmallRepository

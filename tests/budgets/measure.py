@@ -16,11 +16,11 @@ from seedcorn.events import RecordingMonitor
 from seedcorn.format.pack import PackKind, parse_pack_head
 from seedcorn.jobs.maintain_session import MaintainSession
 from seedcorn.ops.browse import Browser
-from seedcorn.ops.check import CheckOptions, check
-from seedcorn.ops.restore import RestoreOptions, restore
+from seedcorn.ops.check.check import CheckOptions, check
+from seedcorn.ops.restore.restore import RestoreOptions, restore
+from seedcorn.repo.content.packer import PackerOptions
+from seedcorn.repo.content.writer import WriterOptions
 from seedcorn.repo.maintenance import maintained_by_owner
-from seedcorn.repo.packer import PackerOptions
-from seedcorn.repo.writer import WriterOptions
 from seedcorn.store.api import Store
 from seedcorn.store.wrappers import RecordingStore
 from seedcorn.testing.memory_store import MemoryStore

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from seedcorn.events import SystemClock, VoidMonitor
-from seedcorn.ops.doctor import DoctorOptions, Grade, doctor
+from seedcorn.ops.doctor.doctor import DoctorOptions, Grade, doctor
 from seedcorn.store.api import Store
 from seedcorn.testing.ceph import CephCluster
 from seedcorn.testing.fixtures import FreshStore

@@ -45,13 +45,13 @@ def test_an_answer_loads_neither_libraries_nor_rooms(arguments: list[str], code:
 def test_a_backup_to_a_directory_loads_what_backs_up(machine: Machine) -> None:
     modules = loaded(machine, "backup", "-r", "repository", "source")
     assert {"lmdb", "cryptography", "seedcorn.store.local"} <= modules
-    assert not modules & (CLOUD | TERMINAL | RECOVERY | {"seedcorn.ops.browse", "seedcorn.ops.restore", "seedcorn.repo.reader"})
+    assert not modules & (CLOUD | TERMINAL | RECOVERY | {"seedcorn.ops.browse", "seedcorn.ops.restore.restore", "seedcorn.repo.content.reader"})
 
 
 def test_reading_from_a_directory_loads_no_cloud(machine: Machine) -> None:
     modules = loaded(machine, "ls", "-r", "repository", "--passphrase-file", "secret")
     assert "seedcorn.ops.browse" in modules
-    assert not modules & (CLOUD | TERMINAL | RECOVERY | {"seedcorn.ops.backup", "seedcorn.ops.scan"})
+    assert not modules & (CLOUD | TERMINAL | RECOVERY | {"seedcorn.ops.backup.backup", "seedcorn.ops.backup.scan"})
 
 
 def test_the_package_loads_nothing_until_it_is_used(machine: Machine) -> None:

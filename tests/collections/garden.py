@@ -15,15 +15,15 @@ from tests.acceptance.workshop import scratch
 from seedcorn.events import RecordingMonitor
 from seedcorn.ids import SnapshotId
 from seedcorn.ops.browse import Browser, open_browser
-from seedcorn.ops.deep import Deep, DeepOptions, DeepResult
-from seedcorn.ops.deep_plan import MAX_DEAD, DeepPlan, plan_deep
-from seedcorn.ops.forget import choose_snapshots, forget_snapshots, undelete_snapshots
-from seedcorn.ops.gc_plan import CollectionOptions, CollectionPlan
-from seedcorn.ops.gc_survey import Surveyor
-from seedcorn.ops.gc_sweep import CollectionResult, Collector
+from seedcorn.ops.deep.deep import Deep, DeepOptions, DeepResult
+from seedcorn.ops.deep.plan import MAX_DEAD, DeepPlan, plan_deep
+from seedcorn.ops.gc.plan import CollectionOptions, CollectionPlan
+from seedcorn.ops.gc.survey import Surveyor
+from seedcorn.ops.gc.sweep import CollectionResult, Collector
+from seedcorn.ops.retention.forget import choose_snapshots, forget_snapshots, undelete_snapshots
+from seedcorn.repo.content.packer import PackerOptions
 from seedcorn.repo.maintenance import MaintainRepository, maintained_by_owner
-from seedcorn.repo.packer import PackerOptions
-from seedcorn.repo.state import State
+from seedcorn.repo.state.state import State
 from seedcorn.store.api import Store
 from seedcorn.testing.memory_store import MemoryStore
 from seedcorn.testing.repositories import Machine, SmallRepository, make_tree, read_tree

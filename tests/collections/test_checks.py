@@ -8,7 +8,7 @@ import pytest
 from tests.collections.garden import Garden, open_garden
 
 from seedcorn.events import RecordingMonitor
-from seedcorn.ops.check import CheckOptions, CheckResult, check
+from seedcorn.ops.check.check import CheckOptions, CheckResult, check
 
 READ = CheckOptions(read_data=True)
 

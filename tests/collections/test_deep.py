@@ -22,13 +22,13 @@ from seedcorn.events import RecordingMonitor
 from seedcorn.format.collection import VerifiedPack
 from seedcorn.format.pack import parse_pack_head
 from seedcorn.ids import SessionId
-from seedcorn.ops.check import CheckOptions, check
-from seedcorn.ops.deep_plan import DeepPlan, plan_deep
-from seedcorn.ops.gc_survey import Survey, Surveyor
-from seedcorn.repo import writer
+from seedcorn.ops.check.check import CheckOptions, check
+from seedcorn.ops.deep.plan import DeepPlan, plan_deep
+from seedcorn.ops.gc.survey import Survey, Surveyor
+from seedcorn.repo.content import writer
 from seedcorn.repo.maintenance import maintained_by_owner
-from seedcorn.repo.roots import Standing
-from seedcorn.repo.verified import publish_verified
+from seedcorn.repo.roots.roots import Standing
+from seedcorn.repo.roots.verified import publish_verified
 from seedcorn.testing.damage import copy_store, flip_byte, keys_by_kind
 
 Files = dict[str, bytes]

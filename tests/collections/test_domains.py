@@ -12,11 +12,11 @@ from seedcorn.errors import CredentialError, SeedcornError
 from seedcorn.events import RecordingMonitor
 from seedcorn.jobs.maintain_session import MaintainSession
 from seedcorn.ops import access
-from seedcorn.ops.gc_sweep import Collector
-from seedcorn.ops.retention_policy import Newest, Policy
+from seedcorn.ops.gc.sweep import Collector
+from seedcorn.ops.retention.policy import Newest, Policy
 from seedcorn.repo.maintenance import MaintainFile
-from seedcorn.repo.roots import Standing
-from seedcorn.repo.state import State
+from seedcorn.repo.roots.roots import Standing
+from seedcorn.repo.state.state import State
 from seedcorn.store.api import Buffer, Store
 from seedcorn.store.wrappers import WrappedStore
 from seedcorn.testing.repositories import Machine

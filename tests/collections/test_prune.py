@@ -10,7 +10,7 @@ from tests.collections.garden import NOW, Garden, open_garden
 
 from seedcorn.errors import EXIT_INTEGRITY, SeedcornError, UsageError
 from seedcorn.format.names import pack_key
-from seedcorn.ops.gc_plan import CollectionOptions, MaxUnused
+from seedcorn.ops.gc.plan import CollectionOptions, MaxUnused
 from seedcorn.store.wrappers import WrappedStore
 from seedcorn.testing.damage import flip_byte
 from seedcorn.testing.memory_store import MemoryStore

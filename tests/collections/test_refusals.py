@@ -18,15 +18,15 @@ from seedcorn.format.pack import FrameEntry, KeyRow, PackEntry, PackKind
 from seedcorn.format.tree import pack_content
 from seedcorn.ids import ChunkId, PackId, SessionId
 from seedcorn.jobs.maintain_session import MaintainSession
-from seedcorn.ops.forget import choose_snapshots, forget_snapshots
-from seedcorn.ops.gc_plan import CollectionOptions
-from seedcorn.ops.gc_survey import Surveyor
-from seedcorn.ops.retention_policy import Newest, Policy
-from seedcorn.repo.collections import build_collection
+from seedcorn.ops.gc.plan import CollectionOptions
+from seedcorn.ops.gc.survey import Surveyor
+from seedcorn.ops.retention.forget import choose_snapshots, forget_snapshots
+from seedcorn.ops.retention.policy import Newest, Policy
 from seedcorn.repo.hosts import load_registry
 from seedcorn.repo.index import build_segment
-from seedcorn.repo.rewriting import fetch_segment
-from seedcorn.repo.roots import Standing
+from seedcorn.repo.rewriting.segments import fetch_segment
+from seedcorn.repo.roots.collections import build_collection
+from seedcorn.repo.roots.roots import Standing
 from seedcorn.store.api import Buffer, ObjectInfo
 from seedcorn.store.wrappers import RecordingStore, WrappedStore
 from seedcorn.testing.damage import flip_byte

@@ -19,15 +19,15 @@ from seedcorn.format.names import checkpoint_key, parse_numbered_key, receipt_ke
 from seedcorn.format.snapshot import Head, NeededFrames, SnapshotMaintain, SnapshotOwner, SnapshotPublic, Statistics
 from seedcorn.format.tree import Kind, Node
 from seedcorn.ids import HostId, SegmentId, SessionId, SnapshotId
-from seedcorn.ops.check import CheckOptions, check
-from seedcorn.ops.forget import ForgetPlan, forget_snapshots, plan_forget_by_id, undelete_snapshots
-from seedcorn.ops.gc_plan import CollectionOptions
-from seedcorn.ops.gc_survey import Survey, Surveyor
+from seedcorn.ops.check.check import CheckOptions, check
+from seedcorn.ops.gc.plan import CollectionOptions
+from seedcorn.ops.gc.survey import Survey, Surveyor
+from seedcorn.ops.retention.forget import ForgetPlan, forget_snapshots, plan_forget_by_id, undelete_snapshots
 from seedcorn.ops.revoke import plan_revocation
-from seedcorn.repo.history import build_snapshot
-from seedcorn.repo.receipts import build_receipt
 from seedcorn.repo.records import build_record
-from seedcorn.repo.roots import Standing
+from seedcorn.repo.roots.history import build_snapshot
+from seedcorn.repo.roots.receipts import build_receipt
+from seedcorn.repo.roots.roots import Standing
 from seedcorn.testing.damage import flip_byte
 from seedcorn.testing.repositories import Machine
 

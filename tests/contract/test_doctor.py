@@ -13,7 +13,7 @@ from seedcorn.events import SystemClock, VoidMonitor
 from seedcorn.format.header import HostPublic, HostState
 from seedcorn.ids import HostId
 from seedcorn.ops.access import EnrolledHost, host_policy
-from seedcorn.ops.doctor import SHORT, Check, DoctorOptions, DoctorResult, Grade, Outcome, doctor
+from seedcorn.ops.doctor.doctor import SHORT, Check, DoctorOptions, DoctorResult, Grade, Outcome, doctor
 from seedcorn.store.address import open_store
 from seedcorn.store.api import Store
 from seedcorn.store.options import StoreOptions

@@ -13,13 +13,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from tests.unit.ops.test_check_records import RECORDS, Recorded
+from tests.unit.ops.check.test_records import RECORDS, Recorded
 
 from seedcorn.errors import SeedcornError
 from seedcorn.events import SystemClock, VoidMonitor
 from seedcorn.ops import access
 from seedcorn.ops.browse import open_browser
-from seedcorn.ops.check import CheckOptions, check
+from seedcorn.ops.check.check import CheckOptions, check
 from seedcorn.testing.damage import flip_byte, keys_by_kind
 from seedcorn.testing.memory_store import MemoryStore
 from seedcorn.testing.repositories import PASSPHRASE, SmallRepository, make_tree

@@ -20,10 +20,10 @@ from seedcorn.format.tree import Extra, Kind, Node
 from seedcorn.ids import HostId, SessionId, SnapshotId
 from seedcorn.ops import access
 from seedcorn.ops.browse import Browser
-from seedcorn.ops.check import CheckOptions, CheckResult, check
+from seedcorn.ops.check.check import CheckOptions, CheckResult, check
 from seedcorn.repo.bindings import session_binding
-from seedcorn.repo.history import build_snapshot
 from seedcorn.repo.index import build_segment, open_segment
+from seedcorn.repo.roots.history import build_snapshot
 from seedcorn.testing.damage import copy_store
 from seedcorn.testing.memory_store import MemoryStore
 from seedcorn.testing.repositories import Machine, SmallRepository, make_tree, read_tree

@@ -15,12 +15,12 @@ from seedcorn.errors import CredentialError, IntegrityError, RepositoryNotFoundE
 from seedcorn.events import SystemClock, VoidMonitor
 from seedcorn.ops import access
 from seedcorn.ops.browse import Browser, open_browser
-from seedcorn.ops.check import CheckOptions, CheckResult, check
-from seedcorn.ops.restore import RestoreOptions, restore
-from seedcorn.repo.collections import Collections
-from seedcorn.repo.forgetting import ForgetLog
-from seedcorn.repo.receipts import Receipts
-from seedcorn.repo.roots import Roots
+from seedcorn.ops.check.check import CheckOptions, CheckResult, check
+from seedcorn.ops.restore.restore import RestoreOptions, restore
+from seedcorn.repo.roots.collections import Collections
+from seedcorn.repo.roots.forgetting import ForgetLog
+from seedcorn.repo.roots.receipts import Receipts
+from seedcorn.repo.roots.roots import Roots
 from seedcorn.store.api import Store
 from seedcorn.testing.damage import DAMAGES, OBJECT_KINDS, Damage, Pristine, apply_damage, copy_store
 from seedcorn.testing.repositories import read_file

@@ -8,9 +8,9 @@ import pytest
 
 from seedcorn.events import SystemClock, VoidMonitor
 from seedcorn.ops.browse import Browser, open_browser
-from seedcorn.ops.check import AffectedPath, CheckOptions, Examination, check, examine
-from seedcorn.ops.repair import execute_repair
-from seedcorn.ops.repair_plan import RepairOptions, plan_repair
+from seedcorn.ops.check.check import AffectedPath, CheckOptions, Examination, check, examine
+from seedcorn.ops.check.repair import execute_repair
+from seedcorn.ops.check.repair_plan import RepairOptions, plan_repair
 from seedcorn.testing.damage import DAMAGES, Damage, Pristine, apply_damage, copy_store
 from seedcorn.testing.memory_store import MemoryStore
 from seedcorn.testing.repositories import read_file

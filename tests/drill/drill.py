@@ -27,7 +27,7 @@ from seedcorn.events import RecordingMonitor
 from seedcorn.format.names import parse_numbered_key
 from seedcorn.jobs.owner_session import OwnerSession
 from seedcorn.ops import access
-from seedcorn.ops.check import CheckOptions, check
+from seedcorn.ops.check.check import CheckOptions, check
 from seedcorn.repo.bindings import frame_binding, slot_binding
 from seedcorn.repo.hosts import load_registry
 from seedcorn.repo.index import open_segment

@@ -24,7 +24,7 @@ from seedcorn.format.pack import PackEntry, PackHead, PackKind, SegmentPublic, c
 from seedcorn.format.snapshot import NeededFrames, SnapshotMaintain, SnapshotOwner, SnapshotPublic
 from seedcorn.format.tree import content_records, decode_nodes
 from seedcorn.repo.bindings import segment_binding, snapshot_maintain_binding, snapshot_owner_binding
-from seedcorn.repo.needed import open_bitmap
+from seedcorn.repo.roots.needed import open_bitmap
 from seedcorn.testing.damage import keys_by_kind
 from seedcorn.testing.memory_store import MemoryStore
 from seedcorn.testing.repositories import SmallRepository, make_tree

@@ -25,20 +25,20 @@ from seedcorn.events import SystemClock, VoidMonitor
 from seedcorn.format.names import parse_numbered_key
 from seedcorn.ids import SnapshotId
 from seedcorn.ops import access
-from seedcorn.ops.backup import BackupOptions
+from seedcorn.ops.backup.backup import BackupOptions
 from seedcorn.ops.browse import Standing
-from seedcorn.ops.check import CheckOptions, check
-from seedcorn.ops.deep import Deep, DeepOptions
-from seedcorn.ops.deep_plan import plan_deep
-from seedcorn.ops.forget import choose_snapshots, forget_snapshots, undelete_snapshots
-from seedcorn.ops.gc_plan import CollectionOptions, MaxUnused
-from seedcorn.ops.gc_survey import Surveyor
-from seedcorn.ops.gc_sweep import Collector
+from seedcorn.ops.check.check import CheckOptions, check
+from seedcorn.ops.deep.deep import Deep, DeepOptions
+from seedcorn.ops.deep.plan import plan_deep
+from seedcorn.ops.gc.plan import CollectionOptions, MaxUnused
+from seedcorn.ops.gc.survey import Surveyor
+from seedcorn.ops.gc.sweep import Collector
+from seedcorn.ops.retention.forget import choose_snapshots, forget_snapshots, undelete_snapshots
 from seedcorn.ops.revoke import plan_revocation, revoke
-from seedcorn.repo import packer, writer
+from seedcorn.repo.content import packer, writer
+from seedcorn.repo.content.packer import PackerOptions
+from seedcorn.repo.content.writer import WriterOptions
 from seedcorn.repo.maintenance import MaintainRepository, maintained_by_owner
-from seedcorn.repo.packer import PackerOptions
-from seedcorn.repo.writer import WriterOptions
 from seedcorn.store.api import Store
 from seedcorn.store.local import LocalStore
 from seedcorn.testing.memory_store import MemoryStore

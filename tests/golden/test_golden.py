@@ -29,9 +29,9 @@ from seedcorn.format.snapshot import SnapshotPublic
 from seedcorn.ids import HostId, PackId
 from seedcorn.jobs.owner_session import OwnerSession
 from seedcorn.ops.browse import Snapshot, Standing
-from seedcorn.ops.check import CheckOptions, check
-from seedcorn.repo.collections import named_packs
-from seedcorn.repo.rewriting import NO_SESSION
+from seedcorn.ops.check.check import CheckOptions, check
+from seedcorn.repo.rewriting.segments import NO_SESSION
+from seedcorn.repo.roots.collections import named_packs
 from seedcorn.testing.trees import Entry, describe, differences
 
 GOLDEN = Path(__file__).parent

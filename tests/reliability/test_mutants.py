@@ -84,7 +84,7 @@ def test_a_long_one_is_cut() -> None:
     assert [(len(mutant.was), mutant.was[-1], mutant.now) for mutant in mutants] == [(160, "…", "pass")]
 
 
-@pytest.mark.parametrize("path", ["format/names.py", "ops/gc_judge.py", "compression.py"])
+@pytest.mark.parametrize("path", ["format/names.py", "ops/gc/judge.py", "compression.py"])
 def test_of_real_modules_each_differs_and_is_python(path: str) -> None:
     source = (PACKAGE / path).read_text()
     written = [mutant.source() for mutant in mutants_of(source)]

@@ -24,7 +24,7 @@ FIGURES: dict[str, dict[str, Any]] = {
         "sample": 20,
         "modules": {
             "crypto.frames": {"mutants": 60, "tried": 20, "killed": 17, "timed_out": 1, "survivors": [{}, {}], "new_key": 1},
-            "ops.commit": {"mutants": 1030, "tried": 20, "killed": 20, "timed_out": 0, "survivors": []},
+            "ops.backup.commit": {"mutants": 1030, "tried": 20, "killed": 20, "timed_out": 0, "survivors": []},
         },
     },
     "hostile_input": TESTS | {"counted": {"f": {"refused": 4321, "accepted": 9}, "b": {"peak_bytes": 5000, "bomb_bytes": 64 << 20}}},
@@ -62,7 +62,7 @@ ALL = {name: evidence(name) for name in FIGURES}
         "468,344 states, no violation",
         "| mutants killed | 1 of 2 |",
         "| crypto.frames | 18 of 20 noticed (90 %), 1 of them by taking too long; 60 are possible |",
-        "| ops.commit | 20 of 20 noticed (100 %); 1,030 are possible |",
+        "| ops.backup.commit | 20 of 20 noticed (100 %); 1,030 are possible |",
         "| all | 38 of 40 noticed (95 %), 1 of them by taking too long; 1,090 are possible |",
         "| mutated objects: refused | 4,321 |",
         "bomb of 64 MiB is refused | 5,000 bytes |",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from seedcorn.ops.gc_plan import CollectionOptions, MaxUnused
+from seedcorn.ops.gc.plan import CollectionOptions, MaxUnused
 from seedcorn.testing.simulation.crash_points import CrashScenario
 from seedcorn.testing.simulation.maintainers import THOROUGH, deep, forget, prune, repair, undelete
 from seedcorn.testing.simulation.scheduler import Actor

@@ -8,13 +8,13 @@ from tests.simulation.scenarios import SECOND_BACKUP
 
 from seedcorn.errors import StoreUnavailableError
 from seedcorn.ids import RepositoryId
-from seedcorn.ops import copy_plan
 from seedcorn.ops.browse import Snapshot
-from seedcorn.ops.copy_tree import TreeCopier
-from seedcorn.repo import roots
-from seedcorn.repo.packer import Packer
-from seedcorn.repo.state import State
-from seedcorn.repo.writer import Writer
+from seedcorn.ops.copy import plan as copy_plan
+from seedcorn.ops.copy.tree import TreeCopier
+from seedcorn.repo.content.packer import Packer
+from seedcorn.repo.content.writer import Writer
+from seedcorn.repo.roots import roots
+from seedcorn.repo.state.state import State
 from seedcorn.testing.simulation.crash_points import crash_points
 from seedcorn.testing.simulation.scenario import SimulationOptions, simulate
 from seedcorn.testing.simulation.world import InvariantViolationError

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from seedcorn.repo.writer import Writer
+from seedcorn.repo.content.writer import Writer
 from seedcorn.testing import simulate
 from seedcorn.testing.simulation.faults import FaultKind
 from seedcorn.testing.simulation.scenario import SimulationOptions

@@ -15,18 +15,21 @@ import pytest
 
 from seedcorn.format.collection import CollectionRecord, SnapshotRef, Stage
 from seedcorn.ids import SnapshotId
-from seedcorn.ops import backup_run, commit, gc_survey, gc_sweep
-from seedcorn.ops.backup_run import BackupRun
-from seedcorn.ops.commit import is_torn
-from seedcorn.ops.gc_plan import CollectionPlan
-from seedcorn.ops.gc_survey import Survey, Surveyor
-from seedcorn.ops.gc_sweep import CollectionResult, Collector
-from seedcorn.repo import roots
+from seedcorn.ops.backup import commit
+from seedcorn.ops.backup import run as backup_run
+from seedcorn.ops.backup.commit import is_torn
+from seedcorn.ops.backup.run import BackupRun
+from seedcorn.ops.gc import survey as gc_survey
+from seedcorn.ops.gc import sweep as gc_sweep
+from seedcorn.ops.gc.plan import CollectionPlan
+from seedcorn.ops.gc.survey import Survey, Surveyor
+from seedcorn.ops.gc.sweep import CollectionResult, Collector
 from seedcorn.repo.hosts import load_registry
 from seedcorn.repo.index import sync_state
-from seedcorn.repo.receipts import build_receipt
-from seedcorn.repo.roots import RootsReader
-from seedcorn.repo.state import FrameSet, State
+from seedcorn.repo.roots import roots
+from seedcorn.repo.roots.receipts import build_receipt
+from seedcorn.repo.roots.roots import RootsReader
+from seedcorn.repo.state.state import FrameSet, State
 from seedcorn.testing.simulation.connection import Suspension
 from seedcorn.testing.simulation.faults import FaultKind, Faults
 from seedcorn.testing.simulation.invariants import INVARIANTS

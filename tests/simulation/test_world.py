@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from seedcorn.errors import StoreUnavailableError
-from seedcorn.ops.retention_policy import Newest, Policy
+from seedcorn.ops.retention.policy import Newest, Policy
 from seedcorn.testing.simulation.connection import Connection
 from seedcorn.testing.simulation.faults import FaultKind, Faults
 from seedcorn.testing.simulation.invariants import INVARIANTS

@@ -22,7 +22,7 @@ from tests.acceptance.workshop import SettledClock, Tree, Workshop, open_worksho
 from seedcorn.errors import SeedcornError, StoreUnavailableError
 from seedcorn.events import SystemClock
 from seedcorn.fs.walk import BLOCK_ENTRIES, list_directory
-from seedcorn.ops import recall
+from seedcorn.ops.backup import recall
 from seedcorn.store.api import Buffer
 from seedcorn.testing.memory_store import MemoryStore
 from seedcorn.testing.trees import describe, differences

@@ -17,7 +17,7 @@ from seedcorn.errors import UsageError
 
 if TYPE_CHECKING:
     from seedcorn.jobs.host_session import BackupArguments
-    from seedcorn.ops.backup import BackupResult, Requests
+    from seedcorn.ops.backup.backup import BackupResult, Requests
 
 EXAMPLES = """
     seedcorn backup -r s3://bucket/prefix /etc /home

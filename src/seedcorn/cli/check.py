@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from seedcorn.cli.parser import Namespace
     from seedcorn.jobs.owner_session import OwnerSession
     from seedcorn.ops.browse import Browser
-    from seedcorn.ops.check import CheckOptions, CheckResult, Examination
+    from seedcorn.ops.check.check import CheckOptions, CheckResult, Examination
 
 COUNTED = (
     "snapshots",
@@ -64,7 +64,7 @@ def check_repository(invocation: Invocation) -> int:
     examination = _examine(session, session.browser, chosen, output)
     if options.repair and _repair(session, examination, options, output):
         from seedcorn.ops.browse import open_browser
-        from seedcorn.ops.check import CheckOptions
+        from seedcorn.ops.check.check import CheckOptions
 
         output.report("Checking again, without reading packs")
         examination = _examine(session, open_browser(session.repository, session.state), CheckOptions(), output)
@@ -80,8 +80,8 @@ def _chosen(options: Namespace) -> CheckOptions:
     Raises:
         UsageError: they do not fit together.
     """
-    from seedcorn.ops.check import CheckOptions
-    from seedcorn.ops.check_choice import parse_subset
+    from seedcorn.ops.check.check import CheckOptions
+    from seedcorn.ops.check.choice import parse_subset
 
     subset = parse_subset(options.read_data_subset) if options.read_data_subset else None
     read_data = options.read_data or subset is not None
@@ -94,7 +94,7 @@ def _chosen(options: Namespace) -> CheckOptions:
 
 
 def _examine(session: OwnerSession, browser: Browser, chosen: CheckOptions, output: Output) -> Examination:
-    from seedcorn.ops.check import examine
+    from seedcorn.ops.check.check import examine
 
     with watched(output, CHECK) as monitor:
         return examine(browser, chosen, session.clock, monitor)
@@ -102,8 +102,8 @@ def _examine(session: OwnerSession, browser: Browser, chosen: CheckOptions, outp
 
 def _repair(session: OwnerSession, examination: Examination, options: Namespace, output: Output) -> bool:
     """Show the plan and, unless that was all that was asked for, do it. Whether anything has been done."""
-    from seedcorn.ops.repair import execute_repair
-    from seedcorn.ops.repair_plan import RepairOptions, plan_repair
+    from seedcorn.ops.check.repair import execute_repair
+    from seedcorn.ops.check.repair_plan import RepairOptions, plan_repair
 
     plan = plan_repair(examination.browser, examination, RepairOptions(delete_damaged=options.delete_damaged))
     emit_plan(output, plan)

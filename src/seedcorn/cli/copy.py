@@ -16,7 +16,7 @@ from seedcorn.errors import EXIT_DONE, UsageError
 if TYPE_CHECKING:
     from seedcorn.jobs.owner_session import CopyArguments
     from seedcorn.ops.browse import Snapshot
-    from seedcorn.ops.copy import CopyPlan, CopyResult
+    from seedcorn.ops.copy.copy import CopyPlan, CopyResult
 
 EXAMPLES = """
     seedcorn copy --from-repo /mnt/disk/backups -r s3://bucket/offsite -n

@@ -14,7 +14,7 @@ from seedcorn.cli.render_json import requests_fields
 from seedcorn.cli.render_text import count_text, duration_text, table
 
 if TYPE_CHECKING:
-    from seedcorn.ops.doctor import DoctorResult, Finding, Latency
+    from seedcorn.ops.doctor.doctor import DoctorResult, Finding, Latency
 
 EXAMPLES = """
     seedcorn doctor
@@ -37,7 +37,7 @@ def examine(invocation: Invocation) -> int:
     """
     from seedcorn.events import SystemClock
     from seedcorn.jobs.host_files import has_host_file
-    from seedcorn.ops.doctor import DoctorOptions, doctor
+    from seedcorn.ops.doctor.doctor import DoctorOptions, doctor
 
     store, output = invocation.store, invocation.output
     options = DoctorOptions(enrolled=has_host_file(store, invocation.environment, invocation.options.host_file))

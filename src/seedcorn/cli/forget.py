@@ -17,8 +17,8 @@ from seedcorn.errors import EXIT_DONE, UsageError
 
 if TYPE_CHECKING:
     from seedcorn.jobs.maintain_session import Maintaining
-    from seedcorn.ops.forget import ForgetPlan
-    from seedcorn.ops.retention import RetentionGroup
+    from seedcorn.ops.retention.forget import ForgetPlan
+    from seedcorn.ops.retention.plan import RetentionGroup
 
 EXAMPLES = """
     seedcorn forget --keep-daily 7 --keep-weekly 5 --keep-monthly 12 -n

@@ -14,7 +14,7 @@ from seedcorn.errors import EXIT_DONE
 
 if TYPE_CHECKING:
     from seedcorn.jobs.founding import NewRepository
-    from seedcorn.ops.doctor import DoctorResult
+    from seedcorn.ops.doctor.doctor import DoctorResult
 
 EXAMPLES = """
     seedcorn init -r /mnt/disk/backups
@@ -43,7 +43,7 @@ def init(invocation: Invocation) -> int:
     from seedcorn.jobs.founding import FoundingOptions, found_repository, refuse_existing
     from seedcorn.jobs.passphrase import new_passphrase
     from seedcorn.ops.access import INITIAL_LABEL
-    from seedcorn.ops.doctor import first_look
+    from seedcorn.ops.doctor.doctor import first_look
 
     refuse_existing(invocation.store)
     environment, options = invocation.environment, invocation.options

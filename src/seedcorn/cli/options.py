@@ -43,7 +43,7 @@ def declare_dry_run(parser: Parser) -> None:
 
 
 def declare_subset(parser: Parser) -> None:
-    """``--read-data-subset``; see ``ops.check_choice``."""
+    """``--read-data-subset``; see ``ops.check.choice``."""
     parser.option("--read-data-subset", metavar="SHARE", help="Read some of the packs: a part (2/7), a percentage or a size (10G).")
 
 

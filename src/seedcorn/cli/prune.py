@@ -15,8 +15,8 @@ from seedcorn.errors import EXIT_DONE, UsageError
 
 if TYPE_CHECKING:
     from seedcorn.jobs.maintain_session import Maintaining, PruneArguments
-    from seedcorn.ops.gc_plan import CollectionPlan
-    from seedcorn.ops.gc_sweep import CollectionResult
+    from seedcorn.ops.gc.plan import CollectionPlan
+    from seedcorn.ops.gc.sweep import CollectionResult
 
 EXAMPLES = """
     seedcorn prune -n

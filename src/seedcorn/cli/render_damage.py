@@ -11,9 +11,9 @@ from seedcorn.cli.render_text import count_text, local_time, size_text
 
 if TYPE_CHECKING:  # rendering needs their fields, and no command should load what it does not use
     from seedcorn.ops.browse import Snapshot
-    from seedcorn.ops.check import SnapshotDamage
-    from seedcorn.ops.repair import RepairResult
-    from seedcorn.ops.repair_plan import PackRepair, RepairPlan
+    from seedcorn.ops.check.check import SnapshotDamage
+    from seedcorn.ops.check.repair import RepairResult
+    from seedcorn.ops.check.repair_plan import PackRepair, RepairPlan
 
 __all__ = ["damage_fields", "damage_line", "emit_plan", "emit_repair", "plan_lines", "repair_lines"]
 

@@ -9,8 +9,8 @@ from seedcorn.cli.render_json import SHORT_ID_DIGITS, time_text
 from seedcorn.cli.render_text import count_text, local_time, size_text, table
 
 if TYPE_CHECKING:
-    from seedcorn.ops.deep import DeepResult
-    from seedcorn.ops.deep_plan import DeepPlan
+    from seedcorn.ops.deep.deep import DeepResult
+    from seedcorn.ops.deep.plan import DeepPlan
 
 __all__ = ["report_deep", "show_deep"]
 

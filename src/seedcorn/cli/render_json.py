@@ -11,7 +11,7 @@ from seedcorn.errors import IntegrityError, SeedcornError, SourceError, StoreErr
 
 if TYPE_CHECKING:  # rendering needs their fields, and no command should load what it does not use
     from seedcorn.format.snapshot import SnapshotOwner, Statistics
-    from seedcorn.ops.backup import Requests
+    from seedcorn.ops.backup.backup import Requests
     from seedcorn.ops.browse import Entry, Snapshot
 
 __all__ = ["entry_fields", "error_fields", "path_fields", "paths_fields", "requests_fields", "snapshot_fields", "statistics_fields", "time_text"]

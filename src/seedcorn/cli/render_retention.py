@@ -11,7 +11,7 @@ from seedcorn.cli.render_text import local_time, size_text, table
 
 if TYPE_CHECKING:  # rendering needs their fields, and no command should load what it does not use
     from seedcorn.ids import SnapshotId
-    from seedcorn.ops.retention import Decision, RetentionGroup, RetentionPlan
+    from seedcorn.ops.retention.plan import Decision, RetentionGroup, RetentionPlan
 
 __all__ = ["decision_fields", "group_text", "retention_lines"]
 

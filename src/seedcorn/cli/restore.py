@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from seedcorn.jobs.owner_session import RestoreArguments
     from seedcorn.ops.browse import Snapshot
-    from seedcorn.ops.restore import RestoreResult
+    from seedcorn.ops.restore.restore import RestoreResult
 
 EXAMPLES = """
     seedcorn restore latest --target /mnt/new

@@ -9,8 +9,8 @@ from seedcorn.errors import UsageError
 
 if TYPE_CHECKING:
     from seedcorn.cli.parser import Namespace, Parser
-    from seedcorn.ops.retention import GroupBy
-    from seedcorn.ops.retention_policy import Policy, Rule
+    from seedcorn.ops.retention.plan import GroupBy
+    from seedcorn.ops.retention.policy import Policy, Rule
 
 __all__ = ["chosen_grouping", "chosen_policy", "declare_retention"]
 
@@ -36,7 +36,7 @@ def chosen_policy(options: Namespace) -> Policy:
     Raises:
         UsageError: a number, a duration or a list of tags is malformed, or there is no rule at all.
     """
-    from seedcorn.ops.retention_policy import Newest, Period, Policy, Tagged, Within
+    from seedcorn.ops.retention.policy import Newest, Period, Policy, Tagged, Within
 
     given = vars(options)
     rules: list[Rule] = []
@@ -58,7 +58,7 @@ def chosen_grouping(options: Namespace) -> frozenset[GroupBy]:
     Raises:
         UsageError: something else than host, paths and tags.
     """
-    from seedcorn.ops.retention import parse_grouping
+    from seedcorn.ops.retention.plan import parse_grouping
 
     return parse_grouping(options.group_by)
 
@@ -69,7 +69,7 @@ def _attribute(flag: str) -> str:
 
 def _count(flag: str, text: str | None) -> int:
     """0 for a rule that was not given, or given as 0, which says the same."""
-    from seedcorn.ops.retention_policy import UNLIMITED
+    from seedcorn.ops.retention.policy import UNLIMITED
 
     if text in ("unlimited", "-1"):
         return UNLIMITED

@@ -26,8 +26,8 @@ def scrub_store(invocation: Invocation) -> int:
     For who keeps the bucket and can not read it. What is missing only `check` can know. Exit status 13: an object is not what was put.
     """
     from seedcorn.events import SystemClock
-    from seedcorn.ops.check_choice import parse_subset
-    from seedcorn.ops.scrub import ScrubOptions, scrub
+    from seedcorn.ops.check.choice import parse_subset
+    from seedcorn.ops.check.scrub import ScrubOptions, scrub
 
     options, output = invocation.options, invocation.output
     subset = parse_subset(options.read_data_subset) if options.read_data_subset else None

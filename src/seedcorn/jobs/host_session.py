@@ -12,9 +12,9 @@ from seedcorn.events import Clock, Monitor, SystemClock, VoidMonitor
 from seedcorn.fs.selection import read_exclude_file
 from seedcorn.jobs.sessions import Session
 from seedcorn.ops import access
-from seedcorn.ops.backup import BackupOptions, BackupResult, backup, backup_stream
-from seedcorn.repo.packer import PackerOptions
-from seedcorn.repo.writer import ReadInto, WriterOptions
+from seedcorn.ops.backup.backup import BackupOptions, BackupResult, backup, backup_stream
+from seedcorn.repo.content.packer import PackerOptions
+from seedcorn.repo.content.writer import ReadInto, WriterOptions
 from seedcorn.store.address import parse_address
 
 __all__ = ["BackupArguments", "HostSession"]

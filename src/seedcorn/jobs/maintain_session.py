@@ -14,13 +14,13 @@ from seedcorn.ids import SnapshotId
 from seedcorn.jobs.local_zone import LocalZone
 from seedcorn.jobs.sessions import Session
 from seedcorn.ops import access
-from seedcorn.ops.forget import ForgetPlan, forget_snapshots, plan_forget_by_id, plan_forget_by_policy, undelete_snapshots
-from seedcorn.ops.gc_plan import GRACE_NS, CollectionOptions, CollectionPlan, MaxUnused
-from seedcorn.ops.gc_survey import Surveyor
-from seedcorn.ops.gc_sweep import CollectionResult, Collector
-from seedcorn.ops.retention import DEFAULT_GROUPING, GroupBy
-from seedcorn.ops.retention_policy import Policy
-from seedcorn.repo.collections import Pack
+from seedcorn.ops.gc.plan import GRACE_NS, CollectionOptions, CollectionPlan, MaxUnused
+from seedcorn.ops.gc.survey import Surveyor
+from seedcorn.ops.gc.sweep import CollectionResult, Collector
+from seedcorn.ops.retention.forget import ForgetPlan, forget_snapshots, plan_forget_by_id, plan_forget_by_policy, undelete_snapshots
+from seedcorn.ops.retention.plan import DEFAULT_GROUPING, GroupBy
+from seedcorn.ops.retention.policy import Policy
+from seedcorn.repo.roots.collections import Pack
 
 __all__ = ["MaintainSession", "Maintaining", "PolicyArguments", "PruneArguments"]
 

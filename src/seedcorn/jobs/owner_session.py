@@ -13,12 +13,12 @@ from seedcorn.events import Clock, Monitor, SystemClock, VoidMonitor
 from seedcorn.jobs.maintain_session import Maintaining
 from seedcorn.ops import access
 from seedcorn.ops.browse import Browser, Entry, Snapshot, SnapshotFilter, Standing, open_browser, split_reference
-from seedcorn.ops.restore import Overwrite, RestoreOptions, RestoreResult, restore
+from seedcorn.ops.restore.restore import Overwrite, RestoreOptions, RestoreResult, restore
 
 if TYPE_CHECKING:  # only a copy and a deep prune need what writes
     from seedcorn.jobs.host_session import HostSession
-    from seedcorn.ops.copy import CopyPlan, CopyResult
-    from seedcorn.ops.deep import Deep
+    from seedcorn.ops.copy.copy import CopyPlan, CopyResult
+    from seedcorn.ops.deep.deep import Deep
 
 __all__ = ["CopyArguments", "OwnerSession", "RestoreArguments", "snapshot_filter"]
 
@@ -111,7 +111,7 @@ class OwnerSession(Maintaining):
         Raises:
             UsageError: no such snapshot, or ``host`` is one of this repository.
         """
-        from seedcorn.ops.copy import plan_copy
+        from seedcorn.ops.copy.copy import plan_copy
 
         if references:
             found = [self.browser.find(one, chosen) if isinstance(one, str) else one for one in references]
@@ -126,7 +126,7 @@ class OwnerSession(Maintaining):
             UsageError: an impossible level, or ``host`` is one of this repository.
             SeedcornError: one of the stores fails. What has been copied stays, and the next call goes on.
         """
-        from seedcorn.ops.copy import copy_snapshots
+        from seedcorn.ops.copy.copy import copy_snapshots
 
         writer = host.writer_options(level=arguments.get("level"), verify_seal=arguments.get("verify_seal", True))
         plan = self.plan_copy(host) if plan is None else plan
@@ -140,9 +140,9 @@ class OwnerSession(Maintaining):
             UsageError: not a percentage below 100.
             IntegrityError: something is damaged or missing, so that nobody can say what is used.
         """
-        from seedcorn.ops.deep import Deep, DeepOptions
-        from seedcorn.ops.deep_plan import parse_max_dead, plan_deep
-        from seedcorn.ops.gc_survey import Surveyor
+        from seedcorn.ops.deep.deep import Deep, DeepOptions
+        from seedcorn.ops.deep.plan import parse_max_dead, plan_deep
+        from seedcorn.ops.gc.survey import Surveyor
 
         share = parse_max_dead(max_dead)
         survey = Surveyor(self.maintained, self.state).survey()

@@ -19,7 +19,6 @@ from seedcorn.format.header import FLAG_TRUST_HOSTS
 from seedcorn.ids import RepositoryId, SlotId, match_prefix
 from seedcorn.ops.domains import choose_domain
 from seedcorn.repo import keyslots
-from seedcorn.repo.chains import list_heads
 from seedcorn.repo.hosts import EnrolledHost, HostFile, HostRegistry, enroll_host, load_registry, move_host
 from seedcorn.repo.keyslots import KeySlot
 from seedcorn.repo.maintenance import MaintainFile, MaintainRepository, maintained_by_owner, open_as_maintainer
@@ -34,7 +33,8 @@ from seedcorn.repo.repository import (
     read_header,
     refuse_existing,
 )
-from seedcorn.repo.state import State
+from seedcorn.repo.roots.chains import list_heads
+from seedcorn.repo.state.state import State
 from seedcorn.store.address import open_store
 from seedcorn.store.api import Store
 from seedcorn.store.options import StoreOptions

@@ -13,14 +13,14 @@ from seedcorn.events import Monitor
 from seedcorn.format.tree import Kind, Node
 from seedcorn.ids import match_prefix
 from seedcorn.ops.access import HostRegistry, registry
-from seedcorn.repo.history import Snapshot, open_snapshots
+from seedcorn.repo.content.reader import Reader
 from seedcorn.repo.index import sync_state
-from seedcorn.repo.needed import IndexedFrames
-from seedcorn.repo.needs import assess_needs, with_standings
-from seedcorn.repo.reader import Reader
 from seedcorn.repo.repository import OwnerRepository
-from seedcorn.repo.roots import Roots, RootsReader, Standing
-from seedcorn.repo.state import State
+from seedcorn.repo.roots.history import Snapshot, open_snapshots
+from seedcorn.repo.roots.needed import IndexedFrames
+from seedcorn.repo.roots.needs import assess_needs, with_standings
+from seedcorn.repo.roots.roots import Roots, RootsReader, Standing
+from seedcorn.repo.state.state import State
 
 __all__ = ["Browser", "Entry", "Snapshot", "SnapshotFilter", "Standing", "open_browser", "split_reference"]
 

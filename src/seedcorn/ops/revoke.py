@@ -14,7 +14,7 @@ from seedcorn.errors import UsageError
 from seedcorn.events import Clock
 from seedcorn.ops.access import EnrolledHost, OwnerRepository, State, find_host, maintained_by_owner, registry
 from seedcorn.repo.hosts import revoke_host
-from seedcorn.repo.roots import Roots, RootsReader, Standing
+from seedcorn.repo.roots.roots import Roots, RootsReader, Standing
 
 __all__ = ["Revocation", "plan_revocation", "revoke"]
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from seedcorn.format.names import pack_key
 from seedcorn.format.pack import PackKind
 from seedcorn.ops.browse import Browser, Snapshot
-from seedcorn.repo.needed import FrameSet, IndexedFrames
-from seedcorn.repo.state import FramePlace, State
+from seedcorn.repo.roots.needed import FrameSet, IndexedFrames
+from seedcorn.repo.state.state import FramePlace, State
 from seedcorn.store.api import Store
 
 __all__ = ["StoredBytes", "Usage", "usage"]

@@ -24,7 +24,7 @@ from seedcorn.ids import RANDOM_ID_BYTES, HostId, RepositoryId
 from seedcorn.repo.bindings import host_binding
 from seedcorn.repo.records import fetch_small, seal_envelope, verify_signature
 from seedcorn.repo.repository import OwnerRepository
-from seedcorn.repo.state import State
+from seedcorn.repo.state.state import State
 from seedcorn.store.api import ObjectInfo, Store
 
 __all__ = ["EnrolledHost", "HostFile", "HostRegistry", "enroll_host", "load_registry", "move_host", "revoke_host"]

@@ -21,7 +21,7 @@ from seedcorn.repo.bindings import segment_binding
 from seedcorn.repo.hosts import HostRegistry
 from seedcorn.repo.records import seal_envelope
 from seedcorn.repo.repository import HostRepository
-from seedcorn.repo.state import State
+from seedcorn.repo.state.state import State
 from seedcorn.store.api import ObjectInfo, Store
 
 __all__ = [

@@ -12,7 +12,7 @@ from seedcorn.crypto import primitives
 from seedcorn.errors import IntegrityError
 from seedcorn.format.codec import Envelope, Magic, decode, encode
 from seedcorn.repo.bindings import signature_binding
-from seedcorn.repo.state import State
+from seedcorn.repo.state.state import State
 from seedcorn.store.api import ObjectInfo, Store
 
 __all__ = ["build_record", "fetch_small", "open_record", "seal_envelope", "verify_signature"]

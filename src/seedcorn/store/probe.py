@@ -1,7 +1,7 @@
 """What the conformance probe asks of a store that nothing else may: the writes that ``Store`` has no verb for, to see whether they are refused.
 
-Owns two optional capabilities, beside ``Store`` and never part of it, and the race that ``ops.doctor`` and the store contract of the tests share.
-Only these two use them, and only on keys of their own: production code that overwrites is a bug. docs/threat-model.md, "Grades of a store".
+Owns two optional capabilities, beside ``Store`` and never part of it, and the race that ``doctor`` and the store contract of the tests share. Only
+these two use them, and only on keys of their own: production code that overwrites is a bug. docs/threat-model.md, "Grades of a store".
 """
 
 from __future__ import annotations

@@ -18,11 +18,11 @@ from seedcorn.format.pack import PackKind
 from seedcorn.format.tree import Kind, Node, content_records
 from seedcorn.ops import access
 from seedcorn.ops.access import HostFile, HostRepository, OwnerRepository, State
-from seedcorn.ops.backup import BackupOptions, BackupResult, backup
+from seedcorn.ops.backup.backup import BackupOptions, BackupResult, backup
 from seedcorn.ops.browse import Browser, open_browser
 from seedcorn.ops.revoke import plan_revocation, revoke
-from seedcorn.repo.packer import PackerOptions
-from seedcorn.repo.writer import Writer, WriterOptions
+from seedcorn.repo.content.packer import PackerOptions
+from seedcorn.repo.content.writer import Writer, WriterOptions
 from seedcorn.store.api import Store
 
 __all__ = ["PASSPHRASE", "Machine", "SmallRepository", "cheap_kdf", "make_tree", "read_file", "read_tree"]

@@ -10,8 +10,8 @@ from tests.unit.ops.candidates import made
 from seedcorn.cli.render_retention import decision_fields, group_text, retention_lines
 from seedcorn.cli.render_text import local_time
 from seedcorn.ids import HostId, SnapshotId
-from seedcorn.ops.retention import GroupBy, plan_retention
-from seedcorn.ops.retention_policy import Newest, Period, Policy
+from seedcorn.ops.retention.plan import GroupBy, plan_retention
+from seedcorn.ops.retention.policy import Newest, Period, Policy
 
 OLD = made("2026-11-22 03:00", id=SnapshotId(b"\1" * 32), tags=("a", "\x1b[2J"))
 LATE = made("2026-11-24 03:00", id=SnapshotId(b"\2" * 32))

@@ -10,8 +10,8 @@ from seedcorn.cli.invocation import Invocation
 from seedcorn.cli.parser import Command, Namespace, Parser, read_command_line
 from seedcorn.cli.retention_options import chosen_grouping, chosen_policy, declare_retention
 from seedcorn.errors import UsageError
-from seedcorn.ops.retention import DEFAULT_GROUPING, GroupBy
-from seedcorn.ops.retention_policy import UNLIMITED, Newest, Period, Policy, Rule, Tagged, Within
+from seedcorn.ops.retention.plan import DEFAULT_GROUPING, GroupBy
+from seedcorn.ops.retention.policy import UNLIMITED, Newest, Period, Policy, Rule, Tagged, Within
 from seedcorn.quantities import Duration
 
 NO_DURATION = "is not a duration: write years, months, days, hours, minutes and seconds as in 2y5m7d3h or 15min30s, each at most once (a week is 7d)"

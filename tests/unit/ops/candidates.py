@@ -7,8 +7,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from seedcorn.ids import HostId, SnapshotId
-from seedcorn.ops.retention import RetentionPlan
-from seedcorn.ops.retention_policy import Candidate
+from seedcorn.ops.retention.plan import RetentionPlan
+from seedcorn.ops.retention.policy import Candidate
 
 HOST = HostId(b"H" * 16)
 GROUP = b"G" * 16

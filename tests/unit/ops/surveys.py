@@ -11,16 +11,16 @@ from seedcorn.format.collection import CollectionRecord, HostPacks, PackCopy, Sn
 from seedcorn.format.pack import PackKind
 from seedcorn.format.snapshot import Head, NeededFrames, SnapshotMaintain, SnapshotPublic
 from seedcorn.ids import HostId, PackId, SessionId
-from seedcorn.ops.gc_survey import StoredPack, StoredSegment, Survey
-from seedcorn.repo.collections import Collections, Mark, Pack
-from seedcorn.repo.forgetting import ForgetLog
+from seedcorn.ops.gc.survey import StoredPack, StoredSegment, Survey
 from seedcorn.repo.hosts import HostRegistry
-from seedcorn.repo.needed import IndexedFrames
-from seedcorn.repo.needs import assess_needs
-from seedcorn.repo.receipts import Receipts
-from seedcorn.repo.relocations import NO_RELOCATIONS, Relocations
-from seedcorn.repo.roots import Roots, RootSnapshot, Standing
-from seedcorn.repo.state import PackRecord, SessionRecord
+from seedcorn.repo.roots.collections import Collections, Mark, Pack
+from seedcorn.repo.roots.forgetting import ForgetLog
+from seedcorn.repo.roots.needed import IndexedFrames
+from seedcorn.repo.roots.needs import assess_needs
+from seedcorn.repo.roots.receipts import Receipts
+from seedcorn.repo.roots.relocations import NO_RELOCATIONS, Relocations
+from seedcorn.repo.roots.roots import Roots, RootSnapshot, Standing
+from seedcorn.repo.state.state import PackRecord, SessionRecord
 
 HOST, OTHER = HostId(b"h" * 16), HostId(b"o" * 16)
 HOUR_NS = 3600 * 10**9

@@ -9,7 +9,7 @@ from seedcorn.format.pack import PackKind
 from seedcorn.format.tree import pack_content
 from seedcorn.ids import CHUNK_ID_BYTES, RepositoryId, SessionId
 from seedcorn.repo.bindings import frame_binding
-from seedcorn.repo.opener import SessionKeys
+from seedcorn.repo.content.opener import SessionKeys
 
 REPOSITORY = RepositoryId(b"r" * 16)
 KEYS = SessionKeys(SessionId(b"s" * 16), b"k" * 32, b"i" * 32)

@@ -19,7 +19,7 @@ from seedcorn.ops import access
 from seedcorn.ops.browse import open_browser
 from seedcorn.repo.hosts import HostRegistry
 from seedcorn.repo.index import next_segment_number, open_segment, seal_segment, sync_state, verify_segment
-from seedcorn.repo.state import State
+from seedcorn.repo.state.state import State
 from seedcorn.store.api import ObjectInfo
 from seedcorn.store.wrappers import RecordingStore, WrappedStore
 from seedcorn.testing.damage import flip_byte

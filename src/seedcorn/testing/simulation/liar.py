@@ -15,11 +15,11 @@ from seedcorn.format.snapshot import Head, SnapshotMaintain, SnapshotOwner, Snap
 from seedcorn.format.tree import Kind, Node
 from seedcorn.ids import HostId, PackId, SegmentId, SessionId, SnapshotId
 from seedcorn.ops import access
-from seedcorn.repo.history import build_snapshot
 from seedcorn.repo.hosts import load_registry
 from seedcorn.repo.index import build_segment, open_segment
-from seedcorn.repo.receipts import build_receipt
 from seedcorn.repo.repository import HostRepository
+from seedcorn.repo.roots.history import build_snapshot
+from seedcorn.repo.roots.receipts import build_receipt
 from seedcorn.testing.simulation.process import Purpose
 from seedcorn.testing.simulation.scheduler import Actor
 from seedcorn.testing.simulation.world import World

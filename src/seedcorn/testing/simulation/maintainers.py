@@ -17,21 +17,21 @@ from seedcorn.format.names import pack_key
 from seedcorn.ids import SnapshotId
 from seedcorn.ops import access
 from seedcorn.ops.browse import open_browser
-from seedcorn.ops.check import CheckOptions, examine
-from seedcorn.ops.deep import Deep, DeepOptions, DeepResult
-from seedcorn.ops.deep_plan import plan_deep
-from seedcorn.ops.forget import ForgetPlan, forget_snapshots, plan_forget_by_id, plan_forget_by_policy, undelete_snapshots
-from seedcorn.ops.gc_plan import CollectionOptions, MaxUnused
-from seedcorn.ops.gc_survey import Survey, Surveyor
-from seedcorn.ops.gc_sweep import CollectionResult, Collector
-from seedcorn.ops.repair import RepairResult, execute_repair
-from seedcorn.ops.repair_plan import RepairOptions, plan_repair
-from seedcorn.ops.retention import GroupBy
-from seedcorn.ops.retention_policy import Newest, Period, Policy
+from seedcorn.ops.check.check import CheckOptions, examine
+from seedcorn.ops.check.repair import RepairResult, execute_repair
+from seedcorn.ops.check.repair_plan import RepairOptions, plan_repair
+from seedcorn.ops.deep.deep import Deep, DeepOptions, DeepResult
+from seedcorn.ops.deep.plan import plan_deep
+from seedcorn.ops.gc.plan import CollectionOptions, MaxUnused
+from seedcorn.ops.gc.survey import Survey, Surveyor
+from seedcorn.ops.gc.sweep import CollectionResult, Collector
+from seedcorn.ops.retention.forget import ForgetPlan, forget_snapshots, plan_forget_by_id, plan_forget_by_policy, undelete_snapshots
+from seedcorn.ops.retention.plan import GroupBy
+from seedcorn.ops.retention.policy import Newest, Period, Policy
 from seedcorn.ops.revoke import plan_revocation, revoke
+from seedcorn.repo.content.packer import PackerOptions
 from seedcorn.repo.maintenance import MaintainRepository, maintained_by_owner
-from seedcorn.repo.packer import PackerOptions
-from seedcorn.repo.state import State
+from seedcorn.repo.state.state import State
 from seedcorn.testing.simulation.process import Process, Purpose
 from seedcorn.testing.simulation.scheduler import Actor
 from seedcorn.testing.simulation.world import Confirmed, Host, InvariantViolationError, Maintainer, Moment, World

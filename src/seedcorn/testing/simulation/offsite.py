@@ -14,7 +14,7 @@ from seedcorn.events import VoidMonitor
 from seedcorn.ids import SnapshotId
 from seedcorn.ops import access
 from seedcorn.ops.browse import Standing, open_browser
-from seedcorn.ops.copy import CopyResult, copy_snapshots, plan_copy
+from seedcorn.ops.copy.copy import CopyResult, copy_snapshots, plan_copy
 from seedcorn.testing.memory_store import MemoryStore
 from seedcorn.testing.repositories import read_tree
 from seedcorn.testing.simulation.process import Purpose

@@ -28,8 +28,12 @@ from unittest.mock import patch
 from seedcorn.crypto import primitives
 from seedcorn.crypto.words import words_to_seed
 from seedcorn.errors import IntegrityError
-from seedcorn.ops import access, copy, restore_crew
-from seedcorn.repo import packer, repacking, state, writer
+from seedcorn.ops import access
+from seedcorn.ops.copy import copy
+from seedcorn.ops.restore import crew as restore_crew
+from seedcorn.repo.content import packer, writer
+from seedcorn.repo.rewriting import repacking
+from seedcorn.repo.state import state
 
 __all__ = ["seeded"]
 

@@ -23,7 +23,7 @@ from seedcorn.ids import HostId, PackId, SnapshotId
 from seedcorn.repo.bindings import segment_binding, snapshot_maintain_binding
 from seedcorn.repo.index import SEGMENT_RAW_LIMIT_BYTES
 from seedcorn.repo.maintenance import MaintainFile
-from seedcorn.repo.needed import SeqSet, open_bitmap
+from seedcorn.repo.roots.needed import SeqSet, open_bitmap
 from seedcorn.testing.simulation.faults import Verb
 from seedcorn.testing.simulation.store import Operation
 

@@ -22,13 +22,13 @@ from seedcorn.format.names import parse_numbered_key, snapshot_key
 from seedcorn.ids import RepositoryId, SnapshotId
 from seedcorn.ops import access
 from seedcorn.ops.access import HostFile, OwnerRepository, State, Store
-from seedcorn.ops.backup import BackupOptions, BackupResult, backup
+from seedcorn.ops.backup.backup import BackupOptions, BackupResult, backup
 from seedcorn.ops.browse import Browser, open_browser
-from seedcorn.ops.check import CheckOptions, CheckResult, check
-from seedcorn.ops.restore import RestoreOptions, RestoreResult, restore
-from seedcorn.repo.packer import PackerOptions
-from seedcorn.repo.rewriting import NO_SESSION
-from seedcorn.repo.writer import WriterOptions
+from seedcorn.ops.check.check import CheckOptions, CheckResult, check
+from seedcorn.ops.restore.restore import RestoreOptions, RestoreResult, restore
+from seedcorn.repo.content.packer import PackerOptions
+from seedcorn.repo.content.writer import WriterOptions
+from seedcorn.repo.rewriting.segments import NO_SESSION
 from seedcorn.testing.simulation.connection import Connection, CrashPoint, Suspension
 from seedcorn.testing.simulation.faults import FaultPlan, Faults, Verb
 from seedcorn.testing.simulation.founding import founding

@@ -1,0 +1,1 @@
+"""From directories or a stream to a confirmed snapshot."""

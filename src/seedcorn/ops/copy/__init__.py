@@ -1,0 +1,1 @@
+"""Snapshots brought to another repository."""

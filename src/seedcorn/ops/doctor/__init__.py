@@ -1,0 +1,1 @@
+"""What a store does when it is asked, and what that means."""

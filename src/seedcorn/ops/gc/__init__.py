@@ -1,0 +1,1 @@
+"""Collections: what nothing needs any more, and its deletion while hosts back up."""

@@ -1,0 +1,1 @@
+"""Which snapshots are kept; forgetting the others, and taking that back."""

@@ -1,0 +1,1 @@
+"""Chunks into frames into packs, and back."""

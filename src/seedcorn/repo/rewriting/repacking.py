@@ -1,0 +1,111 @@
+"""Moving frames into new packs without being able to read them: sealed bytes are copied as they are. Pure: who calls it fetches and puts.
+
+Owns how large the new packs become. Invariant: a frame is sealed to its session and number and not to its pack, so it opens in the new pack as it did
+in the old one. Whether the bytes are what was sealed can not be told here, and the new pack has a name of its own, so nobody can tell later: whoever
+hands frames in has checked them. docs/format.md, sections "Frame" and "Pack".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace as with_fields
+
+from seedcorn import compression
+from seedcorn.crypto.frames import Sealer
+from seedcorn.crypto.primitives import object_hash
+from seedcorn.format.codec import encode
+from seedcorn.format.names import pack_key
+from seedcorn.format.pack import FrameEntry, KeyRow, PackEntry, PackHead, PackKind, build_pack_head, build_trailer
+from seedcorn.ids import HostId, PackId
+from seedcorn.repo.bindings import footer_binding
+from seedcorn.repo.maintenance import MaintainRepository
+from seedcorn.repo.packs import entries_digest
+from seedcorn.repo.rewriting.segments import NO_SESSION
+
+__all__ = ["LiveFrames", "NewPack", "repack"]
+
+PACK_TARGET_BYTES = 32 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class LiveFrames:
+    """What is worth keeping of one pack: its frames, the sealed bytes of each, and the keys of their sessions."""
+
+    host: HostId
+    pack: PackId
+    kind: PackKind
+    domain: int
+    frames: tuple[FrameEntry, ...]
+    sealed: tuple[bytes, ...]
+    rows: tuple[KeyRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NewPack:
+    """A pack to be put, and how a segment lists it."""
+
+    host: HostId
+    domain: int
+    data: bytes
+    entry: PackEntry
+    rows: tuple[KeyRow, ...]
+    sources: tuple[PackId, ...]  # whose frames end in this pack
+
+    @property
+    def digest(self) -> bytes:
+        """Of what a segment says of it."""
+        return entries_digest(self.domain, self.entry.kind, self.entry.frames, self.rows)
+
+    @property
+    def key(self) -> str:
+        return pack_key(self.host, PackId(self.entry.pack))
+
+
+@dataclass(slots=True)
+class _Open:
+    """A pack being filled."""
+
+    host: HostId
+    kind: PackKind
+    domain: int
+    rows: dict[bytes, KeyRow] = field(default_factory=dict)
+    frames: list[FrameEntry] = field(default_factory=list)
+    sealed: list[bytes] = field(default_factory=list)
+    sealed_bytes: int = 0
+    sources: list[PackId] = field(default_factory=list)
+
+
+def repack(repository: MaintainRepository, live: Iterable[LiveFrames]) -> Iterator[NewPack]:
+    """Fill packs with live frames, by host, kind and domain. One pack of each is in memory at a time."""
+    packs: dict[tuple[HostId, PackKind, int], _Open] = {}
+    for source in live:
+        place = source.host, source.kind, source.domain
+        pack = packs.setdefault(place, _Open(*place))
+        size_bytes = sum(frame.sealed_bytes for frame in source.frames)
+        if pack.frames and (pack.sealed_bytes + size_bytes > PACK_TARGET_BYTES or any(pack.rows.get(row.session, row) != row for row in source.rows)):
+            yield _finish(repository, pack)
+            pack = packs[place] = _Open(*place)
+        _copy(source, pack)
+    for pack in packs.values():
+        yield _finish(repository, pack)
+
+
+def _copy(source: LiveFrames, pack: _Open) -> None:
+    for frame, sealed in zip(source.frames, source.sealed, strict=True):
+        pack.sealed.append(sealed)
+        pack.frames.append(with_fields(frame, offset=pack.sealed_bytes))  # from the first frame on, until the head is known
+        pack.sealed_bytes += frame.sealed_bytes
+    pack.rows.update((row.session, row) for row in source.rows)
+    pack.sources.append(source.pack)
+
+
+def _finish(repository: MaintainRepository, pack: _Open) -> NewPack:
+    rows = tuple(pack.rows.values())
+    head = PackHead(pack.kind, repository.repository, pack.host, NO_SESSION, pack.domain, rows)
+    first = build_pack_head(head)
+    frames = tuple(with_fields(frame, offset=len(first) + frame.offset) for frame in pack.frames)
+    footer = Sealer(repository.index_key(pack.domain), "footer").seal(compression.compress(encode(frames)), footer_binding(head, len(frames)))
+    data = b"".join([first, *pack.sealed, footer, build_trailer(len(frames), len(footer))])
+    return NewPack(pack.host, pack.domain, data, PackEntry(object_hash(data), pack.kind, frames), rows, tuple(pack.sources))

@@ -1,0 +1,1 @@
+"""What this machine remembers of a repository between runs. Never authoritative."""

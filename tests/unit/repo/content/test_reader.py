@@ -1,0 +1,201 @@
+"""Second copies, ranges, and what is refused."""
+
+from __future__ import annotations
+
+import os
+from io import BytesIO
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from seedcorn.errors import IntegrityError, StoreUnavailableError
+from seedcorn.format.names import pack_key
+from seedcorn.format.pack import PackKind
+from seedcorn.format.tree import content_records
+from seedcorn.ids import ChunkId, HostId, PackId
+from seedcorn.ops.browse import Browser
+from seedcorn.repo.content.reader import COALESCE_GAP_BYTES, COALESCE_LIMIT_BYTES, coalesce, surroundings
+from seedcorn.repo.state.state import FramePlace
+from seedcorn.testing.memory_store import MemoryStore
+from seedcorn.testing.repositories import SmallRepository, make_tree, read_file, read_tree
+
+
+@pytest.fixture
+def twice(repository: SmallRepository, tmp_path: Path) -> tuple[SmallRepository, Path]:
+    """The same file stored by two hosts that do not rely on each other."""
+    tree = make_tree(tmp_path / "tree", {"file": os.urandom(50_000)})
+    repository.backup(tree)
+    repository.machine("beta").backup(tree)
+    return repository, tree / "file"
+
+
+def data_packs(browser: Browser) -> list[str]:
+    places = browser.state.frame_places([ordinal for ordinal, _, _, _ in browser.state.frames()])
+    return sorted({pack_key(place.host, place.pack) for place in places.values() if place.kind == PackKind.DATA})
+
+
+@pytest.mark.parametrize(
+    "harm", [lambda data: None, lambda data: data[:100], lambda data: bytes(len(data)), lambda data: b""], ids=["gone", "cut", "zeros", "empty"]
+)
+@pytest.mark.parametrize("which", [0, 1])
+def test_the_other_copy_is_used(harm: object, which: int, twice: tuple[SmallRepository, Path], store: MemoryStore) -> None:
+    repository, file = twice
+    browser = repository.browser(fresh=True)
+    packs = data_packs(browser)
+    assert len(packs) == 2
+    harmed = harm(store.objects[packs[which]])  # type: ignore[operator]
+    if harmed is None:
+        del store.objects[packs[which]]
+    else:
+        store.objects[packs[which]] = harmed
+    for snapshot in browser.snapshots:
+        node = browser.entry(snapshot, os.fsencode(file)).node
+        assert read_file(repository.browser(fresh=True), node) == file.read_bytes()
+
+
+def test_with_no_good_copy_the_error_names_a_pack(twice: tuple[SmallRepository, Path], store: MemoryStore) -> None:
+    repository, file = twice
+    browser = repository.browser(fresh=True)
+    for key in data_packs(browser):
+        store.objects[key] = bytes(len(store.objects[key]))
+    with pytest.raises(IntegrityError) as caught:
+        read_file(browser, browser.entry(browser.find("latest"), os.fsencode(file)).node)
+    assert caught.value.object_name in data_packs(browser)
+
+
+def test_a_store_that_does_not_answer_is_not_damage(twice: tuple[SmallRepository, Path], store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    repository, file = twice
+    browser = repository.browser(fresh=True)
+    node = browser.entry(browser.find("latest"), os.fsencode(file)).node
+
+    def silent(key: str, start: int, length: int) -> bytes:
+        raise StoreUnavailableError("no answer", key=key)
+
+    monkeypatch.setattr(store, "get_range", silent)
+    with pytest.raises(StoreUnavailableError):
+        read_file(browser, node)
+
+
+def test_a_chunk_of_another_length_or_kind_is_refused(twice: tuple[SmallRepository, Path]) -> None:
+    repository, file = twice
+    browser = repository.browser()
+    node = browser.entry(browser.find("latest"), os.fsencode(file)).node
+    chunk_id, length = next(iter(content_records(browser.reader.records(node))))
+    assert len(browser.reader.chunk(PackKind.DATA, chunk_id, length)) == length
+    for kind, wanted, size in (
+        (PackKind.DATA, chunk_id, length + 1),
+        (PackKind.DATA, chunk_id, length - 1),
+        (PackKind.LISTING, chunk_id, length),
+        (PackKind.DATA, ChunkId(b"?" * 24), length),
+    ):
+        with pytest.raises(IntegrityError):
+            browser.reader.chunk(kind, wanted, size)
+
+
+def test_frames_are_fetched_once(twice: tuple[SmallRepository, Path], store: MemoryStore) -> None:
+    repository, _ = twice
+    browser = repository.browser(fresh=True)
+    before = store.requests.get
+    read_tree(browser)
+    frames = store.requests.get - before
+    read_tree(browser)
+    assert store.requests.get - before == frames <= len(list(browser.state.frames()))
+
+
+# -- ranges ----------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_frames_of_one_name_in_two_packs_are_both_read(repository: SmallRepository) -> None:
+    """A machine that is set back to where it was in the middle of a session goes on in it a second time."""
+    first, again = repository.first.writer(), repository.first.writer()
+    again.session_number, again._row = first.session_number, first._row
+    for attribute in ("_session", "_row", "_sealer"):
+        setattr(again._packer, attribute, getattr(first._packer, attribute))
+    stored = {}
+    for writer in (first, again):
+        content = os.urandom(3000)
+        (record,) = content_records(writer.store_content(BytesIO(content).readinto, len(content)).content)
+        stored[record] = content
+        writer.finish()
+        writer.close()
+    reader = repository.browser(fresh=True).reader
+    for _ in range(2):
+        for (chunk_id, length), content in stored.items():
+            assert reader.chunk(PackKind.DATA, chunk_id, length) == content
+
+
+def place(offset: int, sealed_bytes: int, pack: bytes = b"p") -> FramePlace:
+    return FramePlace(HostId(b"h" * 16), PackId(pack * 32), offset, sealed_bytes, 1, 1)
+
+
+def spans(*places: FramePlace) -> list[tuple[int, int, int]]:
+    """(start, length, number of frames) of each range."""
+    return [(found.start, found.length, len(found.frames)) for found in coalesce(dict(enumerate(places)))]
+
+
+def test_neighbours_come_in_one_request() -> None:
+    assert spans() == []
+    assert spans(place(100, 50)) == [(100, 50, 1)]
+    assert spans(place(150, 50), place(100, 50)) == [(100, 100, 2)]
+
+
+def test_gaps_are_read_over_up_to_a_limit() -> None:
+    near, far = 150 + COALESCE_GAP_BYTES, 151 + COALESCE_GAP_BYTES
+    assert spans(place(100, 50), place(near, 50)) == [(100, near - 50, 2)]
+    assert spans(place(100, 50), place(far, 50)) == [(100, 50, 1), (far, 50, 1)]
+
+
+def test_a_request_stays_below_its_limit() -> None:
+    size = 1 << 20
+    found = spans(*(place(n * size, size) for n in range(30)))
+    assert sum(count for _, _, count in found) == 30
+    assert max(length for _, length, _ in found) <= COALESCE_LIMIT_BYTES
+    assert len(found) == -(-30 * size // COALESCE_LIMIT_BYTES)
+
+
+def test_packs_are_asked_one_by_one() -> None:
+    assert spans(place(0, 10, b"p"), place(10, 10, b"q"), place(10, 10, b"p")) == [(0, 20, 2), (10, 10, 1)]
+
+
+# -- ahead of who walks a tree ---------------------------------------------------------------------------------------------------------------
+
+
+def around(ordinal: int, places: dict[int, FramePlace]) -> tuple[int, int, list[int]]:
+    """(start, end, ordinals) of the range that a frame is fetched with."""
+    found = surroundings(places, ordinal)
+    return found.start, found.start + found.length, [other for other, _ in found.frames]
+
+
+def test_a_frame_comes_with_those_around_it() -> None:
+    size = 1 << 20
+    small = {ordinal: place(100 + ordinal * size, size) for ordinal in range(6)}
+    for ordinal in small:
+        assert around(ordinal, small) == (100, 100 + 6 * size, list(range(6)))
+    large = {ordinal: place(ordinal * size, size) for ordinal in range(30)}
+    assert around(0, large)[2] == list(range(8))
+    assert around(15, large)[2] == list(range(11, 19))
+    assert around(29, large)[2] == list(range(22, 30))
+    assert around(3, {3: place(0, 50 * size), 4: place(50 * size, 10)})[2] == [3]
+
+
+def test_only_frames_of_the_same_pack_come_along() -> None:
+    other_host = FramePlace(HostId(b"i" * 16), PackId(b"p" * 32), 20, 10, 1, 1)
+    assert around(1, {0: place(0, 10, b"q"), 1: place(10, 10), 2: other_host, 3: place(30 + COALESCE_GAP_BYTES, 10)})[2] == [1]
+
+
+def test_a_neighbour_that_can_not_be_fetched_keeps_nobody_from_a_listing(
+    twice: tuple[SmallRepository, Path], store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository, file = twice
+    browser = repository.browser(fresh=True)
+    known = browser.state.frame_places_between
+
+    def with_one_beyond_the_end(first: int, end: int) -> dict[int, FramePlace]:
+        places = known(first, end)
+        listing = next((found for found in places.values() if found.kind == PackKind.LISTING), None)
+        beyond = len(store.objects[pack_key(listing.host, listing.pack)]) if listing else 0
+        return places | ({7_000: msgspec.structs.replace(listing, offset=beyond)} if listing else {})
+
+    monkeypatch.setattr(browser.state, "frame_places_between", with_one_beyond_the_end)
+    assert read_tree(browser)[os.fsencode(file)] == file.read_bytes()
