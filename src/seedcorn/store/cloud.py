@@ -1,7 +1,8 @@
-"""Objects in S3, Google Cloud Storage or Azure, through obstore, of which this is the only importer.
+"""Objects in S3, Google Cloud Storage or Azure, through obstore.
 
-Owns the requests: create-only puts and what to do when the answer was lost or the store knows no conditions, listings, ranges, bulk deletes, and
-how long to wait for each. Never overwrites where the store can prevent it. Knows nothing of the environment and nothing of what the bytes mean.
+Owns the requests: create-only puts and what to do when the answer was lost or the store knows no conditions, listings, ranges, bulk deletes. Never
+overwrites where the store can prevent it. How long to wait for each is ``cloud_clients``', what an answer means ``cloud_errors``'. Knows nothing of
+the environment and nothing of what the bytes mean.
 
 Two traps of the library that callers must know:
 - a call returns only when its request is done, and Ctrl-C is not seen before: put and get from worker threads;
@@ -12,37 +13,29 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from enum import Enum
-from threading import Lock
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
-from obstore.store import AzureStore, GCSStore, S3Store
 
 from seedcorn.errors import AccessDeniedError, ObjectExistsError, ObjectNotFoundError, StoreError, StoreUnavailableError
 from seedcorn.store.api import Buffer, ObjectInfo, Requests, check_folder, check_key, check_range
+from seedcorn.store.cloud_clients import LARGEST_BYTES, Client, CloudClients, Patience
 from seedcorn.store.cloud_errors import Answer
 from seedcorn.store.meter import RequestMeter
 from seedcorn.store.options import StoreOptions
-from seedcorn.store.providers import AccessKey, CloudSettings
+from seedcorn.store.providers import CloudSettings
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
-    from obstore.store import ClientConfig, RetryConfig, S3Credential
 
 __all__ = ["CloudStore"]
 
-Handle = S3Store | GCSStore | AzureStore
-
 _PAGE_KEYS = 1000  # what S3 and Google list in a page, and what S3 deletes in one request
-_SMALL_BYTES = 1 << 20  # a request that carries at most this much needs no longer timeout
-_LARGEST_BYTES = 80 << 20  # the largest object that is ever put whole (docs/format.md, "Objects": a pack)
 _KEY_CHARACTERS = "-.0123456789_abcdefghijklmnopqrstuvwxyz"  # in the order of their bytes
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 15.0
@@ -51,28 +44,15 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LIBRARY_ERRORS = (BaseError, OSError, ValueError)  # FileNotFoundError for 404; ValueError for what it can not even send
 
 
-class _Patience(Enum):
-    """How long a request may take, and how often it is tried again."""
-
-    FIRST = (
-        "first"  # the store has not answered yet, so it may be misspelt; or not this kind of request, and the library would repeat a 501 for minutes
-    )
-    SMALL = "small"
-    LARGE = "large"
-
-
 class CloudStore:
     """A prefix in a bucket. Use ``address.open_store`` to make one."""
 
     def __init__(self, url: str, settings: CloudSettings, options: StoreOptions) -> None:
         self._url = url
-        self._settings = settings
         self._place = settings.place
-        self._options = options
+        self._patience_seconds = options.retry_timeout_seconds
+        self._clients = CloudClients(settings, options)
         self._meter = RequestMeter()
-        self._handles: dict[tuple[_Patience, bool], Handle] = {}
-        self._handles_lock = Lock()
-        self._process = os.getpid()
         # What the store turned out to be; each changes once at most.
         self._has_answered = False
         self._conditions_tried = False
@@ -93,7 +73,7 @@ class CloudStore:
         """As the protocol says. A store that has answered before and is away for a while is waited for: the library itself repeats a create-only put
         only as long as no byte of it may have arrived; here ``_holds`` makes it safe to go on after that."""
         check_key(key)
-        give_up = time.monotonic() + self._options.retry_timeout_seconds
+        give_up = time.monotonic() + self._patience_seconds
         pause = _FIRST_PAUSE_SECONDS
         while True:
             try:
@@ -119,7 +99,7 @@ class CloudStore:
 
     def get(self, key: str) -> bytes:
         with self._clear_errors(check_key(key)):
-            data = obstore.get(self._handle(_LARGEST_BYTES), key).bytes().to_bytes()
+            data = obstore.get(self._client(LARGEST_BYTES), key).bytes().to_bytes()
         self._meter.get(len(data))
         return data
 
@@ -127,7 +107,7 @@ class CloudStore:
         check_range(key, start, length)
         if self._knows_ranges:
             try:
-                data = obstore.get_range(self._handle(length), key, start=start, length=length).to_bytes()
+                data = obstore.get_range(self._client(length), key, start=start, length=length).to_bytes()
             except _LIBRARY_ERRORS as error:
                 answer = Answer.of(error)
                 if not answer.is_range_ignored:
@@ -146,7 +126,7 @@ class CloudStore:
         check_key(key)
         self._meter.head()
         with self._clear_errors(key):
-            return _info(obstore.head(self._handle(), key))
+            return _info(obstore.head(self._client(), key))
 
     def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
         check_folder(prefix)
@@ -167,8 +147,7 @@ class CloudStore:
             self._delete_some(keys[first : first + _PAGE_KEYS])
 
     def close(self) -> None:
-        with self._handles_lock:
-            self._handles.clear()
+        self._clients.close()
 
     @property
     def refuses_by_itself(self) -> bool:
@@ -179,7 +158,7 @@ class CloudStore:
         size_bytes = memoryview(data).nbytes
         self._meter.put(size_bytes)
         try:
-            obstore.put(self._handle(size_bytes), check_key(key), data, mode="overwrite", use_multipart=False)
+            obstore.put(self._client(size_bytes), check_key(key), data, mode="overwrite", use_multipart=False)
         except _LIBRARY_ERRORS as error:
             raise self._put_error(Answer.of(error), key) from error
 
@@ -188,11 +167,10 @@ class CloudStore:
 
     def takes_checksum(self, key: str, data: Buffer, of: bytes) -> bool:
         digest = base64.b64encode(hashlib.md5(of, usedforsecurity=False).digest()).decode()
-        client: ClientConfig = {**self._client(_Patience.FIRST), "default_headers": {"content-md5": digest}}
-        handle = _open(self._settings, client, self._retry(_Patience.FIRST), self._details(True))
+        client = self._clients.with_headers({"content-md5": digest})
         self._meter.put(memoryview(data).nbytes)
         try:
-            obstore.put(handle, check_key(key), data, mode="create" if self._knows_conditions else "overwrite", use_multipart=False)
+            obstore.put(client, check_key(key), data, mode="create" if self._knows_conditions else "overwrite", use_multipart=False)
         except _LIBRARY_ERRORS as error:
             if (answer := Answer.of(error)).status == 400:
                 return False
@@ -202,11 +180,11 @@ class CloudStore:
     def version_of(self, key: str) -> str | None:
         self._meter.head()
         with self._clear_errors(check_key(key)):
-            return obstore.head(self._handle(), key)["version"]
+            return obstore.head(self._client(), key)["version"]
 
     def get_version(self, key: str, version: str) -> bytes:
         with self._clear_errors(check_key(key)):
-            data = obstore.get(self._handle(), key, options={"version": version}).bytes().to_bytes()
+            data = obstore.get(self._client(), key, options={"version": version}).bytes().to_bytes()
         self._meter.get(len(data))
         return data
 
@@ -217,7 +195,7 @@ class CloudStore:
         size_bytes, probing = memoryview(data).nbytes, not self._conditions_tried
         try:
             self._meter.put(size_bytes)
-            obstore.put(self._handle(size_bytes, probing=probing), key, data, mode="create", use_multipart=False)
+            obstore.put(self._client(size_bytes, probing=probing), key, data, mode="create", use_multipart=False)
         except AlreadyExistsError:
             return False
         except _LIBRARY_ERRORS as error:
@@ -258,7 +236,7 @@ class CloudStore:
         """
         try:
             with self._clear_errors(key):
-                result = obstore.get(self._handle(_LARGEST_BYTES), key)
+                result = obstore.get(self._client(LARGEST_BYTES), key)
                 if result.meta["size"] != memoryview(data).nbytes:
                     self._meter.get(0)
                     return False
@@ -287,7 +265,7 @@ class CloudStore:
     def _pages(self, prefix: str, after: str) -> Iterator[ObjectMeta]:
         """The library's listing. A page is counted for each full thousand of keys, which is what S3 and Google charge."""
         with self._clear_errors(prefix):
-            pages = obstore.list(self._handle(), prefix or None, offset=_just_before(after), chunk_size=_PAGE_KEYS)
+            pages = obstore.list(self._client(), prefix or None, offset=_just_before(after), chunk_size=_PAGE_KEYS)
         self._meter.list()
         full = False
         while True:
@@ -306,7 +284,7 @@ class CloudStore:
             self._bulk_delete_tried = True
             try:
                 self._meter.delete()
-                obstore.delete(self._handle(probing=probing), list(keys))
+                obstore.delete(self._client(probing=probing), list(keys))
                 return
             except _LIBRARY_ERRORS as error:
                 answer = Answer.of(error)
@@ -320,50 +298,12 @@ class CloudStore:
     def _delete_one(self, key: str) -> None:
         self._meter.delete()
         with suppress(ObjectNotFoundError), self._clear_errors(key):
-            obstore.delete(self._handle(bulk_delete=False), key)
+            obstore.delete(self._client(bulk_delete=False), key)
 
-    def _handle(self, carried_bytes: int = 0, *, probing: bool = False, bulk_delete: bool = True) -> Handle:
-        """The library's store for a request of this size. Its settings belong to the store, not to the request, hence several."""
-        if os.getpid() != self._process:
-            raise StoreError("a cloud store can not be used after a fork: open it in the process that uses it")
-        patience = _Patience.LARGE if carried_bytes > _SMALL_BYTES else _Patience.SMALL
-        if probing or not self._has_answered:
-            patience = _Patience.FIRST
-        with self._handles_lock:
-            handle = self._handles.get((patience, bulk_delete))
-            if handle is None:
-                handle = _open(self._settings, self._client(patience), self._retry(patience), self._details(bulk_delete))
-                self._handles[patience, bulk_delete] = handle
-            return handle
-
-    def _details(self, bulk_delete: bool) -> dict[str, Any]:
-        """The settings that are ours to choose. Each is always given, so that nothing in the environment can choose otherwise."""
-        if self._settings.provider != "s3":
-            return {}
-        over_tls = not self._place.endpoint.startswith("http://")
-        unsigned = self._options.unsigned_payload and over_tls
-        return {"conditional_put": "etag", "disable_bulk_delete": not bulk_delete, "unsigned_payload": unsigned}
-
-    def _client(self, patience: _Patience) -> ClientConfig:
-        options = self._options
-        seconds = options.timeout_seconds
-        if patience is not _Patience.SMALL:
-            seconds += _LARGEST_BYTES / options.slowest_bytes_per_second
-        client: ClientConfig = {
-            "timeout": timedelta(seconds=seconds),
-            "connect_timeout": timedelta(seconds=options.connect_timeout_seconds),
-            "allow_http": self._place.endpoint.startswith("http://"),
-        }
-        if options.ca_certificate is not None:
-            client["root_certificate"] = options.ca_certificate
-        return client
-
-    def _retry(self, patience: _Patience) -> RetryConfig:
-        return {
-            "max_retries": self._options.first_retries if patience is _Patience.FIRST else self._options.retries,
-            "retry_timeout": timedelta(seconds=self._options.retry_timeout_seconds),
-            "backoff": {"init_backoff": timedelta(milliseconds=250), "max_backoff": timedelta(seconds=15), "base": 2},
-        }
+    def _client(self, carried_bytes: int = 0, *, probing: bool = False, bulk_delete: bool = True) -> Client:
+        """What makes a request of this size."""
+        first = probing or not self._has_answered
+        return self._clients.take(Patience.FIRST if first else Patience.for_bytes(carried_bytes), bulk_delete=bulk_delete)
 
     @contextmanager
     def _clear_errors(self, key: str) -> Iterator[None]:
@@ -380,34 +320,6 @@ def _is_unanswered(error: StoreUnavailableError) -> bool:
     """Whether the connection failed. What was answered with a failure has been repeated by the library as often as that makes sense."""
     cause = error.__cause__
     return isinstance(cause, _LIBRARY_ERRORS) and Answer.of(cause).status == 0
-
-
-def _open(settings: CloudSettings, client: ClientConfig, retry: RetryConfig, details: dict[str, Any]) -> Handle:
-    """The library's store. Its configuration is typed by provider; ours is a table, hence the casts."""
-    common: dict[str, Any] = {"prefix": settings.prefix or None, "client_options": client, "retry_config": retry}
-    config: dict[str, Any] = {**settings.config, **details}
-    if settings.provider == "gs":
-        return GCSStore(settings.place.bucket, config=cast(Any, config), **common)
-    if settings.provider == "az":
-        return AzureStore(settings.place.bucket, config=cast(Any, config), **common)
-    if settings.access_key is not None:
-        common["credential_provider"] = _FixedKey(settings.access_key)
-    return S3Store(settings.place.bucket, config=cast(Any, config), **common)
-
-
-class _FixedKey:
-    """Hands the library one access key. Given as settings instead, a session token of the environment would be mixed into it."""
-
-    def __init__(self, key: AccessKey) -> None:
-        self._credential: S3Credential = {
-            "access_key_id": key.key_id,
-            "secret_access_key": key.secret,
-            "token": key.session_token,
-            "expires_at": None,
-        }
-
-    def __call__(self) -> S3Credential:
-        return self._credential
 
 
 def _just_before(key: str) -> str | None:
