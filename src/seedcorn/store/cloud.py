@@ -248,19 +248,25 @@ class CloudStore:
         except AccessDeniedError:
             return self._holds_by_tag(key, data)
 
-    def _holds_by_tag(self, key: str, data: Buffer) -> bool:
+    def _holds_by_tag(self, key: str, data: Buffer) -> bool | None:
         """The same for a host that may list but not read: by size and entity tag, which is an MD5 where the store does not encrypt by itself.
 
         Enough against a lost answer; nobody else may write under a host's keys.
         """
-        folder = key[: key.rfind("/") + 1]
-        for meta in self._pages(folder, key[:-1]):
-            if meta["path"] == key:
-                digest = hashlib.md5(data, usedforsecurity=False).hexdigest()
-                return meta["size"] == memoryview(data).nbytes and (meta["e_tag"] or "").strip('"') == digest
-            if meta["path"] > key:
-                break
-        raise AccessDeniedError(f"{self._place} holds an object under this key that may neither be read nor listed", key=key)
+        try:
+            meta = self._listed(key)
+        except AccessDeniedError as error:
+            raise AccessDeniedError(f"{self._place} holds an object under this key that may neither be read nor listed", key=key) from error
+        if meta is None:
+            return None
+        digest = hashlib.md5(data, usedforsecurity=False).hexdigest()
+        return meta["size"] == memoryview(data).nbytes and (meta["e_tag"] or "").strip('"') == digest
+
+    def _listed(self, key: str) -> ObjectMeta | None:
+        """An object as a listing shows it; None if there is none."""
+        following = (meta for meta in self._pages(key[: key.rfind("/") + 1], key[:-1]) if meta["path"] >= key)
+        meta = next(following, None)
+        return meta if meta is not None and meta["path"] == key else None
 
     def _pages(self, prefix: str, after: str) -> Iterator[ObjectMeta]:
         """The library's listing. A page is counted for each full thousand of keys, which is what S3 and Google charge."""

@@ -66,6 +66,20 @@ class TestCreateOnlyPut:
             with pytest.raises(ObjectExistsError):
                 store.put("packs/b", other)
 
+    def test_a_host_that_may_not_read_tries_again_after_a_conflict_without_an_object(self, s3: Any, error_reply: Any) -> None:
+        """As of our own first try, which the store was still busy with when the second came."""
+        conflicts = iter([409, 409])
+
+        def rule(asked: Any) -> Any:
+            if asked.method == "PUT" and (status := next(conflicts, 0)):
+                return error_reply(status, "ConditionalRequestConflict")
+            return error_reply(403, "AccessDenied") if asked.method == "GET" and "list-type" not in asked.query else None
+
+        s3.rules.append(rule)
+        s3.objects["packs/c"] = b"after"
+        s3.store().put("packs/b", b"ours")
+        assert s3.objects["packs/b"] == b"ours"
+
     def test_what_may_neither_be_read_nor_listed_is_not_called_a_success(self, s3: Any, error_reply: Any) -> None:
         s3.objects["packs/b"] = b"ours"
         s3.rules.append(lambda asked: error_reply(403, "AccessDenied") if asked.method == "GET" else None)
