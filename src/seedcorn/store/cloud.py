@@ -56,6 +56,7 @@ class CloudStore:
         # What the store turned out to be; each changes once at most.
         self._has_answered = False
         self._conditions_tried = False
+        self._has_met_condition = False  # then it is not overwritten any more, whatever it says later
         self._bulk_delete_tried = False
         self._knows_conditions = True
         self._knows_ranges = True
@@ -197,14 +198,16 @@ class CloudStore:
             self._meter.put(size_bytes)
             obstore.put(self._client(size_bytes, probing=probing), key, data, mode="create", use_multipart=False)
         except AlreadyExistsError:
+            self._has_answered = self._conditions_tried = self._has_met_condition = True
             return False
         except _LIBRARY_ERRORS as error:
             answer = Answer.of(error)
-            self._knows_conditions = not answer.is_not_supported
-            if self._knows_conditions and not (probing and self._has_answered and answer.may_pass):
+            if answer.is_not_supported and not self._has_met_condition:
+                self._knows_conditions = False
+            elif not (probing and self._has_answered and answer.may_pass):
                 raise self._put_error(answer, key) from error
         else:
-            self._has_answered = self._conditions_tried = True
+            self._has_answered = self._conditions_tried = self._has_met_condition = True
             return True
         self._conditions_tried = True
         return self._create(key, data)
@@ -294,9 +297,10 @@ class CloudStore:
                 return
             except _LIBRARY_ERRORS as error:
                 answer = Answer.of(error)
-                self._knows_bulk_delete = not answer.is_not_supported
+                if answer.is_not_supported:
+                    self._knows_bulk_delete = False
                 # Azure and Google call a missing object a failure of the whole request.
-                if self._knows_bulk_delete and not (isinstance(error, FileNotFoundError) or (probing and answer.may_pass)):
+                elif not (isinstance(error, FileNotFoundError) or (probing and answer.may_pass)):
                     raise answer.as_store_error(self._place, keys[0]) from error
         for key in keys:
             self._delete_one(key)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +100,38 @@ class TestCreateOnlyPut:
         assert s3.objects == {"snapshots/1": b"ours", "snapshots/2": b"more"}
         conditional = [asked.path for asked in s3.asked if "if-none-match" in asked.headers]
         assert conditional == ["snapshots/1"] * (3 if status == 501 else 1)  # the library repeats a 501 as often as it may; then it is learnt
+
+    def test_what_one_put_has_learnt_another_does_not_unlearn(self, s3: Any, error_reply: Any) -> None:
+        """The second is under way when the first is told that there are no conditions, and fails later for another reason."""
+        second_is_there, first_is_done = threading.Event(), threading.Event()
+
+        def rule(asked: Any) -> Any:
+            if "if-none-match" not in asked.headers:
+                return None
+            if asked.path == "packs/1":
+                assert second_is_there.wait(10)
+                return error_reply(400, "NotImplemented")
+            second_is_there.set()
+            assert first_is_done.wait(10)
+            return error_reply(403, "AccessDenied")
+
+        s3.rules.append(rule)
+        store = s3.store()
+        with ThreadPoolExecutor(1) as pool:
+            second = pool.submit(store.put, "packs/2", b"2")
+            store.put("packs/1", b"1")
+            first_is_done.set()
+            assert isinstance(second.exception(), AccessDeniedError)
+        store.put("packs/3", b"3")
+        assert "packs/3" not in [asked.path for asked in s3.asked if "if-none-match" in asked.headers]
+
+    def test_a_store_that_has_known_conditions_is_not_overwritten_because_of_one_answer(self, s3: Any, error_reply: Any) -> None:
+        store = s3.store()
+        store.put("packs/1", b"1")
+        s3.rules.append(lambda asked: error_reply(400, "NotImplemented") if asked.method == "PUT" else None)
+        with pytest.raises(StoreError, match="NotImplemented"):
+            store.put("packs/2", b"2")
+        assert all("if-none-match" in asked.headers for asked in s3.asked if asked.method == "PUT")
 
     def test_a_storm_at_the_first_put_is_weathered_with_all_patience(self, s3: Any, error_reply: Any) -> None:
         s3.objects["seedcorn.json"] = b"{}"
