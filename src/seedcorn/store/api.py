@@ -13,7 +13,7 @@ from typing import Protocol
 
 from seedcorn.errors import StoreError
 
-__all__ = ["Buffer", "ObjectInfo", "Requests", "Store", "check_folder", "check_key", "check_range"]
+__all__ = ["Buffer", "ObjectInfo", "Requests", "Store", "check_folder", "check_key", "check_range", "is_key"]
 
 Buffer = bytes | bytearray | memoryview
 
@@ -91,7 +91,7 @@ class Store(Protocol):
     def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
         """Every object whose key starts with ``prefix`` (a folder: empty, or ending in ``/``) and is greater than ``after``, in key order.
 
-        A failure in the middle raises; a partial listing never ends quietly.
+        A failure in the middle raises; a partial listing never ends quietly. What has no well-formed key was put by others and is left out.
         """
 
     def delete(self, keys: Sequence[str]) -> None:
@@ -101,13 +101,18 @@ class Store(Protocol):
         """Give back connections and threads."""
 
 
+def is_key(key: str) -> bool:
+    """Whether ``key`` is well formed."""
+    return len(key) <= _KEY_LIMIT and _KEY.fullmatch(key) is not None
+
+
 def check_key(key: str) -> str:
     """``key`` itself if it is well formed.
 
     Raises:
-        StoreError: it is not (a bug, or a hostile listing).
+        StoreError: it is not: a bug of ours.
     """
-    if len(key) > _KEY_LIMIT or not _KEY.fullmatch(key):
+    if not is_key(key):
         raise StoreError(f"{key!r} is not a well-formed object key")
     return key
 

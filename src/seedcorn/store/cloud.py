@@ -23,7 +23,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
 
 from seedcorn.errors import AccessDeniedError, ObjectExistsError, ObjectNotFoundError, StoreError, StoreUnavailableError
-from seedcorn.store.api import Buffer, ObjectInfo, Requests, check_folder, check_key, check_range
+from seedcorn.store.api import Buffer, ObjectInfo, Requests, check_folder, check_key, check_range, is_key
 from seedcorn.store.cloud_clients import LARGEST_BYTES, Client, CloudClients, Patience
 from seedcorn.store.cloud_errors import Answer
 from seedcorn.store.meter import RequestMeter
@@ -50,6 +50,7 @@ class CloudStore:
     def __init__(self, url: str, settings: CloudSettings, options: StoreOptions) -> None:
         self._url = url
         self._place = settings.place
+        self._may_end_early = settings.provider == "s3"  # of the others there is one implementation each
         self._patience_seconds = options.retry_timeout_seconds
         self._clients = CloudClients(settings, options)
         self._meter = RequestMeter()
@@ -135,6 +136,8 @@ class CloudStore:
         for meta in self._pages(prefix, after):
             info = _info(meta)
             if info.key <= after:  # asked for from a little before; and some (Azurite) take the start as a hint only
+                continue
+            if not (info.key.startswith(prefix) and is_key(info.key)):  # a console's own objects for folders look like ``packs`` here
                 continue
             if info.key <= last:
                 raise StoreError(f"{self._place} lists keys out of order, as a directory bucket does: use an ordinary bucket", key=info.key)
@@ -272,9 +275,28 @@ class CloudStore:
         return meta if meta is not None and meta["path"] == key else None
 
     def _pages(self, prefix: str, after: str) -> Iterator[ObjectMeta]:
-        """The library's listing. A page is counted for each full thousand of keys, which is what S3 and Google charge."""
+        """The library's listing; after a full page at its end, what follows that.
+
+        The library takes an S3 page that names no next one for the last, and an answer that is no listing for an empty one. So a store that knows the
+        first version of the request only, or a proxy with an opinion, would end a listing quietly.
+        """
+        start, before = _just_before(after), ""
+        while True:
+            count, last = 0, ""
+            for meta in self._pages_from(prefix, start):
+                count, last = count + 1, meta["path"]
+                if last > before:
+                    yield meta
+            if not self._may_end_early or not count or count % _PAGE_KEYS:
+                return
+            if last <= before:
+                raise StoreError(f"{self._place} lists the first {count} keys of a folder over and over: use another kind of store", key=prefix)
+            start = before = last
+
+    def _pages_from(self, prefix: str, start: str | None) -> Iterator[ObjectMeta]:
+        """One listing of the library. A page is counted for each full thousand of keys, which is what S3 and Google charge."""
         with self._clear_errors(prefix):
-            pages = obstore.list(self._client(), prefix or None, offset=_just_before(after), chunk_size=_PAGE_KEYS)
+            pages = obstore.list(self._client(), prefix or None, offset=start, chunk_size=_PAGE_KEYS)
         self._meter.list()
         full = False
         while True:

@@ -234,6 +234,27 @@ class TestFailures:
         with pytest.raises(AccessDeniedError):
             list(listing)
 
+    @pytest.mark.parametrize("second", ["no token", "no listing"])
+    def test_a_listing_that_ends_with_a_full_page_is_asked_for_more(self, s3: Any, reply: Any, error_reply: Any, second: str) -> None:
+        """The library takes both for the end: a page that names no next one, and a 200 that is no page."""
+        s3.objects.update({f"packs/{number:04}": b"" for number in range(1500)})
+
+        def rule(asked: Any) -> Any:
+            if "continuation-token" in asked.query:
+                return reply(200, error_reply(500, "InternalError").body)
+            start = asked.query.get("start-after", [""])[0]
+            keys = [key for key in sorted(s3.objects) if key > start]
+            return s3.listing(keys[:1000], more="next" if second == "no listing" and len(keys) > 1000 else "")
+
+        s3.rules.append(rule)
+        assert [info.key for info in s3.store().list("packs/")] == sorted(s3.objects)
+
+    def test_a_store_that_can_not_list_more_than_a_page_is_refused(self, s3: Any) -> None:
+        s3.objects.update({f"packs/{number:04}": b"" for number in range(1500)})
+        s3.rules.append(lambda _: s3.listing(sorted(s3.objects)[:1000]))
+        with pytest.raises(StoreError, match="first 1000 keys"):
+            list(s3.store().list("packs/"))
+
     def test_a_listing_out_of_order_is_refused(self, s3: Any) -> None:
         s3.objects.update({"packs/1": b"", "packs/2": b""})
         s3.rules.append(lambda _: s3.listing(["packs/2", "packs/1"]))
@@ -242,6 +263,13 @@ class TestFailures:
 
 
 class TestRequests:
+    def test_what_is_not_a_key_of_ours_is_left_out_of_listings(self, s3: Any) -> None:
+        """Consoles make an empty object for each folder, people put notes beside."""
+        s3.objects.update(dict.fromkeys(["packs/", "packs/1", "packs/README.txt", "packs/a note", "packs/" + "x" * 500], b""))
+        s3.rules.append(lambda asked: s3.listing([*sorted(s3.objects), "snapshots/1"]) if asked.query["prefix"] == ["packs/"] else None)
+        s3.objects["snapshots/1"] = b""
+        assert [info.key for info in s3.store().list("packs/")] == ["packs/1"]
+
     def test_a_store_that_ignores_ranges_is_asked_for_one_only_once(self, s3: Any) -> None:
         s3.objects["packs/1"] = b"0123456789"  # the scripted server always sends 200 and everything
         store = s3.store()
