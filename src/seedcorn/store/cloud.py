@@ -321,8 +321,8 @@ class CloudStore:
                 answer = Answer.of(error)
                 if answer.is_not_supported:
                     self._knows_bulk_delete = False
-                # Azure and Google call a missing object a failure of the whole request.
-                elif not (isinstance(error, FileNotFoundError) or (probing and answer.may_pass)):
+                # Azure and Google call a missing object a failure of the whole request. One by one, each is told for itself.
+                elif not (isinstance(error, FileNotFoundError) or answer.is_about_one_of_many or (probing and answer.may_pass)):
                     raise answer.as_store_error(self._place, keys[0]) from error
         for key in keys:
             self._delete_one(key)

@@ -58,6 +58,11 @@ class Answer:
         return "NotPartial" in self.text
 
     @property
+    def is_about_one_of_many(self) -> bool:
+        """A bulk delete was done, but for one object at least."""
+        return "request failed for key" in self.text
+
+    @property
     def is_not_supported(self) -> bool:
         """The store does not know this kind of request (or a condition on it)."""
         return self.status == 501 or self.code in _NOT_SUPPORTED_CODES

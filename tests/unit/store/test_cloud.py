@@ -287,6 +287,19 @@ class TestRequests:
         store.delete(["kept", "packs/1"])
         assert (s3.count("POST"), s3.count("DELETE")) == (3, 5)
 
+    def test_a_bulk_delete_that_fails_for_one_key_says_for_which_and_why(self, s3: Any, reply: Any, error_reply: Any) -> None:
+        """The request itself is answered 200."""
+        refused = b"<DeleteResult><Error><Key>packs/3</Key><Code>AccessDenied</Code><Message>locked</Message></Error></DeleteResult>"
+        store = s3.store()
+        store.delete(["packs/0", "packs/1"])  # what the first one brings is looked at otherwise
+        s3.objects.update({"packs/1": b"", "packs/2": b"", "packs/3": b""})
+        s3.rules.append(lambda asked: reply(200, refused) if asked.method == "POST" else None)
+        s3.rules.append(lambda asked: error_reply(403, "AccessDenied") if (asked.method, asked.path) == ("DELETE", "packs/3") else None)
+        with pytest.raises(AccessDeniedError) as raised:
+            store.delete(["packs/1", "packs/2", "packs/3"])
+        assert raised.value.key == "packs/3"
+        assert set(s3.objects) == {"packs/3"}
+
     def test_a_listing_starts_a_little_before_where_it_should(self, s3: Any) -> None:
         """Asked for what follows the name of a folder, SeaweedFS leaves the folder out."""
         s3.objects.update({"snapshots/a1": b"", "snapshots/a2/1": b"", "snapshots/a2/2": b""})
