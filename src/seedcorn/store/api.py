@@ -13,12 +13,13 @@ from typing import Protocol
 
 from seedcorn.errors import StoreError
 
-__all__ = ["Buffer", "ObjectInfo", "Requests", "Store", "check_folder", "check_key", "check_range", "is_key"]
+__all__ = ["LARGEST_OBJECT_BYTES", "Buffer", "ObjectInfo", "Requests", "Store", "check_folder", "check_key", "check_range", "check_size", "is_key"]
 
 Buffer = bytes | bytearray | memoryview
 
 _KEY = re.compile(r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*")
 _KEY_LIMIT = 400
+LARGEST_OBJECT_BYTES = 256 << 20  # docs/format.md, "Objects": nothing larger is put, or read whole into memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,11 @@ class Store(Protocol):
         """
 
     def get(self, key: str) -> bytes:
-        """The whole object."""
+        """The whole object.
+
+        Raises:
+            StoreError: it is larger than ``LARGEST_OBJECT_BYTES``; nothing of it has been read.
+        """
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
         """Exactly ``length`` bytes from ``start``.
@@ -139,3 +144,11 @@ def check_range(key: str, start: int, length: int) -> str:
     if start < 0 or length < 1:
         raise StoreError(f"there is no range of {length} bytes from {start}", key=key)
     return check_key(key)
+
+
+def check_size(key: str, size_bytes: int) -> None:
+    """Raises:
+    StoreError: no object of a repository is that large.
+    """
+    if size_bytes > LARGEST_OBJECT_BYTES:
+        raise StoreError(f"{size_bytes} bytes are too large for an object of a repository, which has {LARGEST_OBJECT_BYTES} at most", key=key)

@@ -23,7 +23,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
 
 from seedcorn.errors import AccessDeniedError, ObjectExistsError, ObjectNotFoundError, StoreError, StoreUnavailableError
-from seedcorn.store.api import Buffer, ObjectInfo, Requests, check_folder, check_key, check_range, is_key
+from seedcorn.store.api import Buffer, ObjectInfo, Requests, check_folder, check_key, check_range, check_size, is_key
 from seedcorn.store.cloud_clients import LARGEST_BYTES, Client, CloudClients, Patience
 from seedcorn.store.cloud_errors import Answer
 from seedcorn.store.meter import RequestMeter
@@ -74,7 +74,7 @@ class CloudStore:
     def put(self, key: str, data: Buffer) -> None:
         """As the protocol says. A store that has answered before and is away for a while is waited for: the library itself repeats a create-only put
         only as long as no byte of it may have arrived; here ``_holds`` makes it safe to go on after that."""
-        check_key(key)
+        check_size(check_key(key), memoryview(data).nbytes)
         give_up = time.monotonic() + self._patience_seconds
         pause = _FIRST_PAUSE_SECONDS
         while True:
@@ -101,7 +101,9 @@ class CloudStore:
 
     def get(self, key: str) -> bytes:
         with self._clear_errors(check_key(key)):
-            data = obstore.get(self._client(LARGEST_BYTES), key).bytes().to_bytes()
+            result = obstore.get(self._client(LARGEST_BYTES), key)
+            check_size(key, result.meta["size"])
+            data = result.bytes().to_bytes()
         self._meter.get(len(data))
         return data
 

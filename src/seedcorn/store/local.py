@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from seedcorn.errors import AccessDeniedError, ObjectExistsError, ObjectNotFoundError, StoreError
-from seedcorn.store.api import Buffer, ObjectInfo, Requests, check_folder, check_key, check_range
+from seedcorn.store.api import Buffer, ObjectInfo, Requests, check_folder, check_key, check_range, check_size
 from seedcorn.store.meter import RequestMeter
 
 __all__ = ["LocalStore"]
@@ -70,6 +70,7 @@ class LocalStore:
     def put(self, key: str, data: Buffer) -> None:
         *folder, name = check_key(key).split("/")
         content = memoryview(data).cast("B")
+        check_size(key, len(content))
         with _clear_errors(key, self._root), self._folder(folder, create=True) as folder_fd:
             if not self._create(folder_fd, name, content) and not _holds(folder_fd, name, content):
                 raise ObjectExistsError("the store already holds other bytes under this key", key=key)
@@ -78,6 +79,7 @@ class LocalStore:
 
     def get(self, key: str) -> bytes:
         with self._object(key) as (fd, size_bytes):
+            check_size(key, size_bytes)
             data = _read(fd, 0, size_bytes)
         self._meter.get(len(data))
         return data

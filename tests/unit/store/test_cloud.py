@@ -263,6 +263,12 @@ class TestFailures:
 
 
 class TestRequests:
+    def test_what_is_larger_than_any_object_of_ours_is_not_fetched(self, s3: Any, reply: Any) -> None:
+        dates = {"last-modified": "Sun, 22 Nov 2026 10:00:00 GMT", "etag": '"e"'}
+        s3.rules.append(lambda _: reply(200, b"x", {**dates, "content-length": str(1 << 40), "connection": "close"}))
+        with pytest.raises(StoreError, match="too large"):
+            s3.store(retries=0, first_retries=0).get("seedcorn.json")
+
     def test_what_is_not_a_key_of_ours_is_left_out_of_listings(self, s3: Any) -> None:
         """Consoles make an empty object for each folder, people put notes beside."""
         s3.objects.update(dict.fromkeys(["packs/", "packs/1", "packs/README.txt", "packs/a note", "packs/" + "x" * 500], b""))

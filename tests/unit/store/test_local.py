@@ -219,6 +219,14 @@ class TestSymbolicLinks:
         assert (outside / "one").read_bytes() == b"x"
 
 
+def test_what_is_larger_than_any_object_of_ours_is_not_read(store: LocalStore, root: Path) -> None:
+    store.put("packs/one", b"x")
+    os.truncate(root / "packs/one", 1 << 42)
+    with pytest.raises(StoreError, match=r"packs/one: .* too large"):
+        store.get("packs/one")
+    assert store.get_range("packs/one", 0, 2) == b"x\0"
+
+
 def test_strangers_are_left_out_of_listings(store: LocalStore, root: Path) -> None:
     store.put("packs/one", b"x")
     (root / "lost+found").mkdir()
