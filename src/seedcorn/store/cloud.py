@@ -24,7 +24,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError
 
 from seedcorn.errors import AccessDeniedError, ObjectExistsError, ObjectNotFoundError, StoreError, StoreUnavailableError
 from seedcorn.store.api import Buffer, ObjectInfo, Requests, check_folder, check_key, check_range, check_size, is_key
-from seedcorn.store.cloud_clients import LARGEST_BYTES, Client, CloudClients, Patience
+from seedcorn.store.cloud_clients import Client, CloudClients, Load
 from seedcorn.store.cloud_errors import Answer
 from seedcorn.store.meter import RequestMeter
 from seedcorn.store.options import StoreOptions
@@ -101,7 +101,7 @@ class CloudStore:
 
     def get(self, key: str) -> bytes:
         with self._clear_errors(check_key(key)):
-            result = obstore.get(self._client(LARGEST_BYTES), key)
+            result = obstore.get(self._client(Load.DOWN), key)
             check_size(key, result.meta["size"])
             data = result.bytes().to_bytes()
         self._meter.get(len(data))
@@ -111,7 +111,7 @@ class CloudStore:
         check_range(key, start, length)
         if self._knows_ranges:
             try:
-                data = obstore.get_range(self._client(length), key, start=start, length=length).to_bytes()
+                data = obstore.get_range(self._client(Load.DOWN), key, start=start, length=length).to_bytes()
             except _LIBRARY_ERRORS as error:
                 answer = Answer.of(error)
                 if not answer.is_range_ignored:
@@ -164,7 +164,7 @@ class CloudStore:
         size_bytes = memoryview(data).nbytes
         self._meter.put(size_bytes)
         try:
-            obstore.put(self._client(size_bytes), check_key(key), data, mode="overwrite", use_multipart=False)
+            obstore.put(self._client(Load.of_put(size_bytes)), check_key(key), data, mode="overwrite", use_multipart=False)
         except _LIBRARY_ERRORS as error:
             raise self._put_error(Answer.of(error), key) from error
 
@@ -201,7 +201,7 @@ class CloudStore:
         size_bytes, probing = memoryview(data).nbytes, not self._conditions_tried
         try:
             self._meter.put(size_bytes)
-            obstore.put(self._client(size_bytes, probing=probing), key, data, mode="create", use_multipart=False)
+            obstore.put(self._client(Load.of_put(size_bytes), probing=probing), key, data, mode="create", use_multipart=False)
         except AlreadyExistsError:
             self._has_answered = self._conditions_tried = self._has_met_condition = True
             return False
@@ -244,7 +244,7 @@ class CloudStore:
         """
         try:
             with self._clear_errors(key):
-                result = obstore.get(self._client(LARGEST_BYTES), key)
+                result = obstore.get(self._client(Load.DOWN), key)
                 if result.meta["size"] != memoryview(data).nbytes:
                     self._meter.get(0)
                     return False
@@ -334,10 +334,9 @@ class CloudStore:
         with suppress(ObjectNotFoundError), self._clear_errors(key):
             obstore.delete(self._client(bulk_delete=False), key)
 
-    def _client(self, carried_bytes: int = 0, *, probing: bool = False, bulk_delete: bool = True) -> Client:
-        """What makes a request of this size."""
-        first = probing or not self._has_answered
-        return self._clients.take(Patience.FIRST if first else Patience.for_bytes(carried_bytes), bulk_delete=bulk_delete)
+    def _client(self, load: Load = Load.SMALL, *, probing: bool = False, bulk_delete: bool = True) -> Client:
+        """What makes a request that carries so much."""
+        return self._clients.take(load, first=probing or not self._has_answered, bulk_delete=bulk_delete)
 
     @contextmanager
     def _clear_errors(self, key: str) -> Iterator[None]:

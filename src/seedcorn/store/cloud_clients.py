@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 from obstore.store import AzureStore, GCSStore, S3Store
 
 from seedcorn.errors import StoreError
+from seedcorn.store.api import LARGEST_OBJECT_BYTES
 from seedcorn.store.options import StoreOptions
 from seedcorn.store.providers import AccessKey, CloudSettings
 
@@ -23,28 +24,25 @@ if TYPE_CHECKING:
 
     from obstore.store import ClientConfig, RetryConfig, S3Credential
 
-__all__ = ["LARGEST_BYTES", "Client", "CloudClients", "Patience"]
+__all__ = ["Client", "CloudClients", "Load"]
 
 Client = S3Store | GCSStore | AzureStore
 
-LARGEST_BYTES = 80 << 20  # the largest object that is ever put whole (docs/format.md, "Objects": a pack)
-_SMALL_BYTES = 1 << 20  # a request that carries at most this much needs no longer timeout
+_PACK_BYTES = 80 << 20  # the most that a put carries as a rule (docs/format.md, "Objects"); something larger needs a faster line
+_SMALL_BYTES = 1 << 20  # a put of at most this much needs no longer timeout
 
 
-class Patience(Enum):
-    """How long a request may take, and how often it is tried again.
+class Load(Enum):
+    """What a request carries, and so how long it may take as a whole."""
 
-    ``FIRST``: the store has not answered yet, so it may be misspelt; or not this kind of request, and the library would repeat a 501 for minutes.
-    """
-
-    FIRST = "first"
-    SMALL = "small"
-    LARGE = "large"
+    SMALL = "little either way"
+    UP = "up to a pack"
+    DOWN = "an object of unknown size comes: while anything comes it may take long, and silence is noticed at once"
 
     @classmethod
-    def for_bytes(cls, carried_bytes: int) -> Patience:
-        """What a request needs that carries so much, either way."""
-        return cls.LARGE if carried_bytes > _SMALL_BYTES else cls.SMALL
+    def of_put(cls, sent_bytes: int) -> Load:
+        """That of a put."""
+        return cls.UP if sent_bytes > _SMALL_BYTES else cls.SMALL
 
 
 class CloudClients:
@@ -54,12 +52,13 @@ class CloudClients:
         self._settings = settings
         self._options = options
         self._over_http = settings.place.endpoint.startswith("http://")
-        self._open: dict[tuple[Patience, bool], Client] = {}
+        self._open: dict[tuple[Load, bool, bool], Client] = {}
         self._lock = Lock()
         self._process = os.getpid()
 
-    def take(self, patience: Patience, *, bulk_delete: bool = True) -> Client:
-        """The client for a request.
+    def take(self, load: Load, *, first: bool, bulk_delete: bool = True) -> Client:
+        """The client for a request. ``first``: the store has not answered yet, so its address may be misspelt; or not this kind of request, and the
+        library would repeat a 501 for minutes. Then there are few retries.
 
         Raises:
             StoreError: this process is a fork of the one that opened the store; the library's threads are not in it.
@@ -67,24 +66,24 @@ class CloudClients:
         if os.getpid() != self._process:
             raise StoreError("a cloud store can not be used after a fork: open it in the process that uses it")
         with self._lock:
-            client = self._open.get((patience, bulk_delete))
+            client = self._open.get((load, first, bulk_delete))
             if client is None:
-                client = self._open[patience, bulk_delete] = self._new(patience, bulk_delete=bulk_delete)
+                client = self._open[load, first, bulk_delete] = self._new(load, first=first, bulk_delete=bulk_delete)
             return client
 
     def with_headers(self, headers: Mapping[str, str]) -> Client:
         """A client of its own that sends these headers with everything."""
-        return self._new(Patience.FIRST, headers=headers)
+        return self._new(Load.SMALL, first=True, headers=headers)
 
     def close(self) -> None:
         """Give back all connections."""
         with self._lock:
             self._open.clear()
 
-    def _new(self, patience: Patience, *, bulk_delete: bool = True, headers: Mapping[str, str] | None = None) -> Client:
+    def _new(self, load: Load, *, first: bool, bulk_delete: bool = True, headers: Mapping[str, str] | None = None) -> Client:
         """The library's configuration is typed by provider; ours is a table, hence the casts."""
         settings = self._settings
-        common: dict[str, Any] = {"prefix": settings.prefix or None, "client_options": self._http(patience), "retry_config": self._retry(patience)}
+        common: dict[str, Any] = {"prefix": settings.prefix or None, "client_options": self._http(load), "retry_config": self._retry(first)}
         if headers:
             common["client_options"]["default_headers"] = dict(headers)
         config: dict[str, Any] = {**settings.config, **self._details(bulk_delete)}
@@ -103,23 +102,23 @@ class CloudClients:
         unsigned = self._options.unsigned_payload and not self._over_http
         return {"conditional_put": "etag", "disable_bulk_delete": not bulk_delete, "unsigned_payload": unsigned}
 
-    def _http(self, patience: Patience) -> ClientConfig:
+    def _http(self, load: Load) -> ClientConfig:
         options = self._options
-        seconds = options.timeout_seconds
-        if patience is not Patience.SMALL:
-            seconds += LARGEST_BYTES / options.slowest_bytes_per_second
+        largest_bytes = {Load.SMALL: 0, Load.UP: _PACK_BYTES, Load.DOWN: LARGEST_OBJECT_BYTES}[load]
         http: ClientConfig = {
-            "timeout": timedelta(seconds=seconds),
+            "timeout": timedelta(seconds=options.timeout_seconds + largest_bytes / options.slowest_bytes_per_second),
             "connect_timeout": timedelta(seconds=options.connect_timeout_seconds),
             "allow_http": self._over_http,
         }
+        if load is Load.DOWN:  # for a put it would begin with the request, not with the end of what is sent
+            http["read_timeout"] = timedelta(seconds=options.timeout_seconds)
         if options.ca_certificate is not None:
             http["root_certificate"] = options.ca_certificate
         return http
 
-    def _retry(self, patience: Patience) -> RetryConfig:
+    def _retry(self, first: bool) -> RetryConfig:
         return {
-            "max_retries": self._options.first_retries if patience is Patience.FIRST else self._options.retries,
+            "max_retries": self._options.first_retries if first else self._options.retries,
             "retry_timeout": timedelta(seconds=self._options.retry_timeout_seconds),
             "backoff": {"init_backoff": timedelta(milliseconds=250), "max_backoff": timedelta(seconds=15), "base": 2},
         }

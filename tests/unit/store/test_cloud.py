@@ -226,6 +226,23 @@ class TestFailures:
         with pytest.raises(StoreUnavailableError, match="in time"):
             store.head("one")
 
+    @pytest.mark.parametrize("answered", [True, False])
+    def test_a_server_that_falls_silent_is_not_waited_for_as_if_it_sent_a_pack(self, s3: Any, answered: bool) -> None:
+        """By default that would be three quarters of an hour. While anything comes, it may take as long as a pack."""
+        store = s3.store(timeout_seconds=0.3, retries=0, first_retries=0)
+        s3.objects["one"] = b"1"
+        if answered:
+            store.head("one")
+        s3.rules.append(lambda _: time.sleep(1))
+        with pytest.raises(StoreUnavailableError, match="in time"):
+            store.get("one")
+
+    def test_the_first_request_may_carry_a_pack(self, s3: Any) -> None:
+        store = s3.store(timeout_seconds=0.3, first_retries=0)
+        s3.rules.append(lambda _: time.sleep(1))
+        store.put("packs/1", bytes(2 << 20))
+        assert len(s3.objects["packs/1"]) == 2 << 20
+
     def test_a_listing_that_fails_on_its_second_page_does_not_end_quietly(self, s3: Any, error_reply: Any) -> None:
         s3.objects.update({f"packs/{number:04}": b"" for number in range(1000)})
         keys = sorted(s3.objects)
