@@ -58,6 +58,11 @@ class Answer:
         return "NotPartial" in self.text
 
     @property
+    def is_redirection(self) -> bool:
+        """One that the library did not follow: it does so for what reads, if it is told where to."""
+        return 300 <= self.status < 400 or "redirect without LOCATION" in self.text
+
+    @property
     def is_about_one_of_many(self) -> bool:
         """A bulk delete was done, but for one object at least."""
         return "request failed for key" in self.text
@@ -81,6 +86,9 @@ class Answer:
             return kind(words.format(place=place), key=key)
         if self.is_missing_object:
             return ObjectNotFoundError(f"there is no such object in {place}", key=key)
+        if self.is_redirection:
+            region = f", and that AWS_REGION, now {place.region!r}, is the region of the bucket" if place.region else ""
+            return StoreError(f"{place} sends requests elsewhere: check the endpoint (https:// instead of http://?){region}", key=key)
         if self.status == 0:
             return self._without_answer(place, key)
         return self._by_status(place, key)
@@ -93,8 +101,6 @@ class Answer:
             return AccessDeniedError(f"{place} refuses this ({detail}): check what {place.key_name} may do there", key=key)
         if self.may_pass:
             return StoreUnavailableError(f"{place} answered {self.status} ({detail}) until the retries were used up: try again later", key=key)
-        if self.status in (301, 307, 308):
-            return StoreError(f"{place} is in another region than {place.region!r}: set AWS_REGION to the region of the bucket", key=key)
         return StoreError(f"{place} answered {self.status} ({detail})", key=key)
 
     def _without_answer(self, place: Place, key: str) -> StoreError:

@@ -162,6 +162,8 @@ class TestFailures:
             (400, "ExpiredToken", AccessDeniedError, "expired"),
             (404, "NoSuchBucket", StoreError, "create it"),
             (301, "PermanentRedirect", StoreError, "region"),
+            (302, "Found", StoreError, "https:// instead of http://"),
+            (307, "TemporaryRedirect", StoreError, "AWS_REGION"),
             (400, "AuthorizationHeaderMalformed", StoreError, "region"),
             (400, "InvalidRequest", StoreError, "InvalidRequest: as told"),
             (503, "SlowDown", StoreUnavailableError, "503"),
