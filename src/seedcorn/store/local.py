@@ -10,7 +10,6 @@ import errno
 import fcntl
 import itertools
 import os
-import re
 import stat
 import time
 from collections.abc import Iterator, Sequence
@@ -19,14 +18,13 @@ from pathlib import Path
 from typing import NoReturn
 
 from seedcorn.errors import AccessDeniedError, ObjectExistsError, ObjectNotFoundError, StoreError
-from seedcorn.store.api import Buffer, ObjectInfo, Requests, check_folder, check_key, check_range, check_size
+from seedcorn.store.api import Buffer, ObjectInfo, Requests, check_folder, check_key, check_range, check_size, is_key
 from seedcorn.store.meter import RequestMeter
 
 __all__ = ["LocalStore"]
 
 _LEFTOVER_AGE_SECONDS = 24 * 3600
 _LEFTOVER = ".put-"  # no well-formed key has a segment with a leading dot
-_SEGMENT = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # non-blocking: a FIFO put in our way must not hang us
 _CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -295,7 +293,7 @@ def _open_object(folder_fd: int, name: str) -> Iterator[tuple[int, int]]:
     try:
         status = os.fstat(fd)
         if stat.S_ISDIR(status.st_mode):
-            raise FileNotFoundError(errno.ENOENT, "a folder is not an object")
+            raise IsADirectoryError(errno.EISDIR, "not an object")
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "not an ordinary file")
         yield fd, status.st_size
@@ -317,7 +315,7 @@ def _read(fd: int, start: int, length: int) -> bytes:
 
 def _walk(folder_fd: int, prefix: str, after: str) -> Iterator[ObjectInfo]:
     """The objects of a folder and all below it in key order, without entering what lies wholly before ``after``."""
-    for name in _sorted_names(folder_fd):
+    for name in _sorted_names(folder_fd, prefix):
         key = prefix + name
         if key <= after and not (name.endswith("/") and after.startswith(key)):
             continue
@@ -335,12 +333,12 @@ def _walk(folder_fd: int, prefix: str, after: str) -> Iterator[ObjectInfo]:
             os.close(below)
 
 
-def _sorted_names(folder_fd: int) -> list[str]:
+def _sorted_names(folder_fd: int, prefix: str) -> list[str]:
     """Names that belong to a store, folders with their slash so that they sort as their keys do. Symbolic links and strangers are left out."""
     names = []
-    with os.scandir(folder_fd) as entries:
+    with os.scandir(folder_fd) as entries:  # empty if the folder has been removed meanwhile
         for entry in entries:
-            if not _SEGMENT.fullmatch(entry.name):
+            if not is_key(prefix + entry.name):
                 continue
             if entry.is_dir(follow_symlinks=False):
                 names.append(entry.name + "/")

@@ -240,6 +240,20 @@ def test_strangers_are_left_out_of_listings(store: LocalStore, root: Path) -> No
         store.get("packs/fifo")
 
 
+@pytest.mark.parametrize("folders", [["d"] * 300, ["x" * 200, "y" * 200]], ids=["deep", "long"])
+def test_folders_too_deep_for_any_key_are_not_entered(store: LocalStore, root: Path, folders: list[str]) -> None:
+    """Neither the stack nor the descriptors of who lists are at the mercy of who made the folders."""
+    store.put("packs/one", b"x")
+    below = os.open(root / "packs", os.O_RDONLY)
+    for name in folders:
+        os.mkdir(name, dir_fd=below)
+        above, below = below, os.open(name, os.O_RDONLY, dir_fd=below)
+        os.close(above)
+    os.close(os.open("z", os.O_CREAT | os.O_WRONLY, dir_fd=below))
+    os.close(below)
+    assert _keys(store) == ["packs/one"]
+
+
 def test_a_listing_enters_only_the_folders_it_needs(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
     for folder in ("aa", "bb", "cc"):
         for number in range(3):
@@ -267,6 +281,13 @@ def test_a_root_that_went_away_is_not_an_empty_store(store: LocalStore, root: Pa
         _keys(store)
     with pytest.raises(StoreError, match="mounted"):
         _keys(store, "packs/")
+
+
+def test_a_folder_in_the_place_of_an_object_is_called_one(store: LocalStore) -> None:
+    store.put("packs/one", b"x")
+    for use in (lambda: store.put("packs", b"y"), lambda: store.get("packs"), lambda: store.head("packs"), lambda: store.delete(["packs"])):
+        with pytest.raises(StoreError, match="a folder has the name of this object"):
+            use()
 
 
 def test_reading_makes_nothing(store: LocalStore, root: Path) -> None:
