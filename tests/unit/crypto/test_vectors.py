@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import runpy
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from seedcorn.crypto import primitives, slots, words
 from seedcorn.crypto.frames import Sealer
@@ -65,6 +70,56 @@ def test_hpke(vector: dict[str, str]) -> None:
     assert right(info, sealed).hex() == vector["plaintext"]
     with pytest.raises(IntegrityError):
         wrong(info, sealed)
+
+
+# docs/format.md, "Objects" and "Keys", read line by line; nothing in these is shared with the code under test
+
+
+def specified_expand(prk: bytes, info: bytes, length: int) -> bytes:
+    """HKDF-Expand with SHA-256."""
+    out = block = b""
+    for counter in range(1, 256):
+        if len(out) >= length:
+            break
+        block = hmac.digest(prk, block + info + bytes([counter]), "sha256")
+        out += block
+    return out[:length]
+
+
+def specified_derive(label: str, length: int) -> bytes:
+    prk = hmac.digest(bytes.fromhex(KEYS["repository"]), bytes.fromhex(KEYS["seed"]), "sha256")
+    return specified_expand(prk, b"seedcorn/1/" + label.encode(), length)
+
+
+def specified_shared_secret(private: bytes, encapsulated: bytes) -> bytes:
+    """X-Wing."""
+    x25519 = X25519PrivateKey.from_private_bytes(private[64:])
+    from_mlkem = MLKEM768PrivateKey.from_seed_bytes(private[:64]).decapsulate(encapsulated[:1088])
+    from_x25519 = x25519.exchange(X25519PublicKey.from_public_bytes(encapsulated[1088:]))
+    public = x25519.public_key().public_bytes_raw()
+    return hashlib.sha3_256(from_mlkem + from_x25519 + encapsulated[1088:] + public + b"\x5c\x2e\x2f\x2f\x5e\x5c").digest()
+
+
+def specified_hpke_open(private: bytes, info: bytes, sealed: bytes) -> bytes:
+    """RFC 9180, base mode, suite 0x647a, 0x0001, 0x0002."""
+    name = b"HPKE-v1" + b"HPKE" + bytes.fromhex("647a 0001 0002")
+
+    def extract(salt: bytes, label: bytes, material: bytes) -> bytes:
+        return hmac.digest(salt or bytes(32), name + label + material, "sha256")
+
+    def expand(prk: bytes, label: bytes, length: int) -> bytes:
+        return specified_expand(prk, length.to_bytes(2, "big") + name + label + schedule, length)
+
+    schedule = b"\0" + extract(b"", b"psk_id_hash", b"") + extract(b"", b"info_hash", info)
+    secret = extract(specified_shared_secret(private, sealed[:1120]), b"secret", b"")
+    return AESGCM(expand(secret, b"key", 32)).decrypt(expand(secret, b"base_nonce", 12), sealed[1120:], b"")
+
+
+@pytest.mark.parametrize("vector", KEYS["hpke"], ids=lambda vector: vector["to"])
+def test_hpke_is_what_the_format_describes(vector: dict[str, str]) -> None:
+    private = specified_derive(vector["to"].replace("_", "-"), 96)
+    opened = specified_hpke_open(private, bytes.fromhex(vector["info"]), bytes.fromhex(vector["sealed"]))
+    assert opened.hex() == vector["plaintext"]
 
 
 def test_slot() -> None:
