@@ -147,6 +147,17 @@ def test_a_session_key_of_another_length(length: int, stage: Stage) -> None:
     assert result.exit_code == 13
 
 
+def test_a_session_key_of_a_suite_of_the_future(stage: Stage) -> None:
+    """Whoever relied on what is listed with it could not read it back."""
+    row = msgspec.structs.replace(stage.row(b"L" * 16), suite=2)
+    frame = FrameEntry(b"L" * 16, 0, 1000, 140, 100, b"c" * 24 + (100).to_bytes(4, "little"))
+    stage.put_segment(row, [PackEntry(b"p" * 32, PackKind.DATA, (frame,))])
+    browser, result = stage.look()
+    assert result.exit_code == 13
+    assert any("suite 2" in str(problem) for problem in result.problems)
+    assert b"L" * 16 not in {record.session for record in browser.state.sessions().values()}
+
+
 @pytest.mark.parametrize("session", [b"", b"S" * 15, b"S" * 17, b"S" * 600], ids=len)
 def test_a_session_id_of_another_length(session: bytes, stage: Stage) -> None:
     stage.put_segment(stage.row(session), [])

@@ -13,7 +13,7 @@ from seedcorn import compression
 from seedcorn.crypto import primitives
 from seedcorn.crypto.frames import Sealer
 from seedcorn.errors import CredentialError, IntegrityError, ObjectNotFoundError
-from seedcorn.format.codec import Envelope, Magic, decode, encode
+from seedcorn.format.codec import SUITE, Envelope, Magic, decode, encode
 from seedcorn.format.names import NumberedKey, following_number, parse_numbered_key, segment_key
 from seedcorn.format.pack import KeyRow, PackEntry, SegmentPublic, check_frames
 from seedcorn.ids import OBJECT_ID_BYTES, RANDOM_ID_BYTES, HostId, RepositoryId, SegmentId, SessionId
@@ -93,6 +93,8 @@ class VerifiedSegment:
             raise IntegrityError("has a session or pack id of the wrong length")
         if any(row.host != public.host for row in public.key_rows):
             raise IntegrityError("carries the key of another host's session")
+        if unknown := {row.suite for row in public.key_rows} - {SUITE}:
+            raise IntegrityError(f"has a session key of suite {min(unknown)}, which is not known to this program; a newer seedcorn may read it")
         sessions = {row.session for row in public.key_rows}
         for entry in packs:
             check_frames(entry.frames)
