@@ -66,10 +66,20 @@ def grade_of(observed: Observed) -> tuple[Grade, str]:
     listed = observed.unlisted == 0 and Check.FRESH_LISTING not in observed.stopped
     if enforced and listed:
         return Grade.A, f"the store enforces create-only puts and lists what is new at once{_but(observed)}"
-    lacking = "lists what is new too late" if enforced else "does not keep who may write from overwriting"
+    lacking = _lacks_listing(observed) if enforced else _lacks_create_only(observed)
     if observed.keeps_versions:
         return Grade.B, f"the store {lacking}; it keeps versions, so what is overwritten or deleted can be brought back by who holds the bucket"
-    return Grade.C, f"append-only is NOT enforced: the store {lacking} and keeps no versions, so whoever may write here can destroy backups"
+    versions = "keeps no versions" if observed.keeps_versions is False else "was not seen to keep versions"
+    return Grade.C, f"append-only is NOT enforced: the store {lacking} and {versions}, so whoever may write here can destroy backups"
+
+
+def _lacks_listing(observed: Observed) -> str:
+    return "lists what is new too late" if observed.unlisted else "was not seen to list what is new at once"
+
+
+def _lacks_create_only(observed: Observed) -> str:
+    seen = observed.create_only is not None and Check.RACE not in observed.stopped
+    return f"{'does not' if seen else 'was not seen to'} keep who may write from overwriting"
 
 
 def _but(observed: Observed) -> str:

@@ -62,6 +62,23 @@ def test_the_grade(facts: dict[str, object], grade: Grade) -> None:
 
 
 @pytest.mark.parametrize(
+    ("facts", "words", "untrue"),
+    [
+        ({"create_only": False, "keeps_versions": False}, "keeps no versions", "seen"),
+        ({"create_only": False, "keeps_versions": None}, "was not seen to keep versions", "keeps no versions"),
+        ({"create_only": None}, "was not seen to keep who may write from overwriting", "does not keep"),
+        ({"unlisted": 1}, "lists what is new too late", "was not seen to list"),
+        ({"unlisted": None, "stopped": {Check.FRESH_LISTING: AccessDeniedError("no")}}, "was not seen to list what is new at once", "too late"),
+    ],
+)
+def test_the_reason_says_no_more_than_was_seen(facts: dict[str, object], words: str, untrue: str) -> None:
+    grade, reason = grade_of(replace(STRICT, **facts))  # type: ignore[arg-type]  # a table of fields
+    assert grade is Grade.C
+    assert words in reason
+    assert untrue not in reason
+
+
+@pytest.mark.parametrize(
     ("overwrite", "delete", "expected"),
     [(False, False, True), (True, False, False), (False, True, False), (None, True, False), (None, False, None), (None, None, None)],
 )
