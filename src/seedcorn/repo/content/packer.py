@@ -91,7 +91,12 @@ class _Pack:
 
 def _new_buffer(length: int) -> memoryview:
     """Zeros that take memory only as far as they are written to."""
-    return memoryview(mmap.mmap(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+    try:
+        return memoryview(mmap.mmap(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+    except OSError as error:  # which would pass for a source that can not be read
+        raise SeedcornError(
+            f"there is no memory for a buffer of {length >> 20} MiB ({error.strerror}): end other programs or give this one more, and run it again"
+        ) from error
 
 
 def _new_plain() -> memoryview:
@@ -243,8 +248,8 @@ class Packer:
     # -- sealing threads ---------------------------------------------------------------------------------------------------------------------
 
     def _seal_frames(self) -> None:
-        plain = _new_plain()
         try:
+            plain = _new_plain()
             while (frame := self._sealing.get()) is not None and self._failure is None:
                 self._seal(frame, plain)
                 self._frame_buffers.give_back(frame.view)

@@ -1,0 +1,50 @@
+"""When memory runs out or the store fails, whichever thread meets it: an error, and never a snapshot that lacks something."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import mmap
+import os
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+
+from seedcorn.errors import SeedcornError
+from seedcorn.testing.memory_store import MemoryStore
+from seedcorn.testing.repositories import SmallRepository, make_tree
+
+MIB = 1024 * 1024
+
+
+def without_the_nth_mapping(nth: int, monkeypatch: pytest.MonkeyPatch) -> itertools.count[int]:
+    """The kernel refuses the nth mapping of memory from now on; counts them."""
+    asked_for = itertools.count(1)
+
+    class Scarce(mmap.mmap):
+        def __new__(cls, *arguments: Any, **options: Any) -> Self:
+            if next(asked_for) == nth:
+                raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+            return super().__new__(cls, *arguments, **options)
+
+    monkeypatch.setattr(mmap, "mmap", Scarce)
+    return asked_for
+
+
+def test_wherever_memory_runs_out_the_backup_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the midst of a file, it would pass for a file that can not be read; and its chunks for stored, in the next file that has them."""
+    content = os.urandom(6 * MIB)
+    tree = make_tree(tmp_path / "tree", {"first": content, "second": content, "small": b"text"})
+    for nth in itertools.count(1):
+        with SmallRepository(MemoryStore(), tmp_path / str(nth)) as repository, monkeypatch.context() as patch:
+            asked_for = without_the_nth_mapping(nth, patch)
+            try:
+                repository.backup(tree)
+            except SeedcornError as error:
+                assert "there is no memory" in str(error)
+                assert repository.browser(fresh=True).snapshots == ()
+            else:
+                assert next(asked_for) <= nth, "a mapping was refused and nobody heard of it"
+                break
+    assert nth > 6
