@@ -18,10 +18,11 @@ from seedcorn import compression
 from seedcorn.chunking import HEAD_MATTERS_ABOVE, Cutter, Tier, tier_for
 from seedcorn.crypto import primitives
 from seedcorn.crypto.keys import new_session_key
+from seedcorn.errors import SeedcornError
 from seedcorn.events import Clock, Monitor
 from seedcorn.format.codec import SUITE
 from seedcorn.format.names import following_number
-from seedcorn.format.pack import KeyRow, PackKind
+from seedcorn.format.pack import KeyRow, PackEntry, PackKind
 from seedcorn.format.tree import CONTENT_RECORD_BYTES, Node, RunCutter, content_records, encode_nodes
 from seedcorn.ids import CHUNK_ID_BYTES, RANDOM_ID_BYTES, SessionId
 from seedcorn.repo.bindings import session_binding
@@ -89,6 +90,7 @@ class Writer:
         self._next_seq = 0
         self._open: list[Frame | None] = [None] * _LANES
         self._pending: dict[bytes, int] = {}  # chunk id -> ordinal, for chunks that no segment lists yet
+        self._unlisted: list[PackEntry] = []  # packs in the store that no segment lists yet
         self._last_checkpoint_ns = clock.elapsed_ns()
         self.indexed_frames = FrameSet()  # of this session, and listed in a segment
         self.new_data_bytes = 0  # content of new chunks, before compression
@@ -267,15 +269,17 @@ class Writer:
         return successor
 
     def checkpoint(self) -> None:
-        """List the packs that are in the store in a segment, and let the state learn of them."""
-        packs = self._packer.take_finished()
+        """List the packs that are in the store in a segment, and let the state learn of them. One that was interrupted can be called again."""
+        self._unlisted += self._packer.take_finished()
         self._last_checkpoint_ns = self._clock.elapsed_ns()
+        packs = self._unlisted
         if not packs:
             return
         key, data = build_segment(self._repository, self.session, self._next_segment, self._row, packs)
         self._next_segment = following_number(self._next_segment)
         self._packer.put(key, data)
         self._state.add_segment(key, self._repository.host, self._repository.key.secrets.domain, [self._row], packs)
+        self._unlisted = []
         for pack in packs:
             self.packs[pack.kind] += 1
             for frame in pack.frames:
@@ -286,7 +290,11 @@ class Writer:
     # -- the end -----------------------------------------------------------------------------------------------------------------------------
 
     def finish(self) -> None:
-        """Seal and put everything that is open, and the last segment. After this every chunk handed out is in the store and indexed."""
+        """Seal and put everything that is open, and the last segment. After this every chunk handed out is in the store and indexed.
+
+        Raises:
+            SeedcornError: one is not, because of what had failed before.
+        """
         for frame in filter(None, self._open):
             if frame.records:
                 self._packer.submit(frame)
@@ -295,6 +303,8 @@ class Writer:
         self._open = [None] * _LANES
         self._packer.drain()
         self.checkpoint()
+        if self._pending:  # whoever went on after an error must not get a snapshot of it
+            raise SeedcornError(f"{len(self._pending)} new chunks have not come to the repository, so there is no snapshot: run the backup again")
 
     def put(self, key: str, data: bytes) -> None:
         """Put one object (a snapshot, receipt or checkpoint) from an upload thread, and wait."""

@@ -10,7 +10,7 @@ import pytest
 
 from seedcorn import compression
 from seedcorn.chunking import TIERS
-from seedcorn.errors import IntegrityError, StoreUnavailableError
+from seedcorn.errors import IntegrityError, SeedcornError, StoreUnavailableError
 from seedcorn.format.pack import FRAME_RAW_LIMIT_BYTES
 from seedcorn.format.tree import CONTENT_RECORD_BYTES, Extra, Kind, Node, content_records
 from seedcorn.repo.content import packer
@@ -335,5 +335,32 @@ def test_a_seal_that_does_not_open_to_what_was_sealed_is_noticed(repository: Sma
     written = Written(repository)
     written.store(text(20 * KIB))
     with pytest.raises(IntegrityError, match="memory, processor or zstd"):
+        written.writer.finish()
+    written.writer.close()
+
+
+def test_packs_of_a_checkpoint_that_failed_are_listed_by_the_next(repository: SmallRepository, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packer, "PACK_TARGET_BYTES", 2 * MIB)
+    put = repository.store.put
+
+    def refuse(key: str, data: bytes) -> None:
+        if key.startswith("index/"):
+            raise StoreUnavailableError("no answer", key=key)
+        put(key, data)
+
+    written = Written(repository, WriterOptions(PackerOptions(workers=0)))
+    written.store(noise(5 * MIB))
+    with monkeypatch.context() as patch:
+        patch.setattr(repository.store, "put", refuse)
+        with pytest.raises(StoreUnavailableError):
+            written.writer.checkpoint()
+    written.read_back()
+
+
+def test_nothing_is_finished_while_a_chunk_is_missing(repository: SmallRepository, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = Written(repository)
+    written.store(noise(MIB))
+    monkeypatch.setattr(packer.Packer, "take_finished", lambda packs: [])
+    with pytest.raises(SeedcornError, match="have not come to the repository"):
         written.writer.finish()
     written.writer.close()
