@@ -20,7 +20,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from operator import eq
+from operator import eq, le
 from pathlib import Path
 
 import msgspec
@@ -180,14 +180,22 @@ class ChunkTable:
         return data
 
     def blocks(self) -> Iterator[list[bytes]]:
-        """All entries in order, a block at a time."""
+        """All entries in order, a block at a time.
+
+        Raises:
+            DamagedTableError: also if they are not in order; check values are not looked at.
+        """
+        last = b""
         for begin in range(0, self.count, BLOCK_ENTRIES):
             count = min(BLOCK_ENTRIES, self.count - begin)
             data = self._read(begin, count)
-            if count == BLOCK_ENTRIES:
-                yield list(_BLOCK.unpack(data))
-            else:
-                yield [data[at : at + _ENTRY_BYTES] for at in range(0, len(data), _ENTRY_BYTES)]
+            block = (
+                list(_BLOCK.unpack(data)) if count == BLOCK_ENTRIES else [data[at : at + _ENTRY_BYTES] for at in range(0, len(data), _ENTRY_BYTES)]
+            )
+            if block[0] < last or not all(map(le, block, islice(block, 1, None))):
+                raise DamagedTableError(f"{self.path} is not in order")
+            last = block[-1]
+            yield block
 
 
 def merge_tables(tables: Iterable[ChunkTable]) -> Iterator[list[bytes]]:

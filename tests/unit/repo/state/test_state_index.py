@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -193,6 +194,21 @@ def test_damage_met_while_merging(state: State) -> None:
         add(state, 2)
     assert state.segments() == set()
     assert tables(state) == set()
+
+
+@pytest.mark.parametrize(("position", "bit", "is_noticed"), [(0, 1, False), (0, 128, True), (7, 1, True), (19, 1, True), (19, 128, False)])
+def test_a_damaged_id_met_while_merging(state: State, position: int, bit: int, is_noticed: bool) -> None:
+    """Out of its place it would lead astray who merges by order; in its place it only is a chunk that is not found."""
+    add(state, 1)
+    (table,) = (state.folder / "index" / "chunks").iterdir()
+    data = bytearray(table.read_bytes())
+    data[40 * position] ^= bit
+    table.write_bytes(data)
+    with pytest.raises(SeedcornError, match="run the command again") if is_noticed else nullcontext():
+        add(state, 2)
+    assert indexed(state, 2) is not is_noticed
+    add(state, 2)
+    assert indexed(state, 2)
 
 
 def test_a_full_disk_is_named_and_leaves_nothing(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
