@@ -6,6 +6,7 @@ A Monitor is the only thing that ops tell anything to while they run; terminal, 
 from __future__ import annotations
 
 import enum
+import threading
 import time
 from collections import Counter as _Tally
 from typing import Protocol
@@ -72,9 +73,11 @@ class RecordingMonitor:
         self.expected: dict[Counter, int] = {}
         self.errors: list[SeedcornError] = []
         self.notes: list[str] = []
+        self._lock = threading.Lock()
 
     def count(self, counter: Counter, amount: int = 1) -> None:
-        self.counted[counter] += amount
+        with self._lock:
+            self.counted[counter] += amount
 
     def expect(self, counter: Counter, total: int) -> None:
         self.expected[counter] = total

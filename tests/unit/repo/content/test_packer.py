@@ -50,5 +50,5 @@ def test_wherever_memory_runs_out_the_backup_fails(tmp_path: Path, monkeypatch: 
 
 def test_memory_that_runs_out_is_named(tmp_path: Path, repository: SmallRepository, monkeypatch: pytest.MonkeyPatch) -> None:
     without_the_nth_mapping(1, monkeypatch)
-    with pytest.raises(SeedcornError, match="no memory for a buffer of 3 MiB .* run it again"):
+    with pytest.raises(SeedcornError, match=r"no memory for a buffer of 3 MiB .* run it again"):
         repository.backup(make_tree(tmp_path / "tree", {"file": b"text"}))
