@@ -130,7 +130,7 @@ class StoreUnavailableError(StoreError):
 
 
 def printable(name: bytes) -> str:
-    """A file name for a terminal: valid printable UTF-8 as it is, everything else (control characters, bad bytes) as ``\\xNN`` or ``\\uNNNN``."""
+    """A file name for a terminal: valid printable UTF-8 as it is, all else (control characters, bad bytes) as Python writes it, as in ``\\n``."""
     text = name.decode("utf-8", "surrogateescape")
     if text.isprintable():
         return text
