@@ -6,15 +6,13 @@ Never authoritative: whoever finds a row asks whether its frames may still be re
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from typing import Any
-
 import msgspec
 
 from seedcorn.crypto.primitives import object_hash
 from seedcorn.format.tree import Node
 from seedcorn.ids import RepositoryId
+from seedcorn.repo.state.database import Database
+from seedcorn.repo.state.table import Table
 
 __all__ = ["CopiedContent", "CopiedContents"]
 
@@ -37,12 +35,9 @@ _DECODER = msgspec.msgpack.Decoder(CopiedContent)
 class CopiedContents:
     """The rows of one source repository and one dedup domain of this one. For one run in one thread; writes are collected until ``flush``."""
 
-    def __init__(
-        self, environment: Any, database: Any, writing: Callable[[], AbstractContextManager[Any]], source: RepositoryId, domain: int
-    ) -> None:
-        self._environment = environment
+    def __init__(self, database: Database, rows: Table, source: RepositoryId, domain: int) -> None:
         self._database = database
-        self._writing = writing
+        self._rows = rows
         self._source = source
         self._domain = domain
         self._unwritten: dict[bytes, CopiedContent] = {}
@@ -53,8 +48,8 @@ class CopiedContents:
         found = self._unwritten.get(key)
         if found is not None:
             return found
-        with self._environment.begin(db=self._database) as txn:
-            row = txn.get(key)
+        with self._database.reading() as txn:
+            row = self._rows.get(txn, key)
         return None if row is None else _DECODER.decode(row)
 
     def put(self, node: Node, copied: CopiedContent) -> None:
@@ -65,11 +60,11 @@ class CopiedContents:
 
     def flush(self) -> None:
         """Write what has been collected."""
-        with self._writing() as txn:
-            if txn.stat(self._database)["entries"] > _ROWS_LIMIT:
-                txn.drop(self._database, delete=False)
+        with self._database.writing() as txn:
+            if self._rows.count(txn) > _ROWS_LIMIT:
+                self._rows.clear(txn)
             for key, copied in self._unwritten.items():
-                txn.put(key, msgspec.msgpack.encode(copied), db=self._database)
+                self._rows.put(txn, key, msgspec.msgpack.encode(copied))
         self._unwritten.clear()
 
     def _key(self, node: Node) -> bytes:

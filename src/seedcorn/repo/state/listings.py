@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from itertools import takewhile
-from typing import Any
 
 import msgspec
 
 from seedcorn.format.tree import Node, decode_own_nodes
-from seedcorn.repo.state.mapping import FileMapping
+from seedcorn.repo.state.database import Database, View
+from seedcorn.repo.state.table import Table, Transaction
 
 __all__ = ["CachedListing", "CachedPart", "ListingCache"]
 
@@ -62,44 +61,36 @@ class ListingCache:
     What it reads is the state of things at its first question, whatever this run or another process writes meanwhile; writes are collected.
     """
 
-    def __init__(
-        self,
-        env: Any,
-        heads: Any,
-        parts: Any,
-        domain: int,
-        writing: Callable[[], AbstractContextManager[Any]],
-        believed: Callable[[CachedListing], bool],
-        mapping: FileMapping,
-    ) -> None:
-        """``env``, ``heads`` and ``parts``: LMDB's. ``believed`` says whether everything that a listing needs is known to be in the store."""
-        self._env = env
+    def __init__(self, database: Database, heads: Table, parts: Table, domain: int, believed: Callable[[CachedListing], bool]) -> None:
+        """``believed`` says whether everything that a listing needs is known to be in the store."""
+        self._database = database
         self._heads = heads
         self._parts = parts
         self._domain = _DOMAIN.pack(domain)  # before every key
-        self._writing = writing
         self._believed = believed
-        self._mapping = mapping
         self._mapped_bytes = 0
         self._unwritten: list[tuple[bytes, CachedListing | bytes | None]] = []
         self._unwritten_bytes = 0
-        self._view: Any = None
+        self._view: View | None = None
 
     def get(self, key: bytes) -> CachedListing | None:
         """A directory's listing, if all frames that it needs are there."""
         if self._view is None:
-            self._view = self._env.begin()
-        value = self._read(self._domain + key, self._heads)
-        if value is None:
+            self._view = self._database.view()
+        row = self._view.get(self._heads, self._domain + key)
+        self._count_mapped(row)
+        if row is None:
             return None
-        cached = _DECODER.decode(value)
+        cached = _DECODER.decode(row)
         return cached if self._believed(cached) else None
 
     def parts(self, key: bytes, cached: CachedListing) -> Iterator[CachedPart]:
         """What the listing, as ``get`` gave it, consists of, in order."""
-        base = self._domain + key
+        assert self._view is not None
         for number in range(cached.part_count):
-            yield msgspec.msgpack.decode(self._read(base + _PART_KEY.pack(cached.session_number, number), self._parts), type=CachedPart)
+            row = self._view.require(self._parts, self._domain + key + _PART_KEY.pack(cached.session_number, number))
+            self._count_mapped(row)
+            yield msgspec.msgpack.decode(row, type=CachedPart)
 
     def nodes(self, key: bytes, cached: CachedListing) -> Iterator[Node]:
         """The entries of a directory, in order."""
@@ -127,35 +118,31 @@ class ListingCache:
             self._write()
 
     def _write(self) -> None:
-        with self._writing() as txn:
+        with self._database.writing() as txn:
             for key, value in self._unwritten:
                 if isinstance(value, bytes):
-                    txn.put(key, value, db=self._parts)
+                    self._parts.put(txn, key, value)
                 elif value is None:
-                    txn.delete(key, db=self._heads)
+                    self._heads.delete(txn, key)
                     self._delete_parts(txn, key)
                 else:
                     self._delete_parts(txn, key, keep=_SESSION_KEY.pack(value.session_number))
-                    txn.put(key, msgspec.msgpack.encode(value), db=self._heads)
+                    self._heads.put(txn, key, msgspec.msgpack.encode(value))
         self._unwritten, self._unwritten_bytes = [], 0
-        self._mapping.release()
+        self._database.mapping.release()
 
-    def _read(self, key: bytes, database: Any) -> Any:
-        value = self._view.get(key, db=database)
-        self._mapped_bytes += _MAPPED_BYTES + (len(value) if value is not None else 0)
+    def _delete_parts(self, txn: Transaction, key: bytes, *, keep: bytes = b"none") -> None:
+        """Delete a directory's parts of all sessions (one that was killed may have left some) but one."""
+        mine = takewhile(lambda part: part.startswith(key), self._parts.keys_from(txn, key))
+        for part in [part for part in mine if not part.startswith(keep, len(key))]:
+            self._parts.delete(txn, part)
+
+    def _count_mapped(self, row: bytes | None) -> None:
+        """What has been read stays mapped: give it up from time to time."""
+        self._mapped_bytes += _MAPPED_BYTES + (len(row) if row is not None else 0)
         if self._mapped_bytes > _RELEASE_BYTES:
             self._mapped_bytes = 0
-            self._mapping.release()
-        return value
-
-    def _delete_parts(self, txn: Any, key: bytes, *, keep: bytes = b"none") -> None:
-        """Delete a directory's parts of all sessions (one that was killed may have left some) but one."""
-        with txn.cursor(self._parts) as cursor:
-            cursor.set_range(key)
-            mine = takewhile(lambda part: part.startswith(key), cursor.iternext(keys=True, values=False))
-            doomed = [part for part in mine if not part.startswith(keep, len(key))]
-        for part in doomed:
-            txn.delete(part, db=self._parts)
+            self._database.mapping.release()
 
     def finish(self) -> None:
         """Write what has been put and forgotten. Nothing may be asked afterwards."""
@@ -165,4 +152,4 @@ class ListingCache:
     def close(self) -> None:
         """Give up what has not been written."""
         if self._view is not None:
-            self._view.abort()
+            self._view.close()

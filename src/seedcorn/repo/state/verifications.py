@@ -6,11 +6,11 @@ A hint that saves reading, and no proof: what others may believe is the verified
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
-from typing import Any
+from collections.abc import Iterable
 
 from seedcorn.ids import PackId
+from seedcorn.repo.state.database import Database
+from seedcorn.repo.state.table import Table
 
 __all__ = ["Verifications"]
 
@@ -20,15 +20,14 @@ _ROW = struct.Struct("<Q32s")  # nanoseconds since the epoch, digest of what is 
 class Verifications:
     """One row for each pack that has been verified here."""
 
-    def __init__(self, environment: Any, database: Any, writing: Callable[[], AbstractContextManager[Any]]) -> None:
-        self._environment = environment
+    def __init__(self, database: Database, rows: Table) -> None:
         self._database = database
-        self._writing = writing
+        self._rows = rows
 
     def verified_ns(self, pack: PackId, digest: bytes) -> int | None:
         """When the pack was verified by this machine's clock, as it is listed with this digest; None if it never was."""
-        with self._environment.begin(db=self._database) as txn:
-            row = txn.get(pack)
+        with self._database.reading() as txn:
+            row = self._rows.get(txn, pack)
         if row is None:
             return None
         moment_ns, verified_digest = _ROW.unpack(row)
@@ -36,6 +35,6 @@ class Verifications:
 
     def note(self, packs: Iterable[tuple[PackId, bytes]], now_ns: int) -> None:
         """Each of these (pack, digest) has been verified now."""
-        with self._writing() as txn:
+        with self._database.writing() as txn:
             for pack, digest in packs:
-                txn.put(pack, _ROW.pack(now_ns, digest), db=self._database)
+                self._rows.put(txn, pack, _ROW.pack(now_ns, digest))

@@ -246,7 +246,7 @@ def test_opening_what_is_there_writes_nothing(tmp_path: Path) -> None:
     seen = []
     for _ in range(3):
         state = State(tmp_path / "state", REPOSITORY)
-        seen.append(state._env.info()["last_txnid"])
+        seen.append(state._database._env.info()["last_txnid"])
         state.close()
     assert seen[1] == seen[2]
 
@@ -263,12 +263,12 @@ def test_the_traces_of_a_killed_reader_are_removed(state: State) -> None:
         from pathlib import Path
         from seedcorn.repo.state.state import State
         state = State(Path({str(state.folder)!r}), {REPOSITORY!r})
-        reading = state._env.begin()
+        reading = state._database._env.begin()
         os._exit(0)"""
     state.segments()
     for _ in range(2):
         subprocess.run([sys.executable, "-c", open_and], check=True)
-    assert len(state._env.readers().splitlines()) == 1 + 1  # a heading, and the last that was killed
+    assert len(state._database._env.readers().splitlines()) == 1 + 1  # a heading, and the last that was killed
 
 
 def test_private_to_its_user(state: State) -> None:
