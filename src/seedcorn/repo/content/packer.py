@@ -9,14 +9,11 @@ Without workers there are no threads at all: the caller seals each frame as it h
 
 from __future__ import annotations
 
-import ctypes
-import mmap
 import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from seedcorn import compression
 from seedcorn.chunking import LARGEST_CHUNK
@@ -24,20 +21,12 @@ from seedcorn.crypto import primitives
 from seedcorn.crypto.frames import SEAL_OVERHEAD, Sealer
 from seedcorn.errors import IntegrityError, SeedcornError
 from seedcorn.events import Counter, Monitor
-from seedcorn.format.codec import encode
 from seedcorn.format.names import pack_key
-from seedcorn.format.pack import (
-    TRAILER_BYTES,
-    FrameEntry,
-    KeyRow,
-    PackEntry,
-    PackHead,
-    PackKind,
-    build_pack_head,
-    build_trailer,
-)
+from seedcorn.format.pack import FrameEntry, KeyRow, PackEntry, PackHead, PackKind
 from seedcorn.ids import PackId, SessionId
-from seedcorn.repo.bindings import footer_binding, frame_binding
+from seedcorn.repo.bindings import frame_binding
+from seedcorn.repo.content.buffers import BufferPool, are_equal, new_buffer
+from seedcorn.repo.content.pack_builder import PackBuilder
 from seedcorn.repo.repository import HostRepository
 
 __all__ = ["FRAME_TARGET_BYTES", "Frame", "Packer", "PackerOptions"]
@@ -47,7 +36,7 @@ FRAME_BUFFER_BYTES = FRAME_TARGET_BYTES + LARGEST_CHUNK  # a frame is closed by 
 PACK_TARGET_BYTES = 32 << 20
 FOOTER_TARGET_BYTES = 2 << 20  # a pack of tiny chunks is closed before: 75,000 of them, where 7,000 are usual
 PACK_BUFFER_BYTES = PACK_TARGET_BYTES + FRAME_BUFFER_BYTES + (1 << 20)  # head, entries and trailer
-_WAIT_SECONDS = 0.2  # how often a waiting thread looks whether another has failed
+_WAIT_SECONDS = 0.2  # how often the caller looks whether a thread has failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,75 +65,9 @@ class Frame:
         self.records: list[bytes] = []
 
 
-@dataclass(slots=True)
-class _Pack:
-    """A pack being filled. ``reserved`` moves under the packer's lock; ``unfinished`` and ``frames`` under its own."""
-
-    view: memoryview
-    head: PackHead
-    reserved: int
-    footer_estimate: int = 0
-    frames: list[FrameEntry] = field(default_factory=list)
-    unfinished: int = 1  # one for being open, one for each frame being sealed
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-
-def _new_buffer(length: int) -> memoryview:
-    """Zeros that take memory only as far as they are written to."""
-    try:
-        return memoryview(mmap.mmap(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
-    except OSError as error:  # which would pass for a source that can not be read
-        raise SeedcornError(
-            f"there is no memory for a buffer of {length >> 20} MiB ({error.strerror}): end other programs or give this one more, and run it again"
-        ) from error
-
-
 def _new_plain() -> memoryview:
     """Room for one frame, compressed or opened again."""
-    return _new_buffer(compression.bound_bytes(FRAME_BUFFER_BYTES))
-
-
-_memcmp = ctypes.CDLL(None).memcmp
-_memcmp.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
-
-
-def _are_equal(left: memoryview, right: bytes | memoryview) -> bool:
-    """Python itself compares memoryviews byte by byte, and holds its lock meanwhile."""
-    there = right if isinstance(right, bytes) else ctypes.byref(ctypes.c_char.from_buffer(right))
-    return len(left) == len(right) and (not left or _memcmp(ctypes.byref(ctypes.c_char.from_buffer(left)), there, len(left)) == 0)
-
-
-class _Buffers:
-    """At most ``limit`` buffers, each made when it is first needed. Last in, first out: one that has been used is mapped already.
-
-    ``release``: a buffer that is given back takes no memory until it is used again, which costs its page faults anew.
-    """
-
-    def __init__(self, limit: int, buffer_bytes: int, *, release: bool = False) -> None:
-        self._free: queue.LifoQueue[memoryview] = queue.LifoQueue()
-        self._buffer_bytes = buffer_bytes
-        self._unmade = limit
-        self._release = release
-        self._lock = threading.Lock()
-
-    def take(self, check: Callable[[], None]) -> memoryview:
-        """A buffer; waits for one, and calls ``check`` now and then, which may raise."""
-        check()
-        with suppress(queue.Empty):
-            return self._free.get_nowait()
-        with self._lock:
-            if self._unmade:
-                self._unmade -= 1
-                return _new_buffer(self._buffer_bytes)
-        while True:
-            check()
-            with suppress(queue.Empty):
-                return self._free.get(timeout=_WAIT_SECONDS)
-
-    def give_back(self, buffer: memoryview) -> None:
-        if self._release and isinstance(buffer.obj, mmap.mmap):
-            buffer.obj.madvise(mmap.MADV_DONTNEED)
-        self._free.put(buffer)
+    return new_buffer(compression.bound_bytes(FRAME_BUFFER_BYTES))
 
 
 class Packer:
@@ -161,12 +84,12 @@ class Packer:
         self._sealer = Sealer(session_key, "frame")
         self._footer_sealer = Sealer(repository.key.secrets.index_key, "footer")
         self._failure: BaseException | None = None
-        self._frame_buffers = _Buffers(options.workers + 4, FRAME_BUFFER_BYTES)  # some open, one waits for each thread
+        self._frame_buffers = BufferPool(options.workers + 4, FRAME_BUFFER_BYTES)  # some open, one waits for each thread
         # One pack is being filled while others are being put.
-        self._pack_buffers = {kind: _Buffers(options.connections + 1, PACK_BUFFER_BYTES, release=True) for kind in PackKind}
+        self._pack_buffers = {kind: BufferPool(options.connections + 1, PACK_BUFFER_BYTES, release=True) for kind in PackKind}
         self._sealing: queue.SimpleQueue[Frame | None] = queue.SimpleQueue()
         self._open_lock = threading.Lock()
-        self._open: dict[PackKind, _Pack] = {}
+        self._open: dict[PackKind, PackBuilder] = {}
         self._finished: list[PackEntry] = []
         self._puts: set[Future[None]] = set()
         self._puts_lock = threading.Lock()
@@ -235,7 +158,7 @@ class Packer:
     def close(self) -> None:
         """Stop. Frames that are not in the store are given up."""
         if self._failure is None:
-            self._failure = SeedcornError("the backup was stopped")
+            self._failure = SeedcornError("writing to the repository was stopped")
         for _ in self._threads:
             self._sealing.put(None)
         if self._uploads is not None:
@@ -261,57 +184,42 @@ class Packer:
         length = compression.compress_into(raw, plain, None if frame.stored else self._options.level)
         records = b"".join(frame.records)
         pack, offset = self._reserve(frame.kind, length + SEAL_OVERHEAD, len(records))
-        sealed = pack.view[offset : offset + length + SEAL_OVERHEAD]
+        sealed = pack.buffer[offset : offset + length + SEAL_OVERHEAD]
         binding = frame_binding(frame.kind, self._repository.repository, self._session, frame.seq)
         self._sealer.seal_into(plain[:length], binding, sealed)
         if self._options.verify_seal:
             self._verify(frame, raw, sealed, binding, plain)
-        entry = FrameEntry(self._session, frame.seq, offset, len(sealed), len(raw), records)
+        pack.add(FrameEntry(self._session, frame.seq, offset, len(sealed), len(raw), records))
         self._monitor.count(Counter.SEALED_BYTES, len(sealed))
-        with pack.lock:
-            pack.frames.append(entry)
         self._leave(pack)
 
     def _verify(self, frame: Frame, raw: memoryview, sealed: memoryview, binding: bytes, opened: memoryview) -> None:
         """Open what has just been sealed, into the buffer ``opened``, and compare."""
         length = self._sealer.open_into(sealed, binding, opened)
-        if not _are_equal(raw, compression.decompress(opened[:length], len(raw))):
+        if not are_equal(raw, compression.decompress(opened[:length], len(raw))):
             raise IntegrityError(f"frame {frame.seq} does not open to what was sealed: this machine's memory, processor or zstd is at fault")
 
-    def _reserve(self, kind: PackKind, sealed_bytes: int, record_bytes: int) -> tuple[_Pack, int]:
+    def _reserve(self, kind: PackKind, sealed_bytes: int, record_bytes: int) -> tuple[PackBuilder, int]:
         """Room for a sealed frame in the open pack of this kind; a full pack is closed first."""
         with self._open_lock:
             pack = self._open.get(kind)
-            if pack is not None and (
-                pack.reserved + pack.footer_estimate + sealed_bytes + record_bytes > PACK_TARGET_BYTES
-                or pack.footer_estimate + record_bytes > FOOTER_TARGET_BYTES
-            ):
+            if pack is not None and _is_too_full(pack, sealed_bytes, record_bytes):
                 del self._open[kind]
                 self._leave(pack)
                 pack = None
             if pack is None:
                 pack = self._open[kind] = self._begin_pack(kind)
-            offset = pack.reserved
-            pack.reserved += sealed_bytes
-            pack.footer_estimate += record_bytes + 64
-            with pack.lock:
-                pack.unfinished += 1
-        return pack, offset
+            return pack, pack.reserve(sealed_bytes, record_bytes)
 
-    def _begin_pack(self, kind: PackKind) -> _Pack:
-        view = self._pack_buffers[kind].take(self._raise_failure)
+    def _begin_pack(self, kind: PackKind) -> PackBuilder:
+        buffer = self._pack_buffers[kind].take(self._raise_failure)
         repository = self._repository
         head = PackHead(kind, repository.repository, repository.host, self._session, repository.key.secrets.domain, (self._row,))
-        first = build_pack_head(head)
-        view[: len(first)] = first
-        return _Pack(view, head, len(first))
+        return PackBuilder(buffer, head)
 
-    def _leave(self, pack: _Pack) -> None:
+    def _leave(self, pack: PackBuilder) -> None:
         """One of those who keep the pack open is done with it; after the last one it is put."""
-        with pack.lock:
-            pack.unfinished -= 1
-            last = pack.unfinished == 0
-        if not last:
+        if not pack.leave():
             return
         if self._uploads is None:
             self._finish_pack(pack)
@@ -334,19 +242,14 @@ class Packer:
         except BaseException as error:  # noqa: BLE001  # the calling thread raises it again
             self._fail(error)
 
-    def _finish_pack(self, pack: _Pack) -> None:
-        frames = tuple(sorted(pack.frames, key=lambda entry: entry.offset))
-        footer = self._footer_sealer.seal(compression.compress(encode(frames)), footer_binding(pack.head, len(frames)))
-        end = pack.reserved + len(footer) + TRAILER_BYTES
-        pack.view[pack.reserved : end - TRAILER_BYTES] = footer
-        pack.view[end - TRAILER_BYTES : end] = build_trailer(len(frames), len(footer))
-        data = pack.view[:end]
+    def _finish_pack(self, pack: PackBuilder) -> None:
+        data, frames = pack.finish(self._footer_sealer)
         pack_id = PackId(primitives.object_hash(data))
         self._put(pack_key(self._repository.host, pack_id), data)
-        entry = PackEntry(pack_id, pack.head.kind, frames)
+        entry = PackEntry(pack_id, pack.kind, frames)
         with self._puts_lock:
             self._finished.append(entry)
-        self._pack_buffers[pack.head.kind].give_back(pack.view)
+        self._pack_buffers[pack.kind].give_back(pack.buffer)
 
     def _put(self, key: str, data: bytes | memoryview) -> None:
         self._repository.store.put(key, data)
@@ -355,3 +258,9 @@ class Packer:
     def _fail(self, error: BaseException) -> None:
         if self._failure is None:
             self._failure = error
+
+
+def _is_too_full(pack: PackBuilder, sealed_bytes: int, record_bytes: int) -> bool:
+    """Whether one more frame would make the pack, or its footer, too long."""
+    footer_bytes = pack.footer_bytes + record_bytes
+    return pack.reserved_bytes + sealed_bytes + footer_bytes > PACK_TARGET_BYTES or footer_bytes > FOOTER_TARGET_BYTES

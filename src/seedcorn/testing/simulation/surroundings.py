@@ -33,7 +33,7 @@ from seedcorn.ops.copy import copy
 from seedcorn.ops.restore import crew as restore_crew
 from seedcorn.repo.content import packer, writer
 from seedcorn.repo.rewriting import repacking
-from seedcorn.repo.state import state
+from seedcorn.repo.state import database
 
 __all__ = ["seeded"]
 
@@ -57,7 +57,7 @@ def seeded(chosen: random.Random) -> Iterator[None]:
         patch.object(primitives, "verify", _verify),
         patch.object(primitives, "kem_public_key", _kem_public_key),
         patch.object(access, "words_to_seed", _words_to_seed),
-        patch.object(state, "FileMapping", _NoMapping),
+        patch.object(database, "FileMapping", _NoMapping),
         patch.object(writer, "FRAME_TARGET_BYTES", _FRAME_BYTES),
         patch.object(packer, "PACK_TARGET_BYTES", _PACK_BYTES),
         patch.object(repacking, "PACK_TARGET_BYTES", _PACK_BYTES),
