@@ -25,9 +25,9 @@ from seedcorn.ops.gc.survey import Survey, Surveyor
 from seedcorn.ops.retention.forget import ForgetPlan, forget_snapshots, plan_forget_by_id, undelete_snapshots
 from seedcorn.ops.revoke import plan_revocation
 from seedcorn.repo.records import build_record
-from seedcorn.repo.roots.history import build_snapshot
 from seedcorn.repo.roots.receipts import build_receipt
 from seedcorn.repo.roots.roots import Standing
+from seedcorn.repo.roots.snapshots import build_snapshot
 from seedcorn.testing.damage import flip_byte
 from seedcorn.testing.repositories import Machine
 

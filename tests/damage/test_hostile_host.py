@@ -23,7 +23,7 @@ from seedcorn.ops.browse import Browser
 from seedcorn.ops.check.check import CheckOptions, CheckResult, check
 from seedcorn.repo.bindings import session_binding
 from seedcorn.repo.index import build_segment, open_segment
-from seedcorn.repo.roots.history import build_snapshot
+from seedcorn.repo.roots.snapshots import build_snapshot
 from seedcorn.testing.damage import copy_store
 from seedcorn.testing.memory_store import MemoryStore
 from seedcorn.testing.repositories import Machine, SmallRepository, make_tree, read_tree

@@ -16,8 +16,10 @@ from seedcorn.ids import CollectionId, HostId, PackId, RelocationId, SegmentId, 
 
 __all__ = [
     "LAST_NUMBER",
+    "SPARES",
     "CheckpointName",
     "CollectionName",
+    "HostName",
     "NumberedKey",
     "ReceiptName",
     "RecordName",
@@ -31,6 +33,7 @@ __all__ = [
     "pack_key",
     "parse_checkpoint_key",
     "parse_collection_key",
+    "parse_host_key",
     "parse_numbered_key",
     "parse_pack_key",
     "parse_receipt_key",
@@ -42,11 +45,13 @@ __all__ = [
     "segment_key",
     "slot_key",
     "snapshot_key",
+    "spare_key",
     "verified_key",
 ]
 
 
 LAST_NUMBER = 10**10 - 1  # of all that have ten digits
+SPARES = "spares/"
 
 
 class NumberedKey(msgspec.Struct, frozen=True):
@@ -55,6 +60,13 @@ class NumberedKey(msgspec.Struct, frozen=True):
     host: HostId
     number: int
     object_id: bytes
+
+
+class HostName(msgspec.Struct, frozen=True):
+    """What the key of a host record says."""
+
+    host: HostId
+    number: int
 
 
 class ReceiptName(msgspec.Struct, frozen=True):
@@ -165,6 +177,12 @@ def relocation_key(number: int, relocation: RelocationId, stage: RelocationStage
     return f"relocations/{_ten_digits(number)}-{relocation.hex()}" + (".done" if stage is RelocationStage.DONE else "")
 
 
+def spare_key(key: str) -> str:
+    """Where the bytes of a small signed object are that its own key does not give any more."""
+    return f"{SPARES}{key}"
+
+
+_HOST = re.compile(r"hosts/([0-9a-f]{32})/([0-9]{6})")
 _NUMBERED = re.compile(r"(?:index|snapshots)/([0-9a-f]{32})/([0-9]{10})-([0-9a-f]{64})")
 _PACK = re.compile(r"packs/([0-9a-f]{32})/([0-9a-f]{64})")
 _RECEIPT = re.compile(r"receipts/([0-9a-f]{32})/([0-9]{10})-([0-9a-f]{64})(\.void)?")
@@ -172,6 +190,12 @@ _CHECKPOINT = re.compile(r"checkpoints/([0-9a-f]{32})/([0-9a-f]{32})-([0-9]{10})
 _COLLECTION = re.compile(r"gc/([0-9]{10})-([0-9a-f]{16})\.(mark|sweep|done)")
 _RECORD = re.compile(r"(?:forget|verified)/([0-9]{10})-([0-9a-f]{64})")
 _RELOCATION = re.compile(r"relocations/([0-9]{10})-([0-9a-f]{16})(\.done)?")
+
+
+def parse_host_key(key: str) -> HostName | None:
+    """None for a key of another form (which readers ignore)."""
+    match = _HOST.fullmatch(key)
+    return HostName(HostId(bytes.fromhex(match[1])), int(match[2])) if match else None
 
 
 def parse_numbered_key(key: str) -> NumberedKey | None:

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from msgspec.structs import replace
@@ -19,15 +20,15 @@ from seedcorn.crypto.keys import DomainSecrets, HostKey, PublicKeys
 from seedcorn.errors import CredentialError, IntegrityError, UsageError
 from seedcorn.format.codec import Envelope, Magic, decode, encode
 from seedcorn.format.header import FormerKey, HostPrivate, HostPublic, HostState
-from seedcorn.format.names import host_key
+from seedcorn.format.names import HostName, host_key, parse_host_key
 from seedcorn.ids import RANDOM_ID_BYTES, HostId, RepositoryId
 from seedcorn.repo.bindings import host_binding
-from seedcorn.repo.records import fetch_small, seal_envelope, verify_signature
+from seedcorn.repo.records import read_small, seal_envelope, verify_signature
 from seedcorn.repo.repository import OwnerRepository
 from seedcorn.repo.state.state import State
 from seedcorn.store.api import ObjectInfo, Store
 
-__all__ = ["EnrolledHost", "HostFile", "HostRegistry", "enroll_host", "load_registry", "move_host", "revoke_host"]
+__all__ = ["EnrolledHost", "HostFile", "HostRegistry", "enroll_host", "load_registry", "move_host", "open_host_record", "revoke_host"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,35 +237,35 @@ def load_registry(
         listed = list(store.list(f"hosts/{only.hex()}/" if only else "hosts/"))
     newest: dict[HostId, EnrolledHost] = {}
     problems: list[IntegrityError] = []
-    doubtful: set[str] = set()
+    doubtful: set[HostId] = set()
     for info in listed:
+        name = parse_host_key(info.key)
+        if name is None:
+            continue
         try:
-            enrolled = _read_record(store, info, repository, public.owner_sign, state, reader)
+            enrolled = read_small(store, state, info, Magic.HOST, partial(open_host_record, name, repository, public, reader=reader))
         except IntegrityError as error:
-            problems.append(error.named(info.key))
-            doubtful.add(info.key.split("/")[1])
+            problems.append(error)
+            doubtful.add(name.host)
             continue
         newest[enrolled.host] = enrolled  # keys come in order of their number
-    good = {host: enrolled for host, enrolled in newest.items() if host.hex() not in doubtful}
+    good = {host: enrolled for host, enrolled in newest.items() if host not in doubtful}
     return HostRegistry(good, public.maintain_sign, tuple(listed), tuple(problems))
 
 
-def _read_record(
-    store: Store, info: ObjectInfo, repository: RepositoryId, owner_sign: bytes, state: State | None, reader: OwnerRepository | None
+def open_host_record(
+    name: HostName, repository: RepositoryId, public: PublicKeys, data: bytes, *, reader: OwnerRepository | None = None
 ) -> EnrolledHost:
-    data = fetch_small(store, state, info, Magic.HOST)
-    enrolled = _open_record(data, info.key, repository, owner_sign, reader)
-    if state:
-        state.cache_object(info.key, data)
-    return enrolled
+    """Verify a host record; its name is opened only with ``reader``.
 
-
-def _open_record(data: bytes, key: str, repository: RepositoryId, owner_sign: bytes, reader: OwnerRepository | None) -> EnrolledHost:
+    Raises:
+        IntegrityError: with what is wrong.
+    """
     envelope = Envelope.parse(Magic.HOST, data)
-    verify_signature(owner_sign, Magic.HOST, envelope)
+    verify_signature(public.owner_sign, Magic.HOST, envelope)
     public_part, sealed = envelope.parts
-    public = decode(public_part, HostPublic)
-    if public.repository != repository or key != host_key(HostId(public.host), public.number):
+    record = decode(public_part, HostPublic)
+    if (record.repository, record.host, record.number) != (repository, name.host, name.number):
         raise IntegrityError("belongs to another repository or has been moved")
-    name = decode(reader.key.open_read(host_binding(public_part), sealed), HostPrivate).name if reader else ""
-    return EnrolledHost(public, name)
+    host_name = decode(reader.key.open_read(host_binding(public_part), sealed), HostPrivate).name if reader else ""
+    return EnrolledHost(record, host_name)

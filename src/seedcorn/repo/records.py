@@ -1,6 +1,7 @@
 """Small signed objects: building one, and reading one that is named by its hash or whose name is repeated in it.
 
-Owns that a record is believed only after its signature; what it means is for the modules that read it. docs/format.md, section "Objects".
+Owns where their bytes come from, and that only what has been verified is believed and remembered; what it means is for the modules that read it.
+docs/format.md, section "Objects".
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from seedcorn.crypto import primitives
-from seedcorn.errors import IntegrityError
+from seedcorn.errors import AccessDeniedError, IntegrityError, ObjectNotFoundError
 from seedcorn.format.codec import Envelope, Magic, decode, encode
+from seedcorn.format.names import spare_key
 from seedcorn.repo.bindings import signature_binding
 from seedcorn.repo.state.state import State
 from seedcorn.store.api import ObjectInfo, Store
 
-__all__ = ["build_record", "fetch_small", "open_record", "seal_envelope", "verify_signature"]
+__all__ = ["build_record", "fetch_spare", "open_record", "read_small", "seal_envelope", "verify_signature"]
 
 T = TypeVar("T")
 
@@ -51,16 +53,47 @@ def verify_signature(sign_public: bytes, magic: Magic, envelope: Envelope) -> No
     primitives.verify(sign_public, envelope.signature, signature_binding(magic) + envelope.signed_bytes)
 
 
-def fetch_small(store: Store, state: State | None, info: ObjectInfo, magic: Magic) -> bytes:
-    """An immutable object, from the state if it has been fetched before; who verifies it may then keep it with ``State.cache_object``.
+def read_small(store: Store, state: State | None, info: ObjectInfo, magic: Magic, open_one: Callable[[bytes], T]) -> T:
+    """A small immutable object as ``open_one`` verifies and opens it. Its bytes are what the state remembers; else what is in the store, or if that
+    is damaged, its spare: and if they are good, the state remembers them from then on.
 
     Raises:
-        IntegrityError: it is larger than its kind may be.
+        IntegrityError: with what is wrong with the object itself; named.
         ObjectNotFoundError: it has been deleted since it was listed.
     """
-    data = state.cached_object(info.key) if state else None
-    if data is not None:
-        return data
-    if info.size_bytes > magic.limit_bytes:
-        raise IntegrityError("is larger than its kind may be", object_name=info.key)
-    return store.get(info.key)
+    try:
+        remembered = state.cached_object(info.key) if state else None
+        if remembered is not None:
+            return open_one(remembered)
+        data, opened = _fetch(store, info, magic, open_one)
+    except IntegrityError as error:
+        raise error.named(info.key) from error
+    if state:
+        state.cache_object(info.key, data)
+    return opened
+
+
+def _fetch(store: Store, info: ObjectInfo, magic: Magic, open_one: Callable[[bytes], T]) -> tuple[bytes, T]:
+    try:
+        if info.size_bytes > magic.limit_bytes:
+            raise IntegrityError("is larger than its kind may be")
+        data = store.get(info.key)
+        return data, open_one(data)
+    except IntegrityError as damage:
+        spare = fetch_spare(store, info.key, magic)
+        if spare is None:
+            raise
+        try:
+            return spare, open_one(spare)
+        except IntegrityError:
+            raise damage from None
+
+
+def fetch_spare(store: Store, key: str, magic: Magic) -> bytes | None:
+    """What has been put beside a damaged object, not verified; None if nothing is there that may be read, or nothing of the right size."""
+    try:
+        if store.head(spare_key(key)).size_bytes > magic.limit_bytes:
+            return None
+        return store.get(spare_key(key))
+    except (ObjectNotFoundError, AccessDeniedError):  # a host may not list, so to it some stores say that they do not tell
+        return None

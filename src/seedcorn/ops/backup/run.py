@@ -32,9 +32,9 @@ from seedcorn.repo.index import is_out_of_date, sync_state
 from seedcorn.repo.repository import HostRepository
 from seedcorn.repo.roots.chains import check_rollback, list_heads, remember_heads, remembered_heads, witnessed
 from seedcorn.repo.roots.checkpoints import build_checkpoint
-from seedcorn.repo.roots.history import build_snapshot, group_of
 from seedcorn.repo.roots.needed import needed_frames
 from seedcorn.repo.roots.receipts import build_receipt
+from seedcorn.repo.roots.snapshots import build_snapshot, group_of
 from seedcorn.repo.roots.verified import read_verified
 from seedcorn.repo.state.state import FrameSet, State
 from seedcorn.store.api import Requests

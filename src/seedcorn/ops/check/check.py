@@ -20,7 +20,7 @@ from seedcorn.ops.check.choice import Subset
 from seedcorn.ops.check.findings import AffectedPath, Findings, SnapshotDamage
 from seedcorn.ops.check.objects import IndexedPacks, ObjectCheck
 from seedcorn.ops.check.packs import PackCheck, Reading
-from seedcorn.ops.check.records import Records, check_records
+from seedcorn.ops.check.records import Records, check_records, note_spares
 from seedcorn.ops.check.trees import TreeCheck
 from seedcorn.repo.hosts import HostRegistry
 from seedcorn.repo.roots.collections import list_collections
@@ -121,6 +121,7 @@ def examine(browser: Browser, options: CheckOptions, clock: Clock, monitor: Moni
         examination = replace(examination, result=_together(earlier, examination.result))
     for error in held.errors:
         monitor.error(error)
+    note_spares(browser, monitor)
     if ignored := browser.roots.ignored:
         monitor.note(f"{len(ignored)} objects under snapshots/ count for nothing, because the owner has revoked their hosts: {ignored[0]} …")
     return examination

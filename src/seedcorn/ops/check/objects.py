@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 
 from seedcorn.crypto import primitives
 from seedcorn.errors import IntegrityError, ObjectNotFoundError, RepositoryNotFoundError
+from seedcorn.format.codec import Magic
 from seedcorn.format.header import HEADER_KEY
 from seedcorn.format.names import pack_key, parse_numbered_key
 from seedcorn.format.pack import PackEntry, SegmentPublic
-from seedcorn.ids import HostId, PackId
+from seedcorn.ids import HostId, PackId, SnapshotId
 from seedcorn.ops.browse import Browser
 from seedcorn.ops.check.findings import Findings
 from seedcorn.ops.parallel import work_ahead
@@ -22,6 +23,7 @@ from seedcorn.repo.hosts import HostRegistry, load_registry
 from seedcorn.repo.index import open_segment
 from seedcorn.repo.keyslots import read_slots
 from seedcorn.repo.packs import entries_digest, plausible_sizes
+from seedcorn.repo.records import fetch_spare
 from seedcorn.repo.repository import read_header
 from seedcorn.repo.roots.standings import way_out
 
@@ -101,9 +103,13 @@ class ObjectCheck:
             if data is None:
                 self._is_missing(key)
                 continue
-            if primitives.object_hash(data) != names[key]:  # this machine has kept good bytes of it, others have not
+            if primitives.object_hash(data) != names[key] and not self._has_spare(key, names[key]):  # what this machine has kept is good
                 self._findings.problem(IntegrityError(f"its bytes do not match the hash in its name; {way_out(key)}", object_name=key))
             self._findings.checked(len(data))
+
+    def _has_spare(self, key: str, snapshot: SnapshotId) -> bool:
+        spare = fetch_spare(self._store, key, Magic.SNAPSHOT)
+        return spare is not None and primitives.object_hash(spare) == snapshot
 
     def segments(self, registry: HostRegistry) -> IndexedPacks:
         """The browser has just listed them: what is good it has loaded, what is not is among its problems."""

@@ -1,53 +1,39 @@
 """The small signed records: receipts, checkpoints, collections, forget records, relocations, the verified set. Is each one what its name says, and
 signed by who may?
 
-Owns what a check learns from them beside the standing of snapshots, which is for ``repo.roots.roots``. A record that is damaged says nothing.
+Owns what a check learns from them beside the standing of snapshots, which is for ``repo.roots.roots``. A record that is damaged says nothing, unless
+it has a good spare.
 
-docs/format.md, sections "Receipt" to "Verified set".
+docs/format.md, sections "Receipt" to "Spare".
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any
 
-from seedcorn.crypto import primitives
 from seedcorn.errors import IntegrityError, ObjectNotFoundError
-from seedcorn.format.codec import Envelope, Magic, decode
-from seedcorn.format.collection import (
-    CheckpointMaintain,
-    CheckpointPublic,
-    ForgetRecord,
-    Receipt,
-    ReceiptState,
-)
-from seedcorn.format.names import (
-    CheckpointName,
-    ReceiptName,
-    RecordName,
-    RelocationName,
-    parse_checkpoint_key,
-    parse_receipt_key,
-    parse_record_key,
-    parse_relocation_key,
-)
+from seedcorn.events import Monitor
+from seedcorn.format.collection import CheckpointMaintain, VerifiedRecord
+from seedcorn.format.names import SPARES
+from seedcorn.format.relocation import RelocationRecord
 from seedcorn.ops.browse import Browser
 from seedcorn.ops.check.findings import Findings
 from seedcorn.ops.parallel import work_ahead
-from seedcorn.repo.bindings import checkpoint_maintain_binding
 from seedcorn.repo.hosts import HostRegistry
-from seedcorn.repo.records import open_record
+from seedcorn.repo.records import read_small
 from seedcorn.repo.roots.collections import CollectionLog, Collections, list_collections
+from seedcorn.repo.roots.kinds import KINDS
 from seedcorn.repo.roots.needed import open_bitmap
-from seedcorn.repo.roots.relocations import open_relocation
-from seedcorn.repo.roots.verified import VerifiedSet, open_verified
+from seedcorn.repo.roots.verified import VerifiedSet
+from seedcorn.store.api import ObjectInfo
 
-__all__ = ["Records", "check_records"]
+__all__ = ["Records", "check_records", "note_spares"]
 
-_REMOVABLE = ("receipts/", "checkpoints/")  # rooms in which an object may go between a listing and the look at it
-N = TypeVar("N")
+_ROOMS = ("receipts/", "checkpoints/", "forget/", "verified/", "relocations/")
+_REMOVABLE = ("receipts/", "checkpoints/")  # of these, an object may go between a listing and the look at it
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,107 +50,83 @@ def check_records(browser: Browser, registry: HostRegistry, findings: Findings, 
     return _RecordCheck(browser, registry, findings, connections).all()
 
 
+def note_spares(browser: Browser, monitor: Monitor) -> None:
+    """Say which objects a repair has put once more: they are as good as new, and what they stand for is on a disk that turns bits."""
+    spares = [info.key for info in browser.repository.store.list(SPARES)]
+    if spares:
+        monitor.note(f"{len(spares)} damaged objects have been put once more, and are read from there: {spares[0]} …")
+
+
 class _RecordCheck:
     def __init__(self, browser: Browser, registry: HostRegistry, findings: Findings, connections: int) -> None:
         self._repository = browser.repository
-        self._public = browser.repository.key.public
+        self._store = browser.repository.store
         self._named = {problem.object_name for problem in browser.problems}
         self._registry = registry
         self._findings = findings
         self._connections = connections
-        self._digests: defaultdict[tuple[bytes, bytes], set[bytes]] = defaultdict(set)
 
     def all(self) -> Records:
-        self._room("receipts/", Magic.RECEIPT, self._receipt_name, self._receipt)
-        self._room("checkpoints/", Magic.CHECKPOINT, self._checkpoint_name, self._checkpoint)
-        self._room("forget/", Magic.FORGET, parse_record_key, self._forget)
-        self._room("verified/", Magic.VERIFIED, parse_record_key, self._verified)
-        self._room("relocations/", Magic.RELOCATION, parse_relocation_key, self._relocation)
-        log = list_collections(self._repository.store)
-        return Records(log, self._collections(log), VerifiedSet(dict(self._digests)))
+        digests: defaultdict[tuple[bytes, bytes], set[bytes]] = defaultdict(set)
+        for room in _ROOMS:
+            for record in self._read_room(room):
+                if isinstance(record, VerifiedRecord):
+                    for pack in record.packs:
+                        digests[pack.host, pack.pack].add(pack.digest)
+        log = list_collections(self._store)
+        return Records(log, self._read_collections(log), VerifiedSet(dict(digests)))
 
-    def _collections(self, log: CollectionLog) -> Collections:
-        collections = log.read_all(self._repository.store, None, self._repository.repository, self._public)
-        for problem in collections.problems:
+    def _read_collections(self, log: CollectionLog) -> Collections:
+        collections = log.read_all(self._store, None, self._repository.repository, self._repository.key.public)
+        for problem in (*collections.problems, *collections.oddities):
             self._problem(problem)
         for info in log.records.values():
             self._findings.checked(info.size_bytes)
         return collections
 
-    def _room(self, room: str, magic: Magic, parse: Callable[[str], N | None], open_one: Callable[[N, bytes], None]) -> None:
-        store = self._repository.store
-        names: dict[str, N] = {}
-        for info in store.list(room):
-            name = parse(info.key)
-            if name is not None and info.size_bytes > magic.limit_bytes:
-                self._problem(IntegrityError("is larger than its kind may be", object_name=info.key))
-            elif name is not None:
-                names[info.key] = name
+    def _read_room(self, room: str) -> Iterator[Any]:
+        """Every good record of a room."""
+        kind = KINDS[room]
 
-        def fetch(key: str) -> tuple[str, bytes | None]:
+        def read(info: ObjectInfo) -> Any:
+            name = kind.parse(info.key)
             try:
-                return key, store.get(key)
+                record = read_small(self._store, None, info, kind.magic, lambda data: kind.open_one(name, self._repository, self._registry, data))
+                _check_bitmaps(record)
+            except IntegrityError as error:
+                self._problem(error.named(info.key))
+                record = None
             except ObjectNotFoundError:
                 if room not in _REMOVABLE:
-                    self._problem(IntegrityError("is missing from the store", object_name=key))
-                return key, None
+                    self._problem(IntegrityError("is missing from the store", object_name=info.key))
+                return None
+            self._findings.checked(info.size_bytes)
+            return record
 
-        for key, data in work_ahead(fetch, names, threads=self._connections):
-            if data is None:
-                continue
-            try:
-                open_one(names[key], data)
-            except IntegrityError as error:
-                self._problem(error.named(key))
-            self._findings.checked(len(data))
+        counting = (info for info in self._store.list(room) if kind.parse(info.key) is not None and self._counts(room, info.key))
+        yield from (record for record in work_ahead(read, counting, threads=self._connections) if record is not None)
+
+    def _counts(self, room: str, key: str) -> bool:
+        """Whether it says anything, as after the end of a revoked host nothing does."""
+        name = KINDS[room].parse(key)
+        if room == "receipts/":
+            return self._registry.counts(name.host, name.seq)
+        return room != "checkpoints/" or name.host not in self._registry.revoked
 
     def _problem(self, error: IntegrityError) -> None:
         if error.object_name not in self._named:
             self._findings.problem(error)
 
-    def _receipt_name(self, key: str) -> ReceiptName | None:
-        """None if it says nothing, because the owner has revoked its host."""
-        name = parse_receipt_key(key)
-        return name if name and self._registry.counts(name.host, name.seq) else None
 
-    def _checkpoint_name(self, key: str) -> CheckpointName | None:
-        """As of a receipt."""
-        name = parse_checkpoint_key(key)
-        return name if name and name.host not in self._registry.revoked else None
-
-    def _receipt(self, name: ReceiptName, data: bytes) -> None:
-        envelope = Envelope.parse(Magic.RECEIPT, data)
-        self._registry.verify(Magic.RECEIPT, name.host, envelope)
-        state = ReceiptState.VOID if name.void else ReceiptState.RECEIPT
-        if decode(envelope.parts[0], Receipt) != Receipt(self._repository.repository, name.host, name.seq, name.snapshot, state):
-            raise _misplaced()
-
-    def _checkpoint(self, name: CheckpointName, data: bytes) -> None:
-        envelope = Envelope.parse(Magic.CHECKPOINT, data)
-        self._registry.verify(Magic.CHECKPOINT, name.host, envelope)
-        public_part, sealed = envelope.parts
-        public = decode(public_part, CheckpointPublic)
-        if (public.repository, public.host, public.session, public.number) != (self._repository.repository, name.host, name.session, name.number):
-            raise _misplaced()
-        maintain = decode(self._repository.key.open_maintain(checkpoint_maintain_binding(public_part), sealed), CheckpointMaintain)
-        for needed in maintain.needed:
-            open_bitmap(needed)
-
-    def _forget(self, name: RecordName, data: bytes) -> None:
-        if primitives.object_hash(data) != name.record:
-            raise IntegrityError("its bytes do not match the hash in its name")
-        record = open_record(Magic.FORGET, data, ForgetRecord, self._public.maintain_sign)
-        if record.repository != self._repository.repository or record.number != name.number:
-            raise _misplaced()
-
-    def _verified(self, name: RecordName, data: bytes) -> None:
-        for pack in open_verified(data, name, self._repository.repository, self._public).packs:
-            self._digests[pack.host, pack.pack].add(pack.digest)
-
-    def _relocation(self, name: RelocationName, data: bytes) -> None:
-        for entry in open_relocation(data, name, self._repository.repository, self._public).frames:
-            open_bitmap(entry)
-
-
-def _misplaced() -> IntegrityError:
-    return IntegrityError("belongs to something else or another repository, or has been moved")
+def _check_bitmaps(record: Any) -> None:
+    """Raises:
+    IntegrityError: a set of frames in it is malformed.
+    """
+    if isinstance(record, CheckpointMaintain):
+        needed = record.needed
+    elif isinstance(record, RelocationRecord):
+        needed = record.frames
+    else:
+        return
+    for entry in needed:
+        open_bitmap(entry)

@@ -1,4 +1,5 @@
-"""Doing what a repair plan says, in an order in which it may be killed anywhere: packs, then segments that list them, and only then removals.
+"""Doing what a repair plan says, in an order in which it may be killed anywhere: small objects, packs, then segments that list those, and only then
+removals.
 
 What is put is signed as a maintainer. A collection at the same time could delete a pack that is just being listed: who repairs is told of one.
 
@@ -17,6 +18,7 @@ from seedcorn.format.pack import KeyRow, PackEntry
 from seedcorn.ids import HostId, PackId
 from seedcorn.ops.browse import Browser
 from seedcorn.ops.check.check import Examination
+from seedcorn.ops.check.put_back import SmallObjects
 from seedcorn.ops.check.repair_packs import PackLook, PackRemains, opens
 from seedcorn.ops.check.repair_plan import PackRepair, RepairPlan
 from seedcorn.repo.maintenance import maintained_by_owner
@@ -32,6 +34,7 @@ __all__ = ["RepairResult", "execute_repair"]
 class RepairResult:
     """What has been put and removed, by key. ``collected_meanwhile``: a collection began or went on during the repair, so check again."""
 
+    put_back: tuple[str, ...]
     new_packs: tuple[str, ...]
     new_segments: tuple[str, ...]
     removed_segments: tuple[str, ...]
@@ -58,12 +61,15 @@ class _Repair:
         self._plan = plan
         self._monitor = monitor
         self._look_at = PackLook(browser.repository, examination)
+        self._small = SmallObjects(browser)
         self._series: dict[HostId, SegmentSeries] = {}
         self._new_packs: list[str] = []
         self._new_segments: list[str] = []
 
     def execute(self) -> RepairResult:
         plan = self._plan
+        for damaged in plan.put_back:
+            self._small.put_back(damaged)
         for repair in plan.list_again:
             self._list_again(repair)
         for new in repack(self._maintained, (self._what_is_good(repair) for repair in plan.move)):
@@ -77,6 +83,7 @@ class _Repair:
             if keys:
                 self._store.delete(keys)
         return RepairResult(
+            put_back=tuple(damaged.key for damaged in plan.put_back),
             new_packs=tuple(self._new_packs),
             new_segments=tuple(self._new_segments),
             removed_segments=removed,

@@ -2,12 +2,13 @@
 
 Owns the rules of a repair. Nothing that could be of use is ever given up:
 
+- A small signed object that is damaged is put once more, beside it, with the bytes that this machine remembers.
 - A pack that is good, and that no good segment lists, is listed again.
 - Frames that are still good in a damaged pack, and in no other one, go to a new pack.
 - Only then segments that list damaged or missing packs are replaced, and segments whose bytes are not those of their name are removed.
 - A damaged pack stays where it is, unless who repairs wants it gone.
 - A pack that a sweep names is not listed again, unless it was kept or a snapshot needs it: then the collection leaves it, too.
-- Snapshots are never touched, and of two with one number both stay.
+- Nothing else happens to snapshots and records, and of two snapshots with one number both stay.
 
 An object with the right bytes that can not be opened here is not damaged: a newer program may know it.
 
@@ -28,6 +29,7 @@ from seedcorn.format.pack import FrameEntry
 from seedcorn.ids import HostId, PackId
 from seedcorn.ops.browse import Browser
 from seedcorn.ops.check.check import Examination
+from seedcorn.ops.check.put_back import PutBack, SmallObjects
 from seedcorn.ops.check.repair_packs import PackLook
 from seedcorn.ops.parallel import work_ahead
 from seedcorn.repo.roots.needed import needed_by_any
@@ -61,8 +63,10 @@ class PackRepair:
 
 @dataclass(frozen=True, slots=True)
 class RepairPlan:
-    """In the order in which it is done. ``swept`` packs are left alone: a collection deletes them, or has been interrupted when it did."""
+    """In the order in which it is done. ``swept`` packs are left alone: a collection deletes them, or has been interrupted when it did. ``unknown``
+    are the keys of damaged small objects that this machine can not put back, for it does not remember them."""
 
+    put_back: tuple[PutBack, ...]
     list_again: tuple[PackRepair, ...]
     move: tuple[PackRepair, ...]
     give_up: tuple[PackRepair, ...]
@@ -70,10 +74,11 @@ class RepairPlan:
     remove_segments: tuple[str, ...]
     delete_packs: tuple[str, ...]
     swept: tuple[str, ...]
+    unknown: tuple[str, ...]
 
     @property
     def is_empty(self) -> bool:
-        return not (self.list_again or self.move or self.give_up or self.remove_segments or self.delete_packs)
+        return not (self.put_back or self.list_again or self.move or self.give_up or self.remove_segments or self.delete_packs)
 
     @property
     def unlisted(self) -> frozenset[str]:
@@ -115,7 +120,10 @@ class _Planner:
         self._index = examination.index
         self._hosts = examination.registry.hosts
         self._look_at = PackLook(browser.repository, examination)
-        self._swept = {pack_key(host, pack) for host, pack in examination.records.collections.swept()}
+        swept = examination.records.collections.swept() | browser.collections.swept()  # of a damaged sweep this machine may remember what it says
+        self._swept = {pack_key(host, pack) for host, pack in swept}
+        self._small = SmallObjects(browser)
+        self._result = examination.result
         self._is_needed = needed_by_any(browser.snapshots)
 
     def plan(self, options: RepairOptions) -> RepairPlan:
@@ -124,8 +132,10 @@ class _Planner:
         acted = [found for found in looked if not found.is_swept and not self._is_well(found)]
         broken = [found for found in acted if found.verdict is not _Verdict.WHOLE]
         replaced = {segment for found in acted if found.is_listed for segment in self._index.listed_in[found.repair.key]}
+        put_back, unknown = self._small.plan(self._result)
         corrupt = [found.repair.key for found in looked if found.verdict is _Verdict.CORRUPT]
         return RepairPlan(
+            put_back=put_back,
             list_again=tuple(found.repair for found in acted if found.verdict is _Verdict.WHOLE),
             move=tuple(found.repair for found in broken if found.repair.frames),
             give_up=tuple(found.repair for found in broken if found.is_listed and not found.repair.frames),
@@ -133,6 +143,7 @@ class _Planner:
             remove_segments=tuple(key for key in sorted(self._index.damaged) if self._is_corrupt_segment(key)),
             delete_packs=tuple(corrupt) if options.delete_damaged else (),
             swept=tuple(found.repair.key for found in looked if found.is_swept),
+            unknown=unknown,
         )
 
     def _unlisted(self) -> Iterator[str]:

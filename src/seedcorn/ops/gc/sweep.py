@@ -18,7 +18,7 @@ from seedcorn.crypto.primitives import random_bytes
 from seedcorn.errors import EXIT_DONE, EXIT_INTEGRITY, IntegrityError, ObjectNotFoundError, SeedcornError
 from seedcorn.events import Monitor
 from seedcorn.format.collection import CollectionRecord, HostPacks, PackCopy, Stage
-from seedcorn.format.names import following_number, pack_key, parse_numbered_key, probe_key, receipt_key
+from seedcorn.format.names import SPARES, following_number, pack_key, parse_numbered_key, probe_key, receipt_key, spare_key
 from seedcorn.format.pack import FrameEntry, PackEntry
 from seedcorn.format.snapshot import NeededFrames
 from seedcorn.ids import COLLECTION_ID_BYTES, HostId, PackId, SessionId
@@ -81,6 +81,7 @@ class Collector:
         self._now_ns = 0
         self._damaged_packs = 0
         self._surveyed: Survey | None = None
+        self._spares: frozenset[str] | None = None  # listed once, if anything is deleted that may have one
 
     def plan(self, *, dry_run: bool = False) -> CollectionPlan:
         """What is to be done now (G1). A dry run puts nothing, not even the probe, and takes for the time that of the newest object.
@@ -218,9 +219,9 @@ class Collector:
         survey, doomed, rewritten = self._unlist(sweep)
         self._delete(pack_key(*name) for name in sorted(doomed) if survey.packs[name].present)
         removed = [root for root in survey.roots.objects if _is_removed(root, survey, sweep)]
-        self._delete(stale_keys(survey))
-        self._delete(root.key for root in removed)
-        self._delete(_receipt_keys(survey, removed))
+        self._delete_small(stale_keys(survey))
+        self._delete_small(root.key for root in removed)
+        self._delete_small(_receipt_keys(survey, removed))
         kept = (plan.ripe - doomed) & survey.packs.keys()
         self._put_record(survey, Stage.DONE, kept, of=sweep, frames=named_frames(survey, frames_of(survey, kept)))  # G8
         self._delete_marks(before, plan)
@@ -265,7 +266,7 @@ class Collector:
 
     def _tidy(self, survey: Survey, plan: CollectionPlan, result: CollectionResult) -> CollectionResult:
         """What needs no sweep, because nothing is lost by it."""
-        self._delete(stale_keys(survey))
+        self._delete_small(stale_keys(survey))
         self._delete_marks(survey, plan)
         try:
             return replace(result, rewritten_segments=self._rewrite(survey, segments_to_merge(survey), frozenset()))
@@ -273,7 +274,7 @@ class Collector:
             return result
 
     def _delete_marks(self, survey: Survey, plan: CollectionPlan) -> None:
-        self._delete(mark.key for mark in survey.collections.marks if is_spent(mark, survey, plan, self._options.grace_ns))
+        self._delete_small(mark.key for mark in survey.collections.marks if is_spent(mark, survey, plan, self._options.grace_ns))
 
     # -- requests ----------------------------------------------------------------------------------------------------------------------------
 
@@ -291,6 +292,14 @@ class Collector:
         self._store.put(key, data)
         self._state.cache_object(key, data)
         return record
+
+    def _delete_small(self, keys: Iterable[str]) -> None:
+        """Delete small objects, and before that what has been put beside those that were damaged: it would be left for ever."""
+        listed = list(keys)
+        if listed and self._spares is None:
+            self._spares = frozenset(info.key for info in self._store.list(SPARES))
+        self._delete(spare for key in listed if (spare := spare_key(key)) in (self._spares or ()))
+        self._delete(listed)
 
     def _delete(self, keys: Iterable[str]) -> None:
         listed = list(keys)

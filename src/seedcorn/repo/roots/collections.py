@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from seedcorn.crypto.keys import PublicKeys
 from seedcorn.errors import IntegrityError, ObjectNotFoundError
@@ -16,11 +17,11 @@ from seedcorn.format.collection import CheckpointRef, CollectionRecord, Snapshot
 from seedcorn.format.names import CollectionName, collection_key, is_probe_key, parse_collection_key
 from seedcorn.format.snapshot import NeededFrames
 from seedcorn.ids import CollectionId, HostId, PackId, RepositoryId
-from seedcorn.repo.records import build_record, fetch_small, open_record
+from seedcorn.repo.records import build_record, open_record, read_small
 from seedcorn.repo.state.state import State
 from seedcorn.store.api import ObjectInfo, Store
 
-__all__ = ["CollectionLog", "Collections", "Mark", "Pack", "build_collection", "list_collections", "named_packs"]
+__all__ = ["CollectionLog", "Collections", "Mark", "Pack", "build_collection", "list_collections", "named_packs", "open_collection"]
 
 Pack = tuple[HostId, PackId]
 
@@ -53,26 +54,29 @@ class CollectionLog:
         for name in names:
             info = self.records[name]
             try:
-                found.append(_read_one(store, state, info, name, repository, public))
-            except IntegrityError as error:
-                raise error.named(info.key) from error
+                found.append(read_small(store, state, info, Magic.COLLECTION, partial(open_collection, name, repository, public)))
             except ObjectNotFoundError as error:
                 if name.stage is not Stage.MARK:
                     raise IntegrityError("is listed and not there, though it is never removed", object_name=info.key) from error
         return found
 
     def read_all(self, store: Store, state: State | None, repository: RepositoryId, public: PublicKeys) -> Collections:
-        """Every record; without ``state`` each is fetched anew. A damaged one is a problem: nobody can say then what has been or will be deleted."""
+        """Every record; without ``state`` each is fetched anew.
+
+        A damaged sweep is a problem: nobody can say then what has been or will be deleted. A damaged mark says nothing, and whose done record is
+        damaged counts as unfinished: a collection that was cut off leaves the same, and it gives nothing up.
+        """
         marks: list[Mark] = []
         sweeps: list[CollectionRecord] = []
         done: dict[bytes, CollectionRecord] = {}
         problems: list[IntegrityError] = []
+        oddities: list[IntegrityError] = []
         for name, info in sorted(self.records.items(), key=lambda item: item[0]):
             try:
                 records = self.read(store, state, repository, public, [name])
             except IntegrityError as error:
-                problems.append(error)
-                continue
+                (problems if name.stage is Stage.SWEEP else oddities).append(error)
+                records = [CollectionRecord(repository, name.number, name.collection, Stage.MARK, ())] if name.stage is Stage.MARK else []
             for record in records:
                 if record.stage is Stage.MARK:
                     marks.append(Mark(info.key, record, info.modified_ns))
@@ -80,7 +84,7 @@ class CollectionLog:
                     sweeps.append(record)
                 else:
                     done[record.collection] = record
-        return Collections(tuple(marks), tuple(sweeps), done, self.next_number, self.probes, tuple(problems))
+        return Collections(tuple(marks), tuple(sweeps), done, self.next_number, self.probes, tuple(problems), tuple(oddities))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,8 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Collections:
-    """Everything that ``gc/`` says. ``done`` are the records that say what finished sweeps have kept, by collection id."""
+    """Everything that ``gc/`` says. ``done`` are the records that say what finished sweeps have kept, by collection id. ``problems`` are damaged
+    sweeps, ``oddities`` other damaged records."""
 
     marks: tuple[Mark, ...]
     sweeps: tuple[CollectionRecord, ...]
@@ -102,6 +107,7 @@ class Collections:
     next_number: int
     probes: tuple[str, ...] = ()
     problems: tuple[IntegrityError, ...] = ()
+    oddities: tuple[IntegrityError, ...] = ()
 
     @property
     def unfinished_sweeps(self) -> tuple[CollectionRecord, ...]:
@@ -153,13 +159,13 @@ def build_collection(record: CollectionRecord, sign: Callable[[bytes], bytes]) -
     return collection_key(record.number, CollectionId(record.collection), record.stage), build_record(Magic.COLLECTION, record, sign)
 
 
-def _read_one(
-    store: Store, state: State | None, info: ObjectInfo, name: CollectionName, repository: RepositoryId, public: PublicKeys
-) -> CollectionRecord:
-    data = fetch_small(store, state, info, Magic.COLLECTION)
+def open_collection(name: CollectionName, repository: RepositoryId, public: PublicKeys, data: bytes) -> CollectionRecord:
+    """Verify and open one record.
+
+    Raises:
+        IntegrityError: with what is wrong.
+    """
     record = open_record(Magic.COLLECTION, data, CollectionRecord, public.maintain_sign)
     if record.repository != repository or CollectionName(record.number, CollectionId(record.collection), record.stage) != name:
         raise IntegrityError("belongs to another collection or repository, or has been moved")
-    if state:
-        state.cache_object(info.key, data)
     return record

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from seedcorn.crypto.keys import PublicKeys
 from seedcorn.crypto.primitives import object_hash
@@ -16,11 +17,11 @@ from seedcorn.format.codec import Magic
 from seedcorn.format.collection import ForgetRecord, SnapshotRef
 from seedcorn.format.names import RecordName, forget_key, parse_record_key
 from seedcorn.ids import RepositoryId
-from seedcorn.repo.records import build_record, fetch_small, open_record
+from seedcorn.repo.records import build_record, open_record, read_small
 from seedcorn.repo.state.state import State
-from seedcorn.store.api import ObjectInfo, Store
+from seedcorn.store.api import Store
 
-__all__ = ["ForgetLog", "build_forget", "read_forget_log"]
+__all__ = ["ForgetLog", "build_forget", "open_forget", "read_forget_log"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +40,9 @@ def read_forget_log(store: Store, state: State, repository: RepositoryId, public
     listed = sorted(((name, info) for info in store.list("forget/") if (name := parse_record_key(info.key))), key=lambda pair: pair[0])
     for name, info in listed:
         try:
-            record = _read_one(store, state, info, name, repository, public)
+            record = read_small(store, state, info, Magic.FORGET, partial(open_forget, name, repository, public))
         except IntegrityError as error:
-            problems.append(error.named(info.key))
+            problems.append(error)
             continue
         for ref in record.taken_back:
             forgotten.pop(ref, None)
@@ -55,12 +56,15 @@ def build_forget(record: ForgetRecord, sign: Callable[[bytes], bytes]) -> tuple[
     return forget_key(record.number, object_hash(data)), data
 
 
-def _read_one(store: Store, state: State, info: ObjectInfo, name: RecordName, repository: RepositoryId, public: PublicKeys) -> ForgetRecord:
-    data = fetch_small(store, state, info, Magic.FORGET)
+def open_forget(name: RecordName, repository: RepositoryId, public: PublicKeys, data: bytes) -> ForgetRecord:
+    """Verify and open one record.
+
+    Raises:
+        IntegrityError: with what is wrong.
+    """
     if object_hash(data) != name.record:
         raise IntegrityError("its bytes do not match the hash in its name")
     record = open_record(Magic.FORGET, data, ForgetRecord, public.maintain_sign)
     if record.repository != repository or record.number != name.number:
         raise IntegrityError("belongs to another repository, or has been moved")
-    state.cache_object(info.key, data)
     return record

@@ -1,27 +1,23 @@
-"""Signed history: putting a snapshot as the commit point, and reading all of them as the owner.
+"""Signed history: all snapshots as the owner reads them.
 
-docs/format.md, section "Snapshot". Invariant: a snapshot that is returned has been verified: its name is its hash, its enrolled host signed it, its
-parts opened. What is missing, forked or rolled back is noticed by ``roots``, which the maintainers read too.
+docs/format.md, section "Snapshot". Invariant: a snapshot that is returned has been verified, and all its parts opened. What is missing,
+forked or rolled back is noticed by ``roots``, which the maintainers read too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from seedcorn.crypto import primitives
 from seedcorn.errors import IntegrityError
-from seedcorn.format.codec import Magic, decode, encode
-from seedcorn.format.names import snapshot_key
+from seedcorn.format.codec import decode
 from seedcorn.format.snapshot import SnapshotMaintain, SnapshotOwner, SnapshotPublic
-from seedcorn.ids import HostId, RepositoryId, SnapshotId
-from seedcorn.repo.bindings import snapshot_maintain_binding, snapshot_owner_binding
-from seedcorn.repo.records import seal_envelope
-from seedcorn.repo.repository import HostRepository, OwnerRepository
+from seedcorn.ids import HostId, SnapshotId
+from seedcorn.repo.bindings import snapshot_owner_binding
+from seedcorn.repo.repository import OwnerRepository
 from seedcorn.repo.roots.roots import Roots, RootSnapshot, Standing
 from seedcorn.repo.roots.standings import way_out
 
-__all__ = ["Snapshot", "build_snapshot", "group_of", "open_snapshots"]
+__all__ = ["Snapshot", "open_snapshots"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,26 +35,6 @@ class Snapshot:
     @property
     def host(self) -> HostId:
         return HostId(self.public.host)
-
-
-def group_of(repository: RepositoryId, host_name: str, paths: Sequence[bytes]) -> bytes:
-    """16 bytes that are equal for snapshots of the same host name and paths, in whatever dedup domain: a host that is moved goes on in its groups."""
-    return primitives.object_hash(primitives.context("group", repository, host_name.encode(), *paths))[:16]
-
-
-def build_snapshot(
-    repository: HostRepository, public: SnapshotPublic, maintain: SnapshotMaintain, owner: SnapshotOwner
-) -> tuple[str, SnapshotId, bytes]:
-    """(store key, id, bytes) of a signed snapshot."""
-    public_part = encode(public)
-    parts = [
-        public_part,
-        repository.key.seal_maintain(snapshot_maintain_binding(public_part), encode(maintain)),
-        repository.key.seal_read(snapshot_owner_binding(public_part), encode(owner)),
-    ]
-    data = seal_envelope(Magic.SNAPSHOT, parts, repository.key.sign)
-    snapshot = SnapshotId(primitives.object_hash(data))
-    return snapshot_key(repository.host, public.seq, snapshot), snapshot, data
 
 
 def open_snapshots(repository: OwnerRepository, roots: Roots) -> tuple[list[Snapshot], list[IntegrityError]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from seedcorn.errors import IntegrityError, ObjectNotFoundError
 from seedcorn.format.codec import Envelope, Magic, decode
@@ -16,12 +17,12 @@ from seedcorn.format.collection import Receipt, ReceiptState, SnapshotRef
 from seedcorn.format.names import ReceiptName, parse_receipt_key, receipt_key
 from seedcorn.ids import HostId, RepositoryId, SnapshotId
 from seedcorn.repo.hosts import HostRegistry
-from seedcorn.repo.records import build_record, fetch_small
+from seedcorn.repo.records import build_record, read_small
 from seedcorn.repo.repository import HostRepository
 from seedcorn.repo.state.state import State
 from seedcorn.store.api import ObjectInfo, Store
 
-__all__ = ["Receipts", "build_receipt", "read_receipts"]
+__all__ = ["Receipts", "build_receipt", "open_receipt", "read_receipts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +59,10 @@ def read_receipts(store: Store, state: State, repository: RepositoryId, registry
         snapshot = SnapshotRef(name.host, name.seq, name.snapshot)
         try:
             with suppress(ObjectNotFoundError):  # its snapshot has just been collected
-                _read_one(store, state, info, name, repository, registry)
+                read_small(store, state, info, Magic.RECEIPT, partial(open_receipt, name, repository, registry))
                 (void if name.void else receipted).add(snapshot)
         except IntegrityError as error:
-            problems.append(error.named(info.key))
+            problems.append(error)
             doubtful.add(snapshot)
     return Receipts(frozenset(receipted), frozenset(void), tuple(problems), frozenset(doubtful))
 
@@ -73,11 +74,14 @@ def _listed(store: Store) -> Iterator[tuple[ObjectInfo, ReceiptName]]:
             yield info, name
 
 
-def _read_one(store: Store, state: State, info: ObjectInfo, name: ReceiptName, repository: RepositoryId, registry: HostRegistry) -> None:
-    data = fetch_small(store, state, info, Magic.RECEIPT)
+def open_receipt(name: ReceiptName, repository: RepositoryId, registry: HostRegistry, data: bytes) -> None:
+    """Verify a receipt or void record, which says no more than its name.
+
+    Raises:
+        IntegrityError: with what is wrong.
+    """
     envelope = Envelope.parse(Magic.RECEIPT, data)
     registry.verify(Magic.RECEIPT, HostId(name.host), envelope)
     wanted = ReceiptState.VOID if name.void else ReceiptState.RECEIPT
     if decode(envelope.parts[0], Receipt) != Receipt(repository, name.host, name.seq, name.snapshot, wanted):
         raise IntegrityError("belongs to another snapshot or repository, or has been moved")
-    state.cache_object(info.key, data)

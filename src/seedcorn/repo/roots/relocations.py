@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import msgspec
 
@@ -22,7 +22,7 @@ from seedcorn.format.names import RelocationName, parse_relocation_key, relocati
 from seedcorn.format.relocation import RelocationRecord, RelocationStage
 from seedcorn.format.snapshot import NeededFrames
 from seedcorn.ids import RelocationId, RepositoryId
-from seedcorn.repo.records import build_record, fetch_small, open_record
+from seedcorn.repo.records import build_record, open_record, read_small
 from seedcorn.repo.state.state import State
 from seedcorn.store.api import Store
 
@@ -88,13 +88,9 @@ def read_relocations(store: Store, state: State | None, repository: RepositoryId
     problems: list[IntegrityError] = []
     for name, info in sorted(listed.items(), key=lambda item: item[0]):
         try:
-            data = fetch_small(store, state, info, Magic.RELOCATION)
-            records[name] = open_relocation(data, name, repository, public)
+            records[name] = read_small(store, state, info, Magic.RELOCATION, partial(open_relocation, name, repository, public))
         except IntegrityError as error:
-            problems.append(error.named(info.key))
-            continue
-        if state is not None:
-            state.cache_object(info.key, data)
+            problems.append(error)
     if state is not None:
         problems += _remember(state, listed, records)
     done = {name.relocation for name in records if name.stage is RelocationStage.DONE}
@@ -103,7 +99,7 @@ def read_relocations(store: Store, state: State | None, repository: RepositoryId
     return Relocations(announced, frozenset(listed), (*problems, *_what_is_missing(announced, done, listed)))
 
 
-def open_relocation(data: bytes, name: RelocationName, repository: RepositoryId, public: PublicKeys) -> RelocationRecord:
+def open_relocation(name: RelocationName, repository: RepositoryId, public: PublicKeys, data: bytes) -> RelocationRecord:
     """Verify and open one record.
 
     Raises:

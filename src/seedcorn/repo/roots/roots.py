@@ -13,23 +13,22 @@ and a sweep before anything that it takes can be missing. docs/format.md, "Order
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol, TypeVar
+from functools import partial
+from typing import Protocol
 
 import msgspec
 
-from seedcorn.crypto import primitives
 from seedcorn.crypto.keys import PublicKeys
 from seedcorn.errors import IntegrityError, ObjectNotFoundError
-from seedcorn.format.codec import Envelope, Magic, decode
-from seedcorn.format.collection import CheckpointMaintain, CheckpointPublic, CheckpointRef, SnapshotRef
-from seedcorn.format.names import CheckpointName, CollectionName, NumberedKey, parse_checkpoint_key, parse_numbered_key, receipt_key
-from seedcorn.format.snapshot import Head, NeededFrames, SnapshotMaintain, SnapshotPublic
+from seedcorn.format.codec import Magic
+from seedcorn.format.collection import CheckpointMaintain, CheckpointRef, SnapshotRef
+from seedcorn.format.names import CollectionName, NumberedKey, parse_checkpoint_key, parse_numbered_key, receipt_key
+from seedcorn.format.snapshot import Head, NeededFrames
 from seedcorn.ids import HostId, RepositoryId
-from seedcorn.repo.bindings import checkpoint_maintain_binding, snapshot_maintain_binding
 from seedcorn.repo.hosts import HostRegistry
-from seedcorn.repo.records import fetch_small
+from seedcorn.repo.records import read_small
 from seedcorn.repo.roots.chains import (
     Gaps,
     Heads,
@@ -45,10 +44,12 @@ from seedcorn.repo.roots.chains import (
     remember_heads,
     remembered_heads,
 )
+from seedcorn.repo.roots.checkpoints import open_checkpoint
 from seedcorn.repo.roots.collections import Collections, list_collections
 from seedcorn.repo.roots.forgetting import ForgetLog, read_forget_log
 from seedcorn.repo.roots.receipts import Receipts, read_receipts
 from seedcorn.repo.roots.relocations import NO_RELOCATIONS, Relocation, Relocations, read_relocations
+from seedcorn.repo.roots.snapshots import open_snapshot
 from seedcorn.repo.roots.standings import (
     RootCheckpoint,
     RootSnapshot,
@@ -66,7 +67,6 @@ from seedcorn.store.api import ObjectInfo, Store
 
 __all__ = ["RootCheckpoint", "RootKey", "RootRepository", "RootSnapshot", "Roots", "RootsReader", "Standing", "UnreadableSnapshot"]
 
-T = TypeVar("T")
 _NOTHING = CheckpointMaintain(0, b"", ())
 _TRIES = 2  # a collection that ran while we listed explains in the second reading what was missing in the first
 
@@ -191,7 +191,7 @@ class RootsReader:
         self._sweeps |= log.sweeps
         forget_log = read_forget_log(store, state, repository, public)
         receipts = read_receipts(store, state, repository, registry)
-        oddities = [*receipts.problems]
+        oddities = [*collections.oddities, *receipts.problems]
         listed_checkpoints = self._read_checkpoints(registry, oddities) if self._with_checkpoints else []
         listed = self._read_snapshots(registry)
         said = Said(receipts, forget_log.forgotten, collections.expired)
@@ -231,22 +231,12 @@ class RootsReader:
 
     def _snapshot(self, info: ObjectInfo, name: NumberedKey, registry: HostRegistry) -> RootSnapshot:
         if info.key not in self._snapshots:
-            data = fetch_small(self._repository.store, self._state, info, Magic.SNAPSHOT)
-            self._snapshots[info.key] = self._open_snapshot(data, info, name, registry)
-            self._state.cache_object(info.key, data)
+            repository = self._repository
+            open_one = partial(open_snapshot, name, repository.repository, repository.key.open_maintain, registry)
+            opened = read_small(repository.store, self._state, info, Magic.SNAPSHOT, open_one)
+            ref = SnapshotRef(name.host, name.number, name.object_id)
+            self._snapshots[info.key] = RootSnapshot(ref, info.key, opened.public, opened.maintain, opened.parts, info.modified_ns)
         return self._snapshots[info.key]
-
-    def _open_snapshot(self, data: bytes, info: ObjectInfo, name: NumberedKey, registry: HostRegistry) -> RootSnapshot:
-        if primitives.object_hash(data) != name.object_id:
-            raise IntegrityError("its bytes do not match the hash in its name")
-        envelope = Envelope.parse(Magic.SNAPSHOT, data)
-        registry.verify(Magic.SNAPSHOT, name.host, envelope)
-        public = decode(envelope.parts[0], SnapshotPublic)
-        if public.repository != self._repository.repository or public.host != name.host or public.seq != name.number:
-            raise IntegrityError("belongs to another repository or host, or has been moved")
-        maintain = self._open(snapshot_maintain_binding, envelope, SnapshotMaintain)
-        ref = SnapshotRef(name.host, name.number, name.object_id)
-        return RootSnapshot(ref, info.key, public, maintain, envelope.parts, info.modified_ns)
 
     def _vanished_receipts(self, roots: Roots) -> list[IntegrityError]:
         """One problem for each receipt that this machine has fetched once and that is not listed with its snapshot.
@@ -278,7 +268,7 @@ class RootsReader:
                 if ref.host not in revoked:
                     newest = self._checkpoint(infos[-1], ref, registry)
             except IntegrityError as error:
-                oddities.append(error.named(infos[-1].key))
+                oddities.append(error)
             except ObjectNotFoundError:
                 continue
             checkpoints.append(replace(newest, older=tuple(info.key for info in infos[:-1])))
@@ -287,24 +277,12 @@ class RootsReader:
     def _checkpoint(self, info: ObjectInfo, ref: CheckpointRef, registry: HostRegistry) -> RootCheckpoint:
         if info.key not in self._checkpoints:
             name = parse_checkpoint_key(info.key)
-            assert name is not None
-            data = fetch_small(self._repository.store, self._state, info, Magic.CHECKPOINT)
-            maintain = self._open_checkpoint(data, name, registry)
+            assert name is not None, "it has been listed by its name"
+            repository = self._repository
+            open_one = partial(open_checkpoint, name, repository.repository, repository.key.open_maintain, registry)
+            maintain = read_small(repository.store, self._state, info, Magic.CHECKPOINT, open_one)
             self._checkpoints[info.key] = RootCheckpoint(ref, info.key, (), maintain, info.modified_ns)
-            self._state.cache_object(info.key, data)
         return self._checkpoints[info.key]
-
-    def _open_checkpoint(self, data: bytes, name: CheckpointName, registry: HostRegistry) -> CheckpointMaintain:
-        envelope = Envelope.parse(Magic.CHECKPOINT, data)
-        registry.verify(Magic.CHECKPOINT, name.host, envelope)
-        public = decode(envelope.parts[0], CheckpointPublic)
-        if public.repository != self._repository.repository or (public.host, public.session, public.number) != (name.host, name.session, name.number):
-            raise IntegrityError("belongs to another repository or session, or has been moved")
-        return self._open(checkpoint_maintain_binding, envelope, CheckpointMaintain)
-
-    def _open(self, binding: Callable[[bytes], bytes], envelope: Envelope, kind: type[T]) -> T:
-        public_part, sealed = envelope.parts[:2]
-        return decode(self._repository.key.open_maintain(binding(public_part), sealed), kind)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from seedcorn.crypto import primitives
 from seedcorn.crypto.keys import PublicKeys
@@ -19,10 +20,10 @@ from seedcorn.format.codec import Magic
 from seedcorn.format.collection import VerifiedPack, VerifiedRecord
 from seedcorn.format.names import RecordName, parse_record_key, verified_key
 from seedcorn.ids import HostId, PackId, RepositoryId
-from seedcorn.repo.records import build_record, fetch_small, open_record
+from seedcorn.repo.records import build_record, open_record, read_small
 from seedcorn.repo.repository import OwnerRepository
 from seedcorn.repo.state.state import State
-from seedcorn.store.api import ObjectInfo, Store
+from seedcorn.store.api import Store
 
 __all__ = ["ROOM", "VerifiedSet", "open_verified", "publish_verified", "read_verified"]
 
@@ -54,23 +55,16 @@ def read_verified(store: Store, state: State, repository: RepositoryId, public: 
         if name is None:
             continue
         try:
-            record = _read_record(store, state, info, name, repository, public)
+            record = read_small(store, state, info, Magic.VERIFIED, partial(open_verified, name, repository, public))
         except IntegrityError as error:
-            problems.append(error.named(info.key))
+            problems.append(error)
             continue
         for pack in record.packs:
             digests[pack.host, pack.pack].add(pack.digest)
     return VerifiedSet(dict(digests), tuple(problems))
 
 
-def _read_record(store: Store, state: State, info: ObjectInfo, name: RecordName, repository: RepositoryId, public: PublicKeys) -> VerifiedRecord:
-    data = fetch_small(store, state, info, Magic.VERIFIED)
-    record = open_verified(data, name, repository, public)
-    state.cache_object(info.key, data)
-    return record
-
-
-def open_verified(data: bytes, name: RecordName, repository: RepositoryId, public: PublicKeys) -> VerifiedRecord:
+def open_verified(name: RecordName, repository: RepositoryId, public: PublicKeys, data: bytes) -> VerifiedRecord:
     """Verify and open one record.
 
     Raises:

@@ -18,8 +18,8 @@ from seedcorn.ops import access
 from seedcorn.repo.hosts import load_registry
 from seedcorn.repo.index import build_segment, open_segment
 from seedcorn.repo.repository import HostRepository
-from seedcorn.repo.roots.history import build_snapshot
 from seedcorn.repo.roots.receipts import build_receipt
+from seedcorn.repo.roots.snapshots import build_snapshot
 from seedcorn.testing.simulation.process import Purpose
 from seedcorn.testing.simulation.scheduler import Actor
 from seedcorn.testing.simulation.world import World

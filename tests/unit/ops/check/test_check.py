@@ -257,7 +257,7 @@ def test_how_often_each_room_is_listed(many_packs: SmallRepository, store: Memor
     assert run(browser).exit_code == 0
     rooms = [call.key for call in recording.calls if call.verb == "list"]
     records = ("receipts/", "gc/", "forget/", "relocations/")  # once to judge the snapshots, and once to look at each of them anew
-    assert sorted(rooms) == sorted([*records, *records, "checkpoints/", "keys/", "hosts/", "packs/", "index/", "snapshots/", "verified/"])
+    assert sorted(rooms) == sorted([*records, *records, "checkpoints/", "keys/", "hosts/", "packs/", "index/", "snapshots/", "verified/", "spares/"])
 
 
 def test_a_frame_with_a_good_copy_is_not_lost(repository: SmallRepository, store: MemoryStore, tree: Path) -> None:

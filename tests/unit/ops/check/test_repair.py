@@ -91,7 +91,7 @@ def on_disk(tree: Path) -> dict[str, bytes]:
 def test_nothing_is_wrong(repository: SmallRepository, store: MemoryStore, repair: Repairing, tree: Path) -> None:
     repository.backup(tree)
     before = dict(store.objects)
-    assert repair() == RepairResult((), (), (), (), collected_meanwhile=False)
+    assert repair() == RepairResult((), (), (), (), (), collected_meanwhile=False)
     assert repair.plan.is_empty
     assert store.objects == before
 

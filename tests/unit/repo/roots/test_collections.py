@@ -11,7 +11,8 @@ from seedcorn.format.names import CollectionName, collection_key, probe_key
 from seedcorn.format.snapshot import NeededFrames
 from seedcorn.ids import CollectionId, HostId, PackId
 from seedcorn.repo.records import build_record
-from seedcorn.repo.roots.collections import Collections, build_collection, list_collections
+from seedcorn.repo.roots.collections import Collections, build_collection, list_collections, named_packs
+from seedcorn.testing.damage import flip_byte
 from seedcorn.testing.memory_store import MemoryStore
 from seedcorn.testing.repositories import SmallRepository
 
@@ -99,10 +100,10 @@ def test_records_by_stage_in_the_order_of_their_numbers(room: Room) -> None:
     assert (found.next_number, found.probes, found.problems) == (10, (probe_key(b"x" * 8),), ())
 
 
-@pytest.mark.parametrize("harm", ["number", "id", "stage", "repository", "signer", "cut"])
+@pytest.mark.parametrize("harm", ["number", "id", "repository", "signer", "cut"])
 def test_a_record_that_is_not_what_its_name_says(room: Room, repository: SmallRepository, harm: str) -> None:
     good = record(Stage.SWEEP, ONE, P, number=5, repository=b"q" * 16 if harm == "repository" else room.owner.repository)
-    name = CollectionName(6 if harm == "number" else 5, TWO if harm == "id" else ONE, Stage.MARK if harm == "stage" else Stage.SWEEP)
+    name = CollectionName(6 if harm == "number" else 5, TWO if harm == "id" else ONE, Stage.SWEEP)
     key = collection_key(name.number, name.collection, name.stage)
     data = build_record(Magic.COLLECTION, good, repository.first.host_file.key.sign if harm == "signer" else room.sign)
     room.store.put(key, data[:-1] if harm == "cut" else data)
@@ -115,6 +116,29 @@ def test_a_record_that_is_not_what_its_name_says(room: Room, repository: SmallRe
     with pytest.raises(IntegrityError, match=key):
         log.read(room.store, room.state, room.owner.repository, room.owner.key.public, [name])
     assert room.state.cached_object(key) is None
+
+
+def test_a_damaged_mark_says_nothing_and_stops_nobody(room: Room) -> None:
+    """It may be deleted by whoever finds nothing in it, as any mark may."""
+    good = record(Stage.SWEEP, ONE, P, number=5, repository=room.owner.repository)  # not what its name says
+    key = collection_key(5, ONE, Stage.MARK)
+    room.store.put(key, build_record(Magic.COLLECTION, good, room.sign))
+    found = room.read()
+    assert [(mark.key, mark.record.packs, mark.record.copies) for mark in found.marks] == [(key, (), ())]
+    assert (found.sweeps, found.problems, [oddity.object_name for oddity in found.oddities]) == ((), (), [key])
+    assert room.state.cached_object(key) is None
+
+
+def test_a_sweep_with_a_damaged_done_record_is_unfinished(room: Room) -> None:
+    sweep = room.put(Stage.SWEEP, ONE, 5, P, Q)
+    room.put(Stage.DONE, ONE, 5, P)
+    assert room.read().swept() < named_packs([sweep])
+    key = collection_key(5, ONE, Stage.DONE)
+    room.store.objects[key] = flip_byte(room.store.objects[key], 40)
+    room.state.close()
+    found = list_collections(room.store).read_all(room.store, None, room.owner.repository, room.owner.key.public)
+    assert (found.unfinished_sweeps, found.swept()) == ((sweep,), named_packs([sweep]))
+    assert (found.problems, [oddity.object_name for oddity in found.oddities]) == ((), [key])
 
 
 def test_a_mark_that_is_deleted_as_it_is_read(room: Room) -> None:
