@@ -11,7 +11,7 @@ from itertools import combinations
 from typing import NamedTuple
 
 from tests.model.actors import Outcomes, Setting, Step
-from tests.model.records import Frame, Pack, Record, Roots, Segment, Store, frames_in, indexed, kept_by, needed_frames, swept_packs
+from tests.model.records import Frame, Pack, Record, Roots, Segment, Store, frames_in, indexed, kept_by, needed_frames, readings_of, swept_packs
 
 __all__ = ["STEPS", "Collector"]
 
@@ -196,7 +196,8 @@ def g6_relist_relocations(setting: Setting, store: Store, collector: Collector) 
 
 def g6_relist_gc(setting: Setting, store: Store, collector: Collector) -> Outcomes[Collector]:
     """G6 lists gc/ again: what others sweep, what has expired"""
-    yield store, read_next(setting, read_gc(setting, store, collector), (*collector.read, "gc"))
+    for gc in readings_of(store.gc, damaged=setting.rules.dones_may_be_damaged):
+        yield store, read_next(setting, read_gc(setting, store._replace(gc=gc), collector), (*collector.read, "gc"))
 
 
 def g6_relist_roots(setting: Setting, store: Store, collector: Collector) -> Outcomes[Collector]:

@@ -9,7 +9,7 @@ from itertools import product
 from typing import NamedTuple
 
 from tests.model.actors import Outcomes, Setting, Step
-from tests.model.records import Frame, Gc, Pack, Record, Root, Store, frames_in, indexed, kept_by, swept_packs
+from tests.model.records import Frame, Gc, Pack, Record, Root, Store, frames_in, indexed, kept_by, readings_of, swept_packs
 
 __all__ = ["STEPS", "Host"]
 
@@ -36,7 +36,13 @@ class Host(NamedTuple):
 
 def h0_list_gc(setting: Setting, store: Store, host: Host) -> Outcomes[Host]:
     """H0 lists gc/"""
-    rules, gc = setting.rules, store.gc
+    for gc in readings_of(store.gc, damaged=setting.rules.dones_may_be_damaged):
+        yield from begin(setting, store, host, gc)
+
+
+def begin(setting: Setting, store: Store, host: Host, gc: Gc) -> Outcomes[Host]:
+    """On to the index, with D and B by what was read of gc/."""
+    rules = setting.rules
     avoided = swept_packs(gc, unfinished=rules.avoid_unfinished_sweeps, finished=rules.deleted_packs_stay_dead)
     if rules.avoid_unswept_marks:
         swept = {sweep.number for sweep in gc.sweeps}

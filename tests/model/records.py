@@ -6,7 +6,8 @@ one step here: a real one that takes several requests returns at least every key
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from itertools import combinations
 from typing import NamedTuple
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "needed_frames",
     "needs_of",
     "pending",
+    "readings_of",
     "swept_packs",
 ]
 
@@ -106,6 +108,15 @@ def frames_in(packs: Iterable[Pack]) -> frozenset[Frame]:
 def indexed(segments: Iterable[Segment]) -> frozenset[Pack]:
     """All packs that these segments list."""
     return frozenset().union(*segments)
+
+
+def readings_of(gc: Gc, *, damaged: bool) -> Iterator[Gc]:
+    """``gc/`` as it is; and if some of its done records may be ``damaged``, as it is without any of these."""
+    for count in range(len(gc.dones) + 1 if damaged else 0):
+        for readable in combinations(sorted(gc.dones, key=lambda done: done.number), count):
+            yield gc._replace(dones=frozenset(readable))
+    if not damaged:
+        yield gc
 
 
 def kept_by(gc: Gc, number: str) -> frozenset[Pack] | None:

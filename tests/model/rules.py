@@ -17,7 +17,9 @@ Dead packs: D
 - D = packs of each sweep without `done` + packs of each sweep with `done` but those that the `done` says it **kept**. So `done` lists the kept
   packs, and what a sweep deleted stays dead for ever ("dead-packs-return"): a host that was suspended puts its segment after its packs were swept
   and deleted, a collector merges segments that it loaded before; either way the index lists packs that are gone. The index proves nothing.
-- Packs of marks may be in D; as long as B is a set they need not be ("marks-relied-on").
+- Packs of marks may be in D; as long as B is a set they need not be ("marks-relied-on"). So a mark that can not be read stops nobody.
+- A `done` that can not be read, by some or by all, is as good as none ("dones-damaged"): D is larger then. A sweep that can not be read stops all
+  who have not read it: what it named is dead for ever, and its `done` does not say what that was.
 
 A host
 - H0 before H1, and everything reused is looked up in this session's index minus D: local tables and unchanged listings are hints.
@@ -91,6 +93,7 @@ class Rules:
     check_own_packs: bool = True  # H7 looks for packs that this session put, too
     check_against_new_index: bool = False  # H7 accepts copies that another index listing, read after gc/, shows
     trust_kept_packs: bool = False  # H7 does not mind a sweep that is `done` and kept the pack
+    dones_may_be_damaged: bool = False  # who can not read a `done` takes its sweep for unfinished; collectors, too
     redo_from_fresh_base: bool = True  # a redo chooses all its frames anew, those of unaffected files too
     # Collectors
     read_at_g6: tuple[str, ...] = ("gc", "roots", "index")  # after the sweep record; what is not read again is as G1 read it
@@ -160,6 +163,8 @@ VARIATIONS = {
     "marks-relied-on": Mutant(Rules(avoid_unswept_marks=False), "marks", "D holds sweeps only (while B is a set)"),
     "index-again": Mutant(Rules(check_against_new_index=True), "duplicates", "H7 accepts copies that an index loaded after gc/ shows"),
     "kept-trusted": Mutant(Rules(trust_kept_packs=True), "duplicates", "H7 minds of a sweep that is done only what it deleted"),
+    "dones-damaged": Mutant(Rules(dones_may_be_damaged=True), "collectors", "who can not read a done record takes its sweep for unfinished"),
+    "dones-damaged-duplicates": Mutant(Rules(dones_may_be_damaged=True), "duplicates", "the same, with two packs that hold the same frame"),
     "index-before-gc-alone": Mutant(Rules(list_gc_before_index=False), "collectors", "H1 before H0, while deleted packs stay dead"),
     "g6-other-order": Mutant(Rules(read_at_g6=("index", "roots", "gc")), "duplicates", "G6 reads in another order, all of it after the sweep record"),
 }
