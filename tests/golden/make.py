@@ -28,6 +28,7 @@ from seedcorn.ops import access
 from seedcorn.ops.backup.backup import BackupOptions
 from seedcorn.ops.browse import Standing
 from seedcorn.ops.check.check import CheckOptions, check
+from seedcorn.ops.check.put_back import PutBack, SmallObjects
 from seedcorn.ops.deep.deep import Deep, DeepOptions
 from seedcorn.ops.deep.plan import plan_deep
 from seedcorn.ops.gc.plan import CollectionOptions, MaxUnused
@@ -41,6 +42,7 @@ from seedcorn.repo.content.writer import WriterOptions
 from seedcorn.repo.maintenance import MaintainRepository, maintained_by_owner
 from seedcorn.store.api import Store
 from seedcorn.store.local import LocalStore
+from seedcorn.testing.damage import flip_byte
 from seedcorn.testing.memory_store import MemoryStore
 from seedcorn.testing.repositories import PASSPHRASE, Machine, SmallRepository
 
@@ -163,6 +165,7 @@ def _live(making: _Making) -> None:
     revoke(owner, plan_revocation(owner, making.repository.new_state(), "gamma"), making.time)
     making.time.passed_ns += 25 * 3600 * 10**9
     making.collect(MARK_ONLY)
+    _damage_a_sweep(making)
     making.store.put(f"doctor/{bytes(16).hex()}/probe", b"left by a probe that was not allowed to delete\n")
 
 
@@ -241,6 +244,15 @@ def _leave_a_part(making: _Making, machine: Machine) -> SnapshotId | None:
     thin_work(work)
     making.back_up(machine, work)
     return whole
+
+
+def _damage_a_sweep(making: _Making) -> None:
+    """And put it back, from a machine that remembers it."""
+    browser = making.repository.browser()
+    key = next(key for key in sorted(making.store.objects) if key.endswith(".sweep"))
+    good = making.store.objects[key]
+    making.store.objects[key] = flip_byte(good, len(good) - 1)
+    SmallObjects(browser).put_back(PutBack(key, len(good)))
 
 
 def _write(folder: Path, making: _Making) -> None:

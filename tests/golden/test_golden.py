@@ -23,6 +23,7 @@ from seedcorn.events import RecordingMonitor
 from seedcorn.format.codec import VERSION, Envelope, Magic, decode
 from seedcorn.format.collection import CheckpointPublic, CollectionRecord, ForgetRecord, Receipt, ReceiptState, Stage, VerifiedRecord
 from seedcorn.format.header import HostPublic, HostState, SlotPublic
+from seedcorn.format.names import SPARES
 from seedcorn.format.pack import PackHead, PackKind, SegmentPublic, parse_pack_head, parse_trailer
 from seedcorn.format.relocation import RelocationRecord, RelocationStage
 from seedcorn.format.snapshot import SnapshotPublic
@@ -180,6 +181,8 @@ def test_every_state_of_an_object_is_in_it(golden: Golden) -> None:
     segments = golden.parts(Magic.SEGMENT, SegmentPublic)
     assert {segment.session == NO_SESSION for segment in segments} == {True, False}
     assert any(segment.session == NO_SESSION and len(segment.packs) > 8 for segment in segments)  # merged
+    (spare,) = (key for key in golden.objects if key.startswith(SPARES))
+    assert golden.objects[spare] != golden.objects[spare.removeprefix(SPARES)]  # which is damaged
     assert len(golden.parts(Magic.SLOT, SlotPublic)) == len(golden.secrets["passphrases"]) == 2
 
 

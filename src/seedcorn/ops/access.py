@@ -323,6 +323,7 @@ def host_policy(host: EnrolledHost, bucket: str, prefix: str) -> dict[str, objec
     written = [f"{bucket_arn}/{room}" for room in rooms]
     written.append(f"{bucket_arn}/{base}doctor/*")
     read = [f"{bucket_arn}/{base}{name}" for name in ("seedcorn.json", "hosts/*", "index/*", "verified/*", "gc/*", "doctor/*")]
+    read += [f"{bucket_arn}/{base}spares/{room}/*" for room in ("hosts", "verified", "gc")]
     listed = [f"{base}{room}/*" for room in ("hosts", "index", "snapshots", "verified", "gc", "doctor")]
     listed += rooms  # what has become of a put whose answer was lost is known from a listing alone, and `backup --force` asks which packs are left
     return {
