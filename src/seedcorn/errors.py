@@ -47,9 +47,13 @@ EXIT_INTERRUPTED = 130
 
 
 class SeedcornError(Exception):
-    """Root of the tree. ``str()`` of it is a whole sentence for a person: what happened, to what, and what to do."""
+    """Root of the tree. ``str()`` of it is a whole sentence for a person: what happened, to what, and what to do.
+
+    ``when_told`` is what is left of that for whoever has heard the monitor, if the operation has told it of the causes one by one; else empty.
+    """
 
     exit_code = EXIT_FAILED
+    when_told = ""
 
 
 class UsageError(SeedcornError):
@@ -75,10 +79,11 @@ class IntegrityError(SeedcornError):
 
     exit_code = EXIT_INTEGRITY
 
-    def __init__(self, message: str, *, object_name: str = "") -> None:
+    def __init__(self, message: str, *, object_name: str = "", when_told: str = "") -> None:
         super().__init__(f"{object_name}: {message}" if object_name else message)
         self.message = message
         self.object_name = object_name
+        self.when_told = when_told
 
     def named(self, object_name: str) -> IntegrityError:
         """The same failure with the object it was found in, unless it already has a name."""

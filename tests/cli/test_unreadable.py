@@ -37,6 +37,7 @@ def repository_objects(machine: Machine) -> set[Path]:
 def test_prune_says_what_to_type_and_that_helps(machine: Machine, rotten: Path) -> None:
     refused = machine.owner("prune", *NOW)
     assert refused.code == 13 and "nothing is collected as long as this is so" in refused.err
+    assert len(refused.err.splitlines()) == 2 and refused.err.count("do not match the hash") == 1, "each problem is told once"
     command = command_in(refused.err)
     assert command[1] == str(rotten.relative_to(machine.repository))
     checked = machine.owner("check")

@@ -85,7 +85,7 @@ def _run(arguments: list[str], output: Output) -> int:
             return run(invocation)
     except SeedcornError as error:
         _debug()
-        output.fatal(str(error), error.exit_code)
+        output.fatal(str(error) if output.as_json else error.when_told or str(error), error.exit_code)
         return error.exit_code
     except (KeyboardInterrupt, EOFError):  # EOFError: nobody is there to answer a question
         output.fatal("interrupted", EXIT_INTERRUPTED)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from seedcorn.errors import IntegrityError
+from seedcorn.events import Monitor
 from seedcorn.format.names import parse_numbered_key, parse_pack_key
 from seedcorn.ids import HostId
 from seedcorn.repo.hosts import HostRegistry, load_registry
@@ -69,14 +70,21 @@ class Survey:
         return sum(pack.size_bytes for pack in self.packs.values())
 
 
-def refuse_unsound(survey: Survey, consequence: str) -> None:
-    """Raises:
-    IntegrityError: something is damaged or missing; ``consequence`` is what is not done as long as it is.
+def refuse_unsound(survey: Survey, consequence: str, monitor: Monitor | None = None) -> None:
+    """Stop if something is damaged or missing; ``monitor`` is told of all of it, the error names the first.
+
+    Raises:
+        IntegrityError: ``consequence`` is what is not done as long as it is.
     """
-    if survey.problems:
-        first = survey.problems[0]
-        count = f" ({len(survey.problems)} problems in all)" if len(survey.problems) > 1 else ""
-        raise IntegrityError(f"{first.message}; {consequence} as long as this is so{count}", object_name=first.object_name)
+    if not survey.problems:
+        return
+    if monitor:
+        for problem in survey.problems:
+            monitor.error(problem)
+    first = survey.problems[0]
+    count = f" ({len(survey.problems)} problems in all)" if len(survey.problems) > 1 else ""
+    refused = f"{consequence} as long as this is so{count}"
+    raise IntegrityError(f"{first.message}; {refused}", object_name=first.object_name, when_told=refused if monitor else "")
 
 
 def _is_of_revoked(segment_key: str, registry: HostRegistry) -> bool:

@@ -111,9 +111,7 @@ class Collector:
     def _survey(self) -> Survey:
         """A sound one."""
         survey = self._surveyor.survey()
-        for problem in survey.problems:
-            self._monitor.error(problem)
-        refuse_unsound(survey, "nothing is collected")
+        refuse_unsound(survey, "nothing is collected", self._monitor)
         for oddity in survey.roots.oddities:
             self._monitor.note(str(oddity))
         return replace(survey, now_ns=self._now_ns or survey.now_ns)  # an object whose time is in the future must not end the grace of all others

@@ -11,6 +11,7 @@ import pytest
 from tests.unit.ops.surveys import survey as made_up
 
 from seedcorn.errors import IntegrityError
+from seedcorn.events import RecordingMonitor
 from seedcorn.format.collection import CollectionRecord, Stage
 from seedcorn.format.names import parse_pack_key
 from seedcorn.ops.gc.survey import Survey, Surveyor, refuse_unsound
@@ -104,3 +105,8 @@ def test_what_is_unsound_is_refused_with_its_first_problem() -> None:
         refuse_unsound(replace(sound, problems=(one,)), "nothing is done")
     with pytest.raises(IntegrityError, match=r"^index/1: is damaged; nothing is done as long as this is so \(2 problems in all\)$"):
         refuse_unsound(replace(sound, problems=(one, two)), "nothing is done")
+    monitor = RecordingMonitor()
+    with pytest.raises(IntegrityError, match=r"^index/1: is damaged; nothing is done") as refused:
+        refuse_unsound(replace(sound, problems=(one, two)), "nothing is done", monitor)
+    assert monitor.errors == [one, two]
+    assert refused.value.when_told == "nothing is done as long as this is so (2 problems in all)"
