@@ -95,9 +95,9 @@ def list_hosts(invocation: Invocation) -> int:
     """Show the enrolled machines. Needs the passphrase: their names are sealed."""
     from seedcorn.ops import access
 
-    output = invocation.output
+    output, session = invocation.output, invocation.owner()
     rows = []
-    for host, newest in access.list_hosts(invocation.owner().repository):
+    for host, newest in access.list_hosts(session.repository, session.state):
         since = host.public.created_ns
         state = "revoked" if host.revoked else "enrolled"
         output.emit("host", id=host.host.hex(), name=host.name, revoked=host.revoked, domain=host.domain, snapshots=newest, recorded=time_text(since))

@@ -17,7 +17,7 @@ from seedcorn.errors import SeedcornError, UsageError
 from seedcorn.events import Clock
 from seedcorn.format.header import FLAG_TRUST_HOSTS
 from seedcorn.ids import RepositoryId, SlotId, match_prefix
-from seedcorn.ops.domains import choose_domain
+from seedcorn.ops.domains import NEW_DOMAIN, choose_domain, refuse_shared
 from seedcorn.repo import keyslots
 from seedcorn.repo.hosts import EnrolledHost, HostFile, HostRegistry, enroll_host, load_registry, move_host
 from seedcorn.repo.keyslots import KeySlot
@@ -33,7 +33,7 @@ from seedcorn.repo.repository import (
     read_header,
     refuse_existing,
 )
-from seedcorn.repo.roots.chains import list_heads
+from seedcorn.repo.roots.roots import RootsReader
 from seedcorn.repo.state.state import State
 from seedcorn.store.address import open_store
 from seedcorn.store.api import Store
@@ -248,11 +248,11 @@ def registry(owner: OwnerRepository, state: State | None = None) -> HostRegistry
     return load_registry(owner.store, owner.repository, owner.key.public, state=state, reader=owner)
 
 
-def list_hosts(owner: OwnerRepository) -> list[tuple[EnrolledHost, int]]:
-    """(host, number of its newest snapshot, 0 if none), by name."""
-    heads = list_heads(owner.store)
-    hosts = registry(owner).hosts.values()
-    return sorted(((host, heads[host.host].seq if host.host in heads else 0) for host in hosts), key=lambda pair: (pair[0].name, pair[0].host))
+def list_hosts(owner: OwnerRepository, state: State) -> list[tuple[EnrolledHost, int]]:
+    """(host, number of its newest good snapshot, 0 if none), by name. What has only the name of a snapshot may be anything."""
+    known = registry(owner, state)
+    newest = {ref.host: ref.seq for ref in sorted(root.ref for root in RootsReader(owner, state, checkpoints=False).read(known).snapshots)}
+    return sorted(((host, newest.get(host.host, 0)) for host in known.hosts.values()), key=lambda pair: (pair[0].name, pair[0].host))
 
 
 def add_host(owner: OwnerRepository, name: str, clock: Clock, *, domain: str | None = None) -> HostFile:
@@ -260,11 +260,12 @@ def add_host(owner: OwnerRepository, name: str, clock: Clock, *, domain: str | N
 
     Raises:
         UsageError: an enrolled host has that name, or there is no such domain.
+        SeedcornError: the domain was to be new, and somebody else has begun it at the same moment.
     """
     known = registry(owner)
     if any(host.name == name and not host.revoked for host in known.hosts.values()):
         raise UsageError(f"there is a host named {name} already: choose another name, or `seedcorn host revoke {name}` first")
-    return enroll_host(owner, name, created_ns=clock.now_ns(), domain=choose_domain(known, domain))
+    return _in_its_domain(owner, enroll_host(owner, name, created_ns=clock.now_ns(), domain=choose_domain(known, domain)), domain)
 
 
 def move(owner: OwnerRepository, name_or_id: str, clock: Clock, *, domain: str) -> HostFile:
@@ -272,9 +273,16 @@ def move(owner: OwnerRepository, name_or_id: str, clock: Clock, *, domain: str) 
 
     Raises:
         UsageError: there is no such host or domain, or the host has been revoked.
+        SeedcornError: as of ``add_host``.
     """
     known = registry(owner)
-    return move_host(owner, _find(known, name_or_id), created_ns=clock.now_ns(), domain=choose_domain(known, domain))
+    return _in_its_domain(owner, move_host(owner, _find(known, name_or_id), created_ns=clock.now_ns(), domain=choose_domain(known, domain)), domain)
+
+
+def _in_its_domain(owner: OwnerRepository, made: HostFile, wanted: str | None) -> HostFile:
+    if wanted == NEW_DOMAIN:
+        refuse_shared(registry(owner), made.key.host)
+    return made
 
 
 def find_host(owner: OwnerRepository, name_or_id: str) -> EnrolledHost:

@@ -5,10 +5,11 @@ docs/format.md, sections "Keys" and "Host record"; docs/guide/keys-and-hosts.md 
 
 from __future__ import annotations
 
-from seedcorn.errors import UsageError
+from seedcorn.errors import SeedcornError, UsageError
+from seedcorn.ids import HostId
 from seedcorn.repo.hosts import HostRegistry
 
-__all__ = ["NEW_DOMAIN", "choose_domain"]
+__all__ = ["NEW_DOMAIN", "choose_domain", "refuse_shared"]
 
 NEW_DOMAIN = "new"
 
@@ -33,3 +34,18 @@ def choose_domain(registry: HostRegistry, wanted: str | None) -> int:
     if not wanted.isdecimal() or int(wanted) not in registry.domains:
         raise UsageError(f"there is no domain {wanted!r}: `seedcorn host list` shows those that there are, and `--domain new` begins another one")
     return int(wanted)
+
+
+def refuse_shared(registry: HostRegistry, made: HostId) -> None:
+    """Whether the domain that ``made`` has begun is its own, by records that were listed after its record had been put. Two owners who choose at the
+    same moment choose the same number, and one of them at least sees the other here: each puts and then looks.
+
+    Raises:
+        SeedcornError: another host is in it.
+    """
+    domain, name = registry.hosts[made].domain, registry.hosts[made].name
+    if any(domain in other.domains for host, other in registry.hosts.items() if host != made):
+        raise SeedcornError(
+            f"domain {domain} is not new: somebody else has begun it at the same moment. Host {name} has no host file for it: make one in a domain "
+            f"of its own with `seedcorn host move {name} --domain new --out FILE`"
+        )

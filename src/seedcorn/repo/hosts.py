@@ -207,7 +207,8 @@ def move_host(repository: OwnerRepository, host: EnrolledHost, *, created_ns: in
 
 
 def revoke_host(repository: OwnerRepository, host: EnrolledHost, *, created_ns: int, last_seq: int) -> None:
-    """No snapshot of this host that comes after ``last_seq`` counts from now on."""
+    """Put the record by which nothing of this host counts any more that comes after its snapshot of number ``last_seq`` (0: nothing at all): no
+    snapshot, no receipt, and no checkpoint. One that has been revoked already is so from then on as of this number."""
     public = replace(host.public, number=host.public.number + 1, state=HostState.REVOKED, created_ns=created_ns, last_seq=last_seq)
     _put_record(repository, public, HostPrivate(host.name))
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from seedcorn.errors import IntegrityError, UsageError
+from seedcorn.errors import IntegrityError, SeedcornError, UsageError
 from seedcorn.format.header import FormerKey, HostPublic, HostState
 from seedcorn.ids import HostId
-from seedcorn.ops.domains import choose_domain
+from seedcorn.ops.domains import choose_domain, refuse_shared
 from seedcorn.repo.hosts import EnrolledHost, HostRegistry
 
 
@@ -59,3 +59,16 @@ def test_no_new_domain_while_a_host_record_can_not_be_read() -> None:
     assert choose_domain(damaged, "0") == 0
     with pytest.raises(IntegrityError, match="is damaged"):
         choose_domain(damaged, "new")
+
+
+@pytest.mark.parametrize(
+    ("others", "shared"), [([([0], False)], False), ([([1], False)], True), ([([1, 0], False)], True), ([([0, 1], True)], True), ([], False)]
+)
+def test_a_domain_that_two_have_begun_at_once(others: list[tuple[list[int], bool]], shared: bool) -> None:
+    known = registry(([0, 1], False), *others)
+    made = next(iter(known.hosts))
+    if not shared:
+        refuse_shared(known, made)
+        return
+    with pytest.raises(SeedcornError, match="--domain new"):
+        refuse_shared(known, made)

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.collections.interrupted import BeforePutStore
 
-from seedcorn.errors import CredentialError, IntegrityError, RepositoryNotFoundError, UsageError
+from seedcorn.errors import CredentialError, IntegrityError, RepositoryNotFoundError, SeedcornError, UsageError
 from seedcorn.events import SystemClock
 from seedcorn.format.codec import Envelope, Magic, decode, encode
 from seedcorn.format.header import HostPublic, SlotPublic
-from seedcorn.format.names import slot_key
-from seedcorn.ids import SlotId
+from seedcorn.format.names import slot_key, snapshot_key
+from seedcorn.ids import SlotId, SnapshotId
 from seedcorn.ops import access
 from seedcorn.repo import keyslots
 from seedcorn.repo.bindings import signature_binding
 from seedcorn.repo.hosts import HostFile, enroll_host, load_registry
+from seedcorn.repo.repository import OwnerRepository
 from seedcorn.testing.damage import flip_byte
 from seedcorn.testing.memory_store import MemoryStore
-from seedcorn.testing.repositories import PASSPHRASE, SmallRepository, cheap_kdf
+from seedcorn.testing.repositories import PASSPHRASE, SmallRepository, cheap_kdf, make_tree
 
 CLOCK = SystemClock()
 
@@ -103,6 +106,31 @@ def test_a_host_that_can_not_be_moved(repository: SmallRepository) -> None:
     repository.revoke("alpha")
     with pytest.raises(UsageError, match="host add"):
         access.move(owner, "alpha", CLOCK, domain="new")
+
+
+@pytest.mark.parametrize("act", ["add", "move"])
+def test_two_owners_who_begin_a_domain_at_the_same_moment(act: str, repository: SmallRepository, store: MemoryStore) -> None:
+    """The one who has put a record and then sees the other's is told; both may be."""
+    machine = repository.machine("mover")
+
+    def begin(owner: OwnerRepository) -> HostFile:
+        if act == "add":
+            return access.add_host(owner, "added", CLOCK, domain="new")
+        return access.move(owner, "mover", CLOCK, domain="new")
+
+    meanwhile = BeforePutStore(store, "hosts/", lambda: access.move(repository.owner(), "alpha", CLOCK, domain="new"))
+    with pytest.raises(SeedcornError, match=r"domain 1 is not new.*host move (added|mover) --domain new"):
+        begin(repository.owner(meanwhile))
+    again = access.move(repository.owner(), "added" if act == "add" else "mover", CLOCK, domain="new")
+    assert again.key.secrets.domain == 2
+    assert machine.host_file.key.secrets.domain == 0
+
+
+def test_what_a_host_has_backed_up_is_counted_by_what_it_has_signed(repository: SmallRepository, store: MemoryStore, tmp_path: Path) -> None:
+    repository.backup(make_tree(tmp_path / "tree", {"f": b"content"}))
+    store.put(snapshot_key(repository.first.host_file.key.host, 1_000_000, SnapshotId(bytes(32))), b"garbage")
+    ((host, newest),) = access.list_hosts(repository.owner(), repository.new_state())
+    assert (host.name, newest) == ("alpha", 1)
 
 
 def test_a_moved_host_can_be_revoked(repository: SmallRepository) -> None:
