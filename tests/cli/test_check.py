@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,29 @@ def test_a_damaged_segment_and_a_damaged_pack(machine: Machine) -> None:
     assert done["new_segments"] and len(done["removed_segments"]) >= 1
     assert not segment.exists()
     assert machine.owner("check", "--read-data").code == 0
+
+
+def test_small_objects_that_this_machine_remembers_and_does_not(machine: Machine) -> None:
+    assert machine.owner("snapshots").code == 0
+    receipt = max(machine.repository.glob("receipts/*/*"))
+    key = f"receipts/{receipt.parent.name}/{receipt.name}"
+    flip(receipt, 100)
+    planned = machine.owner("check", "--repair", "--dry-run")
+    assert planned.code == 13
+    assert f"put again    {key}" in planned.out and not (machine.repository / "spares").exists()
+    repaired = machine.owner("check", "--repair", "--json")
+    assert repaired.code == 0, repaired.out
+    (plan,), (done,) = repaired.of_type("repair_plan"), repaired.of_type("repair")
+    assert ([one["object"] for one in plan["put_back"]], plan["unknown"], done["put_back"]) == ([key], [], [key])
+    shutil.rmtree(machine.home / ".local")  # a machine that remembers nothing reads what was put
+    again = machine.owner("check", "-v")
+    assert again.code == 0 and "1 damaged object put once more" in again.err
+    shutil.rmtree(machine.home / ".local")
+    (machine.repository / "spares" / key).unlink()
+    unknown = machine.owner("check", "--repair")
+    assert unknown.code == 13
+    assert f"not known    {key}" in unknown.out and "its snapshot is kept until it is forgotten" in unknown.out
+    assert "run the same there" in unknown.out
 
 
 def test_scrub_needs_no_secret(machine: Machine) -> None:

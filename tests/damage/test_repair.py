@@ -62,3 +62,25 @@ def test_the_pristine_repository_needs_no_repair(pristine: Pristine) -> None:
     browser, examination = look(pristine, copy_store(pristine.store))
     assert plan_repair(browser, examination, RepairOptions(delete_damaged=True)).is_empty
     assert check(browser, READ, SystemClock(), VoidMonitor()).exit_code == 0
+
+
+@pytest.mark.parametrize(("kind", "damage"), list(product(("host record", "snapshot", "receipt"), DAMAGES)), ids=str)
+def test_a_small_object_is_put_once_more_by_a_machine_that_remembers_it(kind: str, damage: Damage, pristine: Pristine) -> None:
+    damaged = copy_store(pristine.store)
+    remembering = pristine.repository.new_state()
+    open_browser(pristine.repository.owner(damaged), remembering)
+    key = apply_damage(damage, damaged, kind, of=pristine.repository.first.host_file.key.host.hex())
+    bad = damaged.objects.get(key)
+    browser = open_browser(pristine.repository.owner(damaged), remembering)
+    examination = examine(browser, READ, SystemClock(), VoidMonitor())
+    plan = plan_repair(browser, examination, RepairOptions())
+    if damage.name == "delete it":
+        assert plan.put_back == ()
+        return
+    assert key in {small.key for small in plan.put_back} and plan.unknown == ()
+    execute_repair(browser, examination, plan, VoidMonitor())
+    assert damaged.objects.get(key) == bad
+    after, again = look(pristine, damaged)
+    assert again.result.problems == ()
+    assert {snapshot.key for snapshot in after.snapshots} == pristine.trees.keys()
+    the_rest_can_be_read(pristine, after, again)

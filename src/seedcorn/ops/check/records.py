@@ -54,7 +54,8 @@ def note_spares(browser: Browser, monitor: Monitor) -> None:
     """Say which objects a repair has put once more: they are as good as new, and what they stand for is on a disk that turns bits."""
     spares = [info.key for info in browser.repository.store.list(SPARES)]
     if spares:
-        monitor.note(f"{len(spares)} damaged objects have been put once more, and are read from there: {spares[0]} …")
+        many = len(spares) > 1
+        monitor.note(f"{len(spares)} damaged object{'s' * many} put once more by a repair, and read from there: {spares[0]}{' …' * many}")
 
 
 class _RecordCheck:

@@ -6,12 +6,14 @@ that a missing look is seen also where it happens to do no harm. docs/format.md,
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from seedcorn.crypto import primitives
 from seedcorn.errors import ObjectNotFoundError
 from seedcorn.format.codec import Envelope, Magic, decode
 from seedcorn.format.collection import CollectionRecord, ForgetRecord
+from seedcorn.format.names import spare_key
 from seedcorn.testing.simulation.faults import Verb
 from seedcorn.testing.simulation.process import Process
 from seedcorn.testing.simulation.store import Operation
@@ -23,6 +25,7 @@ __all__ = ["PROTOCOL"]
 _BRAKE_SHARE = 0.6  # twice the program's: others may delete between its look and its record
 _LOOKED_AT = ("relocations/", "gc/", "forget/", "receipts/", "checkpoints/", "snapshots/", "index/", "packs/")
 _ROOT_ROOMS = ("relocations/", "hosts/", "snapshots/", "forget/", "gc/", "index/")  # of the others what can not be read takes nothing away
+_HARMLESS = re.compile(r"gc/.*\.(mark|done)")  # nor of these
 
 
 # -- hosts -------------------------------------------------------------------------------------------------------------------------------------
@@ -42,7 +45,8 @@ def _success_was_looked_at(world: World) -> None:
         looked = [at for at, operation in enumerate(process.log) if operation.verb is Verb.LIST and operation.key.startswith("index/")]
         if not begun or not any(begun <= at < snapshot for at in looked):
             raise InvariantViolationError(f"I5: {confirmed.key} was made from an index that was listed before gc/")
-        still_dead = dead & world.truth.dead()  # a mark that is taken back between its listing and its reading says nothing
+        unread = [key for key, outcome in process.outcomes(Verb.GET).items() if outcome != "ok" and key.endswith(".mark")]
+        still_dead = dead & world.truth.dead(unread=unread)  # nor says a mark anything that is taken back between its listing and its reading
         if world.truth.lacks(confirmed.needed, lambda pack, dead=still_dead: pack not in dead):  # type: ignore[misc]
             raise InvariantViolationError(f"I5: {confirmed.key} relies on packs that a mark or a sweep named when its backup began")
 
@@ -91,8 +95,11 @@ def _packs_are_deleted_by_the_book(world: World) -> None:
 
 
 def _refuse_unread(world: World, process: Process, operation: Operation) -> None:
-    for key, outcome in process.outcomes(Verb.GET).items():
-        if outcome != "ok" and key.startswith(_ROOT_ROOMS):
+    outcomes = process.outcomes(Verb.GET)
+    for key, outcome in outcomes.items():
+        if outcome != "ok" and key.startswith(_ROOT_ROOMS) and not _HARMLESS.fullmatch(key):
+            if outcomes.get(spare_key(key)) == "ok":
+                continue
             if outcome == ObjectNotFoundError.__name__ and key not in world.store.contents.objects:
                 continue  # another maintainer has removed it
             if key.startswith("snapshots/") and world.truth.is_given_up(key):

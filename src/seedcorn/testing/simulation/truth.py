@@ -7,7 +7,7 @@ claims to hold of it is a lie. docs/format.md, sections "Index segment", "Forget
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 
 from seedcorn import compression
@@ -159,12 +159,12 @@ class Truth:
         own = self._claims.get(pack, {})
         return any(session in own and own[session] & seqs for frames in needed for session, seqs in frames.items())
 
-    def dead(self) -> frozenset[str]:
-        """The packs that a mark names now, or a sweep that has not said to keep them."""
+    def dead(self, *, unread: Collection[str] = ()) -> frozenset[str]:
+        """The packs that a mark names now, or a sweep that has not said to keep them, without what is said in the records ``unread``."""
         kept = {record.collection: packs_of(record) for record in self.collections.values() if record.stage is Stage.DONE}
         named: set[str] = set()
-        for record in self.collections.values():
-            if record.stage is not Stage.DONE:
+        for key, record in self.collections.items():
+            if record.stage is not Stage.DONE and key not in unread:
                 named |= packs_of(record) - kept.get(record.collection, frozenset())
         return frozenset(named)
 

@@ -219,7 +219,7 @@ def test_a_check_notes_what_is_read_from_spares_and_scrub_is_content(remembering
     monitor = RecordingMonitor()
     result = examine(remembering.repository.browser(fresh=True), CheckOptions(), SystemClock(), monitor).result
     assert result.problems == ()
-    assert [note.partition(":")[0] for note in monitor.notes] == ["2 damaged objects have been put once more, and are read from there"]
+    assert [note.partition(":")[0] for note in monitor.notes] == ["2 damaged objects put once more by a repair, and read from there"]
     assert scrub(remembering.store, ScrubOptions(), SystemClock(), VoidMonitor()).problems == ()
 
 
