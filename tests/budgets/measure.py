@@ -46,6 +46,7 @@ _ROOMS = {
     "forget": "forget record",
     "verified": "verified set",
     "relocations": "relocation",
+    "spares": "spare",
 }
 
 
