@@ -58,6 +58,8 @@ __all__ = [
     "add_host",
     "add_key",
     "dry_run",
+    "find_host",
+    "host_called",
     "host_policy",
     "initialize",
     "keys",
@@ -75,6 +77,7 @@ __all__ = [
     "open_owner_with_words",
     "open_state",
     "recover_key",
+    "registry",
     "remove_key",
     "repository_id",
 ]
@@ -276,7 +279,9 @@ def move(owner: OwnerRepository, name_or_id: str, clock: Clock, *, domain: str) 
         SeedcornError: as of ``add_host``.
     """
     known = registry(owner)
-    return _in_its_domain(owner, move_host(owner, _find(known, name_or_id), created_ns=clock.now_ns(), domain=choose_domain(known, domain)), domain)
+    return _in_its_domain(
+        owner, move_host(owner, host_called(name_or_id, known), created_ns=clock.now_ns(), domain=choose_domain(known, domain)), domain
+    )
 
 
 def _in_its_domain(owner: OwnerRepository, made: HostFile, wanted: str | None) -> HostFile:
@@ -291,10 +296,15 @@ def find_host(owner: OwnerRepository, name_or_id: str) -> EnrolledHost:
     Raises:
         UsageError: none or several.
     """
-    return _find(registry(owner), name_or_id)
+    return host_called(name_or_id, registry(owner))
 
 
-def _find(registry: HostRegistry, name_or_id: str) -> EnrolledHost:
+def host_called(name_or_id: str, registry: HostRegistry) -> EnrolledHost:
+    """As ``find_host``, among hosts that are known. Of several with that name the one that has not been revoked.
+
+    Raises:
+        UsageError: none or several.
+    """
     hosts = registry.hosts
     named = [host for host in hosts.values() if host.name == name_or_id]
     current = [host for host in named if not host.revoked] or named

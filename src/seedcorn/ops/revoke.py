@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from seedcorn.errors import UsageError
 from seedcorn.events import Clock
-from seedcorn.ops.access import EnrolledHost, OwnerRepository, State, find_host, maintained_by_owner, registry
+from seedcorn.ops.access import EnrolledHost, OwnerRepository, State, host_called, maintained_by_owner, registry
 from seedcorn.repo.hosts import revoke_host
 from seedcorn.repo.roots.roots import Roots, RootsReader, Standing
 
@@ -39,10 +39,11 @@ def plan_revocation(owner: OwnerRepository, state: State, name_or_id: str, *, la
     Raises:
         UsageError: there is no such host, or no good snapshot of that number; or nothing was chosen and the host has been revoked already.
     """
-    host = find_host(owner, name_or_id)
+    known = registry(owner, state)
+    host = host_called(name_or_id, known)
     if host.revoked and last_seq is None:
         raise UsageError(f"host {host.name} has been revoked already; to have less of it count, say which snapshot is the last with --last-seq")
-    roots = RootsReader(maintained_by_owner(owner), state, checkpoints=False).read(registry(owner, state))
+    roots = RootsReader(maintained_by_owner(owner), state, checkpoints=False).read(known)
     own = sorted((one for one in roots.objects if one.ref.host == host.host), key=lambda one: one.ref)
     good = sorted({root.ref.seq for root in roots.snapshots if root.ref.host == host.host})
     last = max(good, default=0) if last_seq is None else last_seq

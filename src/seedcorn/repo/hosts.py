@@ -24,7 +24,7 @@ from seedcorn.format.names import HostName, host_key, parse_host_key
 from seedcorn.ids import RANDOM_ID_BYTES, HostId, RepositoryId
 from seedcorn.repo.bindings import host_binding
 from seedcorn.repo.records import read_small, seal_envelope, verify_signature
-from seedcorn.repo.repository import OwnerRepository
+from seedcorn.repo.repository import OwnerRepository, parse_public_keys, public_key_fields
 from seedcorn.repo.state.state import State
 from seedcorn.store.api import ObjectInfo, Store
 
@@ -138,7 +138,7 @@ class HostFile:
     url: str
 
     def serialize(self) -> bytes:
-        key, public, secrets = self.key, self.key.public, self.key.secrets
+        key, secrets = self.key, self.key.secrets
         fields = {
             "seedcorn_host": 1,
             "repository": key.repository.hex(),
@@ -151,10 +151,7 @@ class HostFile:
             "listing_id": secrets.listing_id_key.hex(),
             "cut": secrets.cut_key.hex(),
             "index": secrets.index_key.hex(),
-            "owner_sign": public.owner_sign.hex(),
-            "read_kem": public.read_kem.hex(),
-            "maintain_kem": public.maintain_kem.hex(),
-            "maintain_sign": public.maintain_sign.hex(),
+            **public_key_fields(key.public),
         }
         return json.dumps(fields, indent=1).encode("ascii") + b"\n"
 
@@ -169,7 +166,7 @@ class HostFile:
                 raise CredentialError(f"{source} is a host file of version {fields['seedcorn_host']}; a newer seedcorn may read it")
             raw = {name: bytes.fromhex(value) for name, value in fields.items() if isinstance(value, str) and name not in ("name", "url")}
             secrets = DomainSecrets(int(fields["domain"]), raw["chunk_id"], raw["listing_id"], raw["cut"], raw["index"])
-            public = PublicKeys(raw["owner_sign"], raw["read_kem"], raw["maintain_kem"], raw["maintain_sign"])
+            public = parse_public_keys(fields)
             key = HostKey(RepositoryId(raw["repository"]), HostId(raw["host"]), raw["host_sign"], public, secrets)
             return HostFile(key, str(fields["name"]), str(fields["url"]))
         except (ValueError, KeyError, TypeError) as error:

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from seedcorn.crypto.keys import MaintainKey, PublicKeys
+from seedcorn.crypto.keys import MaintainKey
 from seedcorn.crypto.primitives import KEY_BYTES
 from seedcorn.errors import CredentialError, IntegrityError
 from seedcorn.format.header import Header
 from seedcorn.ids import RepositoryId
-from seedcorn.repo.repository import OwnerRepository, SignedHeader
+from seedcorn.repo.repository import OwnerRepository, SignedHeader, parse_public_keys, public_key_fields
 from seedcorn.store.api import Store
 
 __all__ = ["MaintainFile", "MaintainRepository", "maintained_by_owner", "open_as_maintainer"]
@@ -63,17 +63,13 @@ class MaintainFile:
             ) from None
 
     def serialize(self) -> bytes:
-        public = self.key.public
         fields = {
             "seedcorn_maintainer": 1,
             "repository": self.key.repository.hex(),
             "url": self.url,
             "maintain_kem_private": self.key.kem_private.hex(),
             "maintain_sign_private": self.key.sign_private.hex(),
-            "owner_sign": public.owner_sign.hex(),
-            "read_kem": public.read_kem.hex(),
-            "maintain_kem": public.maintain_kem.hex(),
-            "maintain_sign": public.maintain_sign.hex(),
+            **public_key_fields(self.key.public),
             "index": {str(domain): key.hex() for domain, key in self.index_keys.items()},
         }
         return json.dumps(fields, indent=1).encode("ascii") + b"\n"
@@ -88,7 +84,7 @@ class MaintainFile:
             if fields["seedcorn_maintainer"] != 1:
                 raise CredentialError(f"{source} is a maintain file of version {fields['seedcorn_maintainer']}; a newer seedcorn may read it")
             raw = {name: bytes.fromhex(value) for name, value in fields.items() if isinstance(value, str) and name != "url"}
-            public = PublicKeys(raw["owner_sign"], raw["read_kem"], raw["maintain_kem"], raw["maintain_sign"])
+            public = parse_public_keys(fields)
             key = MaintainKey(RepositoryId(raw["repository"]), public, raw["maintain_kem_private"], raw["maintain_sign_private"])
             index_keys = {int(domain): bytes.fromhex(value) for domain, value in fields["index"].items()}
             if any(len(index_key) != KEY_BYTES for index_key in index_keys.values()):

@@ -6,7 +6,9 @@ those derived from the seed. Nobody believes the header by itself.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
@@ -27,9 +29,14 @@ __all__ = [
     "new_repository_id",
     "open_as_host",
     "open_as_owner",
+    "parse_public_keys",
+    "public_key_fields",
     "put_header",
     "read_header",
+    "refuse_existing",
 ]
+
+_PUBLIC_KEYS = ("owner_sign", "read_kem", "maintain_kem", "maintain_sign")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +57,7 @@ class SignedHeader:
         Raises:
             IntegrityError: with what differs.
         """
-        claimed = PublicKeys(
-            *(bytes.fromhex(text) for text in (self.header.owner_sign, self.header.read_kem, self.header.maintain_kem, self.header.maintain_sign))
-        )
-        if claimed != public:
+        if parse_public_keys(msgspec.structs.asdict(self.header)) != public:
             raise IntegrityError("the public keys in it are not the owner's: somebody has replaced them", object_name=HEADER_KEY)
         self.check_signature(public.owner_sign)
 
@@ -98,6 +102,21 @@ class OwnerRepository:
         return self.header.repository_id
 
 
+def public_key_fields(public: PublicKeys) -> dict[str, str]:
+    """The owner's public keys as they stand in the header, host files and maintain files."""
+    return {name: getattr(public, name).hex() for name in _PUBLIC_KEYS}
+
+
+def parse_public_keys(fields: Mapping[str, Any]) -> PublicKeys:
+    """The same the other way; other fields may be beside them.
+
+    Raises:
+        KeyError, TypeError, ValueError: one is missing or malformed.
+        IntegrityError: one is of the wrong length.
+    """
+    return PublicKeys(**{name: bytes.fromhex(fields[name]) for name in _PUBLIC_KEYS})
+
+
 def new_repository_id() -> RepositoryId:
     return RepositoryId(primitives.random_bytes(RANDOM_ID_BYTES))
 
@@ -106,7 +125,6 @@ def new_repository(
     store: Store, repository: RepositoryId, key: OwnerKey, *, flags: tuple[str, ...], created_ns: int, program: str
 ) -> OwnerRepository:
     """A repository as its owner sees it, before anything of it is in the store. ``put_header`` makes it exist."""
-    public = key.public
     header = Header(
         format=VERSION,
         suite=SUITE,
@@ -114,10 +132,7 @@ def new_repository(
         flags=flags,
         created_ns=created_ns,
         program=program,
-        owner_sign=public.owner_sign.hex(),
-        read_kem=public.read_kem.hex(),
-        maintain_kem=public.maintain_kem.hex(),
-        maintain_sign=public.maintain_sign.hex(),
+        **public_key_fields(key.public),
     )
     return OwnerRepository(store, header, key)
 

@@ -16,12 +16,12 @@ from itertools import chain
 from seedcorn.errors import IntegrityError, SeedcornError, UsageError
 from seedcorn.format.codec import Magic
 from seedcorn.format.collection import CheckpointRef, SnapshotRef
-from seedcorn.format.names import parse_numbered_key, parse_receipt_key, receipt_key
-from seedcorn.ids import HostId, SnapshotId
+from seedcorn.format.names import parse_receipt_key
+from seedcorn.ids import HostId
 from seedcorn.ops.gc.judge import Judgement, frames_only_in, judge, named_frames
 from seedcorn.ops.gc.survey import Survey
 from seedcorn.quantities import parse_percentage, parse_size
-from seedcorn.repo.rewriting.segments import SMALL_SEGMENT_BYTES
+from seedcorn.repo.rewriting.segments import SMALL_SEGMENT_BYTES, segment_name
 from seedcorn.repo.roots.collections import Mark, Pack, named_packs
 from seedcorn.repo.roots.needed import open_bitmap
 from seedcorn.repo.roots.roots import RootSnapshot, Standing, UnreadableSnapshot
@@ -220,22 +220,16 @@ def is_spent(mark: Mark, survey: Survey, plan: CollectionPlan, grace_ns: int) ->
 
 def segments_to_merge(survey: Survey) -> tuple[str, ...]:
     """Segments that should become fewer: many small ones of one host, and those that list packs which others list too (a rewrite was interrupted)."""
-    small: dict[str, list[str]] = defaultdict(list)
+    small: dict[HostId, list[str]] = defaultdict(list)
     listed: dict[Pack, list[str]] = defaultdict(list)
     for key, segment in survey.segments.items():
         if segment.size_bytes < SMALL_SEGMENT_BYTES:
-            small[_room(key)].append(key)
+            small[segment_name(key).host].append(key)
         for pack in segment.packs:
             listed[pack].append(key)
     many = chain.from_iterable(keys for keys in small.values() if len(keys) >= _MERGE_FROM)
     twice = chain.from_iterable(keys for pack, keys in listed.items() if len(keys) > len(survey.packs[pack].records))
     return tuple(sorted({*many, *twice}))
-
-
-def _room(key: str) -> str:
-    name = parse_numbered_key(key)
-    assert name is not None
-    return name.host.hex()
 
 
 # -- snapshots and checkpoints ---------------------------------------------------------------------------------------------------------------
@@ -291,8 +285,7 @@ def stale_keys(survey: Survey) -> tuple[str, ...]:
     keys += [key for one in roots.checkpoints for key in (*one.older, *(() if one.is_root else (one.key,)))]
     known = roots.forget_log.forgotten.keys() | roots.collections.expired | roots.collections.removed
     gone = known - {root.ref for root in roots.objects}
-    for void, refs in ((False, roots.receipts.receipted), (True, roots.receipts.void)):
-        keys += [receipt_key(HostId(ref.host), ref.seq, SnapshotId(ref.snapshot), void=void) for ref in sorted(refs & gone)]
+    keys += [key for ref in sorted(gone) for key in roots.receipts.keys_of(ref)]
     damaged = ((problem.object_name, parse_receipt_key(problem.object_name)) for problem in roots.receipts.problems)
     keys += [key for key, name in damaged if name and SnapshotRef(name.host, name.seq, name.snapshot) in gone]
     return tuple(keys)

@@ -18,7 +18,7 @@ from seedcorn.crypto.primitives import random_bytes
 from seedcorn.errors import EXIT_DONE, EXIT_INTEGRITY, IntegrityError, ObjectNotFoundError, SeedcornError
 from seedcorn.events import Monitor
 from seedcorn.format.collection import CollectionRecord, HostPacks, PackCopy, Stage
-from seedcorn.format.names import SPARES, following_number, pack_key, parse_numbered_key, probe_key, receipt_key, spare_key
+from seedcorn.format.names import SPARES, following_number, pack_key, probe_key, spare_key
 from seedcorn.format.pack import FrameEntry, PackEntry
 from seedcorn.format.snapshot import NeededFrames
 from seedcorn.ids import COLLECTION_ID_BYTES, HostId, PackId, SessionId
@@ -36,7 +36,7 @@ from seedcorn.ops.gc.survey import Survey, Surveyor, refuse_unsound
 from seedcorn.repo.maintenance import MaintainRepository
 from seedcorn.repo.packs import check_hash
 from seedcorn.repo.rewriting.repacking import LiveFrames, NewPack, repack
-from seedcorn.repo.rewriting.segments import fetch_segment, rewrite_segments, write_segment
+from seedcorn.repo.rewriting.segments import fetch_segment, rewrite_segments, segment_name, write_segment
 from seedcorn.repo.roots.collections import Pack, build_collection, named_packs
 from seedcorn.repo.roots.needed import SeqSet, open_bitmap
 from seedcorn.repo.roots.roots import RootSnapshot, Standing, UnreadableSnapshot
@@ -219,7 +219,7 @@ class Collector:
         removed = [root for root in survey.roots.objects if _is_removed(root, survey, sweep)]
         self._delete_small(stale_keys(survey))
         self._delete_small(root.key for root in removed)
-        self._delete_small(_receipt_keys(survey, removed))
+        self._delete_small(key for root in removed for key in survey.roots.receipts.keys_of(root.ref))
         kept = (plan.ripe - doomed) & survey.packs.keys()
         self._put_record(survey, Stage.DONE, kept, of=sweep, frames=named_frames(survey, frames_of(survey, kept)))  # G8
         self._delete_marks(before, plan)
@@ -255,7 +255,7 @@ class Collector:
         numbers = _Numbers(survey)
         rooms: dict[HostId, list[str]] = defaultdict(list)
         for key in sorted(keys):
-            rooms[_host_of(key)].append(key)
+            rooms[segment_name(key).host].append(key)
         for host, own in rooms.items():
             for key, data in rewrite_segments(self._repository, survey.registry, own, doomed, numbers.take(host)):
                 self._store.put(key, data)
@@ -310,21 +310,13 @@ class _Numbers:
 
     def __init__(self, survey: Survey) -> None:
         self._newest: dict[HostId, int] = defaultdict(int)
-        for key in survey.segments:
-            name = parse_numbered_key(key)
-            if name is not None:
-                self._newest[name.host] = max(self._newest[name.host], name.number)
+        for name in map(segment_name, survey.segments):
+            self._newest[name.host] = max(self._newest[name.host], name.number)
 
     def take(self, host: HostId) -> int:
         """The next number of this host."""
         self._newest[host] = following_number(self._newest[host])
         return self._newest[host]
-
-
-def _host_of(key: str) -> HostId:
-    name = parse_numbered_key(key)
-    assert name is not None, "only keys of segments are loaded"
-    return name.host
 
 
 def _size(survey: Survey, packs: Iterable[Pack]) -> int:
@@ -356,11 +348,3 @@ def _is_removed(root: RootSnapshot | UnreadableSnapshot, survey: Survey, sweep: 
     if root.standing is Standing.FORGOTTEN:
         return root.ref in sweep.removed or root.ref in sweep.expired
     return root.standing in (Standing.EXPIRED, Standing.SUPERSEDED, Standing.VOID) and root.ref in sweep.expired
-
-
-def _receipt_keys(survey: Survey, removed: Iterable[RootSnapshot | UnreadableSnapshot]) -> Iterator[str]:
-    receipts = survey.roots.receipts
-    for root in removed:
-        for void, refs in ((False, receipts.receipted), (True, receipts.void)):
-            if root.ref in refs:
-                yield receipt_key(HostId(root.ref.host), root.ref.seq, root.id, void=void)

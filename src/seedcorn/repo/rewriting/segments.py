@@ -20,7 +20,16 @@ from seedcorn.repo.maintenance import MaintainRepository
 from seedcorn.repo.packs import entries_digest
 from seedcorn.repo.roots.collections import Pack
 
-__all__ = ["NO_SESSION", "SEGMENT_TARGET_BYTES", "SMALL_SEGMENT_BYTES", "SegmentSeries", "fetch_segment", "rewrite_segments", "write_segment"]
+__all__ = [
+    "NO_SESSION",
+    "SEGMENT_TARGET_BYTES",
+    "SMALL_SEGMENT_BYTES",
+    "SegmentSeries",
+    "fetch_segment",
+    "rewrite_segments",
+    "segment_name",
+    "write_segment",
+]
 
 NO_SESSION = bytes(RANDOM_ID_BYTES)  # what a segment or pack of a maintainer has in the place of its session
 SEGMENT_TARGET_BYTES = 8 << 20  # before compression, which takes little off chunk ids
@@ -35,7 +44,7 @@ def fetch_segment(repository: MaintainRepository, registry: HostRegistry, key: s
         IntegrityError: it is damaged; named.
     """
     try:
-        return open_segment(repository.store.get(key), _parsed(key), repository.repository, repository.index_key, registry)
+        return open_segment(repository.store.get(key), segment_name(key), repository.repository, repository.index_key, registry)
     except IntegrityError as error:
         raise error.named(key) from error
 
@@ -49,7 +58,7 @@ def rewrite_segments(
     """
     series: SegmentSeries | None = None
     for key in keys:
-        host = _parsed(key).host
+        host = segment_name(key).host
         series = series or SegmentSeries(repository, host, first_number)
         opened = fetch_segment(repository, registry, key)
         for entry in opened.packs:
@@ -127,7 +136,8 @@ def _rows_of(entry: PackEntry, rows: Sequence[KeyRow]) -> list[KeyRow]:
     return [row for row in rows if row.session in sessions]
 
 
-def _parsed(key: str) -> NumberedKey:
+def segment_name(key: str) -> NumberedKey:
+    """What the key of a loaded segment says."""
     name = parse_numbered_key(key)
     assert name is not None, "only keys of segments are loaded"
     return name

@@ -37,6 +37,7 @@ __all__ = [
     "check_witnesses",
     "find_gaps",
     "list_heads",
+    "ref_of",
     "remember_heads",
     "remembered_heads",
     "witnessed",
@@ -57,6 +58,11 @@ class Link:
 
     key: str
     public: SnapshotPublic
+
+
+def ref_of(head: Head) -> SnapshotRef:
+    """The snapshot that was the newest of its host."""
+    return SnapshotRef(head.host, head.seq, head.snapshot)
 
 
 def list_heads(store: Store, seen: Heads | None = None) -> Heads:
@@ -116,14 +122,14 @@ def check_overtaken(remembered: Heads, names: HistoryNames, known: Collection[Sn
     problems = {}
     for host, seen in remembered.items():
         later = any(name.number > seen.seq for name in names.get(host, []))
-        if later and SnapshotRef(host, seen.seq, seen.snapshot) not in known:
+        if later and ref_of(seen) not in known:
             message = f"lacks snapshot {seen.seq} as this machine has seen it: it has been deleted or replaced, or the store has been rolled back"
             problems[host] = IntegrityError(f"{message}; {_way_out(seen)}", object_name=f"snapshots/{host.hex()}")
     return problems
 
 
 def _way_out(head: Head) -> str:
-    return way_out(key_of(SnapshotRef(head.host, head.seq, head.snapshot)))
+    return way_out(key_of(ref_of(head)))
 
 
 def check_twins(names: HistoryNames) -> list[IntegrityError]:

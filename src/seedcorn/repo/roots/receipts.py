@@ -39,6 +39,11 @@ class Receipts:
         """Whether the backup that made this snapshot ended well."""
         return snapshot in self.receipted and snapshot not in self.void
 
+    def keys_of(self, snapshot: SnapshotRef) -> list[str]:
+        """Where the good records about this snapshot are."""
+        said = ((False, self.receipted), (True, self.void))
+        return [receipt_key(HostId(snapshot.host), snapshot.seq, SnapshotId(snapshot.snapshot), void=void) for void, refs in said if snapshot in refs]
+
 
 def build_receipt(repository: HostRepository, seq: int, snapshot: SnapshotId, *, void: bool = False) -> tuple[str, bytes]:
     """(store key, bytes) of the receipt or void record of one's own snapshot; always the same bytes."""

@@ -41,6 +41,7 @@ from seedcorn.repo.roots.chains import (
     check_twins,
     check_witnesses,
     find_gaps,
+    ref_of,
     remember_heads,
     remembered_heads,
 )
@@ -329,10 +330,10 @@ def _what_is_missing(roots: Roots, registry: HostRegistry, remembered: Heads) ->
     names, revoked = _names(roots.objects), registry.revoked
     known = roots.explained.union(one.ref for one in roots.objects)
     counting = {host: head for host, head in remembered.items() if registry.counts(host, head.seq)}
-    seen = {_ref(head) for head in counting.values()}
-    unseen = {host: head for host, head in counting.items() if _ref(head) not in known}
+    seen = {ref_of(head) for head in counting.values()}
+    unseen = {host: head for host, head in counting.items() if ref_of(head) not in known}
     receipted = {ref for ref in roots.receipts.receipted - known if ref.host not in revoked}  # of those the last number says what must be there
-    witnessed = {_ref(head) for snapshot in roots.snapshots for head in snapshot.maintain.heads} - known - _refs(roots.ignored)
+    witnessed = {ref_of(head) for snapshot in roots.snapshots for head in snapshot.maintain.heads} - known - _refs(roots.ignored)
     witnessed = {ref for ref in witnessed if parse_numbered_key(key_of(ref)) and registry.counts(HostId(ref.host), ref.seq)}
     gaps = find_gaps(_last_numbers(roots, registry, seen & known), known)
     problems = [
@@ -349,10 +350,6 @@ def _last_numbers(roots: Roots, registry: HostRegistry, seen: Collection[Snapsho
     vouched = [*(one.ref for one in roots.snapshots), *(one.ref for one in roots.unreadable if one.ref in roots.receipts.receipted), *seen]
     last = {HostId(ref.host): ref.seq for ref in sorted(vouched)}
     return last | {host: registry.hosts[host].public.last_seq for host in registry.revoked}
-
-
-def _ref(head: Head) -> SnapshotRef:
-    return SnapshotRef(head.host, head.seq, head.snapshot)
 
 
 def _refs(keys: Iterable[str]) -> set[SnapshotRef]:
