@@ -164,12 +164,12 @@ class HostFile:
             fields: dict[str, Any] = json.loads(data)
             if fields["seedcorn_host"] != 1:
                 raise CredentialError(f"{source} is a host file of version {fields['seedcorn_host']}; a newer seedcorn may read it")
-            raw = {name: bytes.fromhex(value) for name, value in fields.items() if isinstance(value, str) and name not in ("name", "url")}
+            raw = {name: bytes.fromhex(fields[name]) for name in ("repository", "host", "host_sign", "chunk_id", "listing_id", "cut", "index")}
             secrets = DomainSecrets(int(fields["domain"]), raw["chunk_id"], raw["listing_id"], raw["cut"], raw["index"])
             public = parse_public_keys(fields)
             key = HostKey(RepositoryId(raw["repository"]), HostId(raw["host"]), raw["host_sign"], public, secrets)
             return HostFile(key, str(fields["name"]), str(fields["url"]))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, IntegrityError) as error:
             raise CredentialError(f"{source} is not a host file ({error!r}); get a new one with `seedcorn host add`") from error
 
 

@@ -83,7 +83,7 @@ class MaintainFile:
             fields: dict[str, Any] = json.loads(data)
             if fields["seedcorn_maintainer"] != 1:
                 raise CredentialError(f"{source} is a maintain file of version {fields['seedcorn_maintainer']}; a newer seedcorn may read it")
-            raw = {name: bytes.fromhex(value) for name, value in fields.items() if isinstance(value, str) and name != "url"}
+            raw = {name: bytes.fromhex(fields[name]) for name in ("repository", "maintain_kem_private", "maintain_sign_private")}
             public = parse_public_keys(fields)
             key = MaintainKey(RepositoryId(raw["repository"]), public, raw["maintain_kem_private"], raw["maintain_sign_private"])
             index_keys = {int(domain): bytes.fromhex(value) for domain, value in fields["index"].items()}
