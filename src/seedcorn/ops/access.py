@@ -268,7 +268,8 @@ def add_host(owner: OwnerRepository, name: str, clock: Clock, *, domain: str | N
     known = registry(owner)
     if any(host.name == name and not host.revoked for host in known.hosts.values()):
         raise UsageError(f"there is a host named {name} already: choose another name, or `seedcorn host revoke {name}` first")
-    return _in_its_domain(owner, enroll_host(owner, name, created_ns=clock.now_ns(), domain=choose_domain(known, domain)), domain)
+    made = enroll_host(owner, name, created_ns=clock.now_ns(), domain=choose_domain(known, domain))
+    return _in_its_domain(owner, made, domain)
 
 
 def move(owner: OwnerRepository, name_or_id: str, clock: Clock, *, domain: str) -> HostFile:
@@ -279,14 +280,13 @@ def move(owner: OwnerRepository, name_or_id: str, clock: Clock, *, domain: str) 
         SeedcornError: as of ``add_host``.
     """
     known = registry(owner)
-    return _in_its_domain(
-        owner, move_host(owner, host_called(name_or_id, known), created_ns=clock.now_ns(), domain=choose_domain(known, domain)), domain
-    )
+    made = move_host(owner, host_called(name_or_id, known), created_ns=clock.now_ns(), domain=choose_domain(known, domain))
+    return _in_its_domain(owner, made, domain)
 
 
 def _in_its_domain(owner: OwnerRepository, made: HostFile, wanted: str | None) -> HostFile:
     if wanted == NEW_DOMAIN:
-        refuse_shared(registry(owner), made.key.host)
+        refuse_shared(registry(owner), made.key.host, made.name, made.key.secrets.domain)
     return made
 
 

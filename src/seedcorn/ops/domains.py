@@ -36,14 +36,16 @@ def choose_domain(registry: HostRegistry, wanted: str | None) -> int:
     return int(wanted)
 
 
-def refuse_shared(registry: HostRegistry, made: HostId) -> None:
-    """Whether the domain that ``made`` has begun is its own, by records that were listed after its record had been put. Two owners who choose at the
-    same moment choose the same number, and one of them at least sees the other here: each puts and then looks.
+def refuse_shared(registry: HostRegistry, made: HostId, name: str, domain: int) -> None:
+    """Whether the ``domain`` that a host has begun is its own, by records that were listed after its record had been put. Two owners who choose at
+    the same moment choose the same number, and one of them at least sees the other here: each puts and then looks.
 
     Raises:
         SeedcornError: another host is in it.
+        IntegrityError: a host record is damaged, and nobody knows which domain it names.
     """
-    domain, name = registry.hosts[made].domain, registry.hosts[made].name
+    for problem in registry.problems:
+        raise problem
     if any(domain in other.domains for host, other in registry.hosts.items() if host != made):
         raise SeedcornError(
             f"domain {domain} is not new: somebody else has begun it at the same moment. Host {name} has no host file for it: make one in a domain "

@@ -68,7 +68,7 @@ def test_a_domain_that_two_have_begun_at_once(others: list[tuple[list[int], bool
     known = registry(([0, 1], False), *others)
     made = next(iter(known.hosts))
     if not shared:
-        refuse_shared(known, made)
+        refuse_shared(known, made, "web", 1)
         return
-    with pytest.raises(SeedcornError, match="--domain new"):
-        refuse_shared(known, made)
+    with pytest.raises(SeedcornError, match="host move web --domain new"):
+        refuse_shared(known, made, "web", 1)

@@ -124,21 +124,8 @@ class CollectionPlan:
 
 def plan_collection(survey: Survey, options: CollectionOptions) -> CollectionPlan:
     """Decide about every pack, segment, snapshot and checkpoint."""
-    judgement = judge(survey)
-    collections, packs = survey.collections, survey.packs
-    marked = {mark: named_packs([mark.record]) for mark in collections.marks}
-    left = named_packs(collections.unfinished_sweeps)  # by collectors that did not end: they have had their grace
-    old = left.union(*(named for mark, named in marked.items() if _is_old(mark.stored_ns, survey, options.grace_ns)))
-    named = left.union(*marked.values())
-    young_ns = min(_YOUNG_NS, options.grace_ns)
-    aged = {name for name, pack in packs.items() if not pack.present or _is_old(pack.stored_ns, survey, young_ns)}
-    new = (judgement.collectable - named) & aged
-    repack = tuple(_choose_repacks(survey, judgement, aged - named - collections.swept(), options))
-    ripe = judgement.collectable & old
-    if options.grace_ns == 0:
-        ripe |= new
-    waiting = (judgement.collectable & named) - old
-    expired, removed = _snapshots_to_expire(survey, options.grace_ns), _snapshots_to_remove(survey, options.grace_ns, ripe)
+    judgement, packs = judge(survey), survey.packs
+    chosen = _choose_packs(survey, judgement, options)
     checkpoints = tuple(one.ref for one in survey.roots.checkpoints if one.is_root and _is_old(one.stored_ns, survey, options.grace_ns))
     staying = [use for name, use in judgement.uses.items() if name not in judgement.collectable]
 
@@ -146,21 +133,21 @@ def plan_collection(survey: Survey, options: CollectionOptions) -> CollectionPla
         return sum(packs[name].size_bytes for name in some)
 
     return CollectionPlan(
-        new=new,
-        ripe=ripe,
-        waiting=waiting,
-        repack=repack,
+        new=chosen.new,
+        ripe=chosen.ripe,
+        waiting=chosen.waiting,
+        repack=chosen.repack,
         merge=segments_to_merge(survey),
-        expired=expired,
+        expired=_snapshots_to_expire(survey, options.grace_ns),
         expired_checkpoints=checkpoints,
-        removed=removed,
+        removed=_snapshots_to_remove(survey, options.grace_ns, chosen.ripe),
         stale=stale_keys(survey),
         judgement=judgement,
-        new_bytes=size(new),
-        ripe_bytes=size(ripe),
-        waiting_bytes=size(waiting),
-        repack_bytes=size(repack),
-        repack_used_bytes=sum(judgement.uses[name].used_bytes for name in repack),
+        new_bytes=size(chosen.new),
+        ripe_bytes=size(chosen.ripe),
+        waiting_bytes=size(chosen.waiting),
+        repack_bytes=size(chosen.repack),
+        repack_used_bytes=sum(judgement.uses[name].used_bytes for name in chosen.repack),
         used_bytes=sum(use.used_bytes for use in staying),
         unused_bytes=sum(use.frame_bytes - use.used_bytes for use in staying),
         total_bytes=survey.total_bytes,
@@ -181,6 +168,36 @@ def check_brake(survey: Survey, packs: Collection[Pack], judgement: Judgement, o
 
 
 # -- packs -----------------------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """The packs of a plan, as it names them."""
+
+    new: frozenset[Pack]
+    ripe: frozenset[Pack]
+    waiting: frozenset[Pack]
+    repack: tuple[Pack, ...]
+
+
+def _choose_packs(survey: Survey, judgement: Judgement, options: CollectionOptions) -> _Chosen:
+    """What nothing needs is marked once it is a day old, and waits for the grace; what a collector that did not end has left behind has had its own.
+    A grace of less than a day makes that day as short, and without one all of it goes at once."""
+    collections, packs = survey.collections, survey.packs
+    marked = {mark: named_packs([mark.record]) for mark in collections.marks}
+    left = named_packs(collections.unfinished_sweeps)
+    old = left.union(*(named for mark, named in marked.items() if _is_old(mark.stored_ns, survey, options.grace_ns)))
+    named = left.union(*marked.values())
+    young_ns = min(_YOUNG_NS, options.grace_ns)
+    aged = {name for name, pack in packs.items() if not pack.present or _is_old(pack.stored_ns, survey, young_ns)}
+    new = (judgement.collectable - named) & aged
+    ripe = judgement.collectable & old
+    return _Chosen(
+        new=new,
+        ripe=ripe | new if options.grace_ns == 0 else ripe,
+        waiting=(judgement.collectable & named) - old,
+        repack=tuple(_choose_repacks(survey, judgement, aged - named - collections.swept(), options)),
+    )
 
 
 def _choose_repacks(survey: Survey, judgement: Judgement, eligible: Collection[Pack], options: CollectionOptions) -> Iterator[Pack]:

@@ -436,7 +436,7 @@ def test_objects_that_mean_nothing_any_more() -> None:
         "checkpoints/before that",
         "checkpoints/ended",
         receipt(forgotten),
-        receipt(removed),
         receipt(forgotten, void=True),
         receipt(expired, void=True),
+        receipt(removed),
     )
