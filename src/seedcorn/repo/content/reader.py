@@ -32,6 +32,7 @@ __all__ = ["FetchChunk", "FrameRange", "Reader", "coalesce", "surroundings"]
 
 FetchChunk = Callable[[ChunkId, int], bytes | memoryview]  # by id and length; raises IntegrityError
 _DEPTH_LIMIT = 8
+_RECORDS_LIMIT_BYTES = 1 << 30  # 38 million chunks: as much as a file of 18 TiB has
 _CACHED_FRAMES = 8  # about 1 MiB each
 _EXPECTED_RECORDS = 64
 _EXPECTED_LIMIT = 20_000
@@ -245,9 +246,11 @@ class Reader:
         fetch = fetch or self.listing_chunk
         content = node.content
         depth = node.extra.depth if node.extra else 0
-        if depth > _DEPTH_LIMIT:
+        if not 0 <= depth <= _DEPTH_LIMIT:
             raise IntegrityError(f"content is nested {depth} deep")
         for _ in range(depth):
+            if sum(length for _, length in content_records(content)) > _RECORDS_LIMIT_BYTES:
+                raise IntegrityError("its list of chunks is longer than any that an honest host writes")
             content = b"".join([fetch(chunk_id, length) for chunk_id, length in content_records(content)])
         if len(content) % CONTENT_RECORD_BYTES:
             raise IntegrityError("a list of content records is cut short")

@@ -12,7 +12,7 @@ import pytest
 from seedcorn.errors import IntegrityError, StoreUnavailableError
 from seedcorn.format.names import pack_key
 from seedcorn.format.pack import PackKind
-from seedcorn.format.tree import content_records
+from seedcorn.format.tree import CONTENT_RECORD_BYTES, Extra, Kind, Node, content_records, pack_content
 from seedcorn.ids import ChunkId, HostId, PackId
 from seedcorn.ops.browse import Browser
 from seedcorn.repo.content.reader import COALESCE_GAP_BYTES, COALESCE_LIMIT_BYTES, coalesce, surroundings
@@ -199,3 +199,18 @@ def test_a_neighbour_that_can_not_be_fetched_keeps_nobody_from_a_listing(
 
     monkeypatch.setattr(browser.state, "frame_places_between", with_one_beyond_the_end)
     assert read_tree(browser)[os.fsencode(file)] == file.read_bytes()
+
+
+def test_a_content_that_would_unfold_beyond_all_memory_is_not_followed(repository: SmallRepository) -> None:
+    """Lists of one chunk over and over cost a host nothing that lies: they compress to a few bytes."""
+    fetched: list[int] = []
+
+    def fetch(_: ChunkId, length: int) -> bytes:
+        fetched.append(length)
+        return pack_content([(b"c" * 24, length)]) * (length // CONTENT_RECORD_BYTES)
+
+    length = (4 << 20) // CONTENT_RECORD_BYTES * CONTENT_RECORD_BYTES
+    node = Node(b"f", Kind.FILE, 0o644, 0, 0, 0, 0, 0, 0, 1 << 60, pack_content([(b"c" * 24, length)] * 4), Extra(depth=8))
+    with pytest.raises(IntegrityError, match="longer than any"):
+        repository.browser().reader.records(node, fetch)
+    assert len(fetched) == 4
