@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -40,6 +41,7 @@ _KEY_CHARACTERS = "-.0123456789_abcdefghijklmnopqrstuvwxyz"  # in the order of t
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 15.0
 _CONFLICT_TRIES = 6
+_MD5 = re.compile(r"[0-9a-f]{32}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LIBRARY_ERRORS = (BaseError, OSError, ValueError)  # FileNotFoundError for 404; ValueError for what it can not even send
 
@@ -235,6 +237,8 @@ class CloudStore:
             self.head(key)
         except ObjectNotFoundError:
             return False
+        except AccessDeniedError:
+            return self._listed(key) is not None
         return True
 
     def _holds(self, key: str, data: Buffer) -> bool | None:
@@ -267,8 +271,12 @@ class CloudStore:
             raise AccessDeniedError(f"{self._place} holds an object under this key that may neither be read nor listed", key=key) from error
         if meta is None:
             return None
-        digest = hashlib.md5(data, usedforsecurity=False).hexdigest()
-        return meta["size"] == memoryview(data).nbytes and (meta["e_tag"] or "").strip('"') == digest
+        if meta["size"] != memoryview(data).nbytes:
+            return False
+        tag = (meta["e_tag"] or "").strip('"')
+        if not _MD5.fullmatch(tag):
+            raise AccessDeniedError(f"{self._place} holds an object under this key that may not be read and so not be compared", key=key)
+        return tag == hashlib.md5(data, usedforsecurity=False).hexdigest()
 
     def _listed(self, key: str) -> ObjectMeta | None:
         """An object as a listing shows it; None if there is none."""

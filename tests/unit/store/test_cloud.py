@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import threading
@@ -82,6 +83,20 @@ class TestCreateOnlyPut:
         s3.store().put("packs/b", b"ours")
         assert s3.objects["packs/b"] == b"ours"
 
+    def test_an_entity_tag_that_is_no_checksum_is_not_called_a_conflict(self, s3: Any, reply: Any, error_reply: Any) -> None:
+        s3.objects["packs/b"] = b"ours"
+
+        def rule(asked: Any) -> Any:
+            if asked.method == "GET" and "list-type" in asked.query:
+                return reply(200, re.sub(rb"&quot;[0-9a-f]{32}&quot;", b"&quot;0x8DC1234567890AB&quot;", s3.listing(sorted(s3.objects)).body))
+            return error_reply(403, "AccessDenied") if asked.method == "GET" else None
+
+        s3.rules.append(rule)
+        with pytest.raises(AccessDeniedError, match="not be compared"):
+            s3.store().put("packs/b", b"ours")
+        with pytest.raises(ObjectExistsError):  # of another length
+            s3.store().put("packs/b", b"others")
+
     def test_what_may_neither_be_read_nor_listed_is_not_called_a_success(self, s3: Any, error_reply: Any) -> None:
         s3.objects["packs/b"] = b"ours"
         s3.rules.append(lambda asked: error_reply(403, "AccessDenied") if asked.method == "GET" else None)
@@ -100,6 +115,20 @@ class TestCreateOnlyPut:
         assert s3.objects == {"snapshots/1": b"ours", "snapshots/2": b"more"}
         conditional = [asked.path for asked in s3.asked if "if-none-match" in asked.headers]
         assert conditional == ["snapshots/1"] * (3 if status == 501 else 1)  # the library repeats a 501 as often as it may; then it is learnt
+
+    def test_a_store_without_conditions_is_asked_by_listing_where_reading_is_not_allowed(self, s3: Any, error_reply: Any) -> None:
+        def rule(asked: Any) -> Any:
+            if "if-none-match" in asked.headers:
+                return error_reply(400, "NotImplemented")
+            return error_reply(403, "AccessDenied") if asked.method in ("GET", "HEAD") and "list-type" not in asked.query else None
+
+        s3.rules.append(rule)
+        store = s3.store()
+        store.put("packs/1", b"ours")
+        store.put("packs/1", b"ours")
+        with pytest.raises(ObjectExistsError):
+            store.put("packs/1", b"them")
+        assert s3.objects == {"packs/1": b"ours"}
 
     def test_what_one_put_has_learnt_another_does_not_unlearn(self, s3: Any, error_reply: Any) -> None:
         """The second is under way when the first is told that there are no conditions, and fails later for another reason."""
