@@ -18,9 +18,24 @@ import pytest
 from seedcorn.compression import compress, decompress, decompress_bounded
 from seedcorn.crypto.frames import Sealer
 from seedcorn.errors import IntegrityError
-from seedcorn.format.codec import Envelope, Magic, decode
+from seedcorn.format.codec import Envelope, Magic, decode, encode
+from seedcorn.format.collection import (
+    CheckpointMaintain,
+    CheckpointPublic,
+    CollectionRecord,
+    ForgetRecord,
+    HostPacks,
+    PackCopy,
+    Receipt,
+    ReceiptState,
+    SnapshotRef,
+    Stage,
+    VerifiedPack,
+    VerifiedRecord,
+)
 from seedcorn.format.header import HostPrivate, HostPublic, SlotPublic, parse_header
 from seedcorn.format.pack import PackEntry, PackHead, PackKind, SegmentPublic, check_frames, parse_pack_head, parse_trailer
+from seedcorn.format.relocation import RelocatedSnapshot, RelocationRecord, RelocationStage
 from seedcorn.format.snapshot import NeededFrames, SnapshotMaintain, SnapshotOwner, SnapshotPublic
 from seedcorn.format.tree import content_records, decode_nodes
 from seedcorn.repo.bindings import segment_binding, snapshot_maintain_binding, snapshot_owner_binding
@@ -77,12 +92,33 @@ def corpus(folder: Path) -> dict[str, tuple[Parser, list[bytes]]]:
         "snapshot": (lambda data: decode(data, SnapshotPublic), [snapshot.parts[0]]),
         "snapshot for maintainers": (lambda data: decode(data, SnapshotMaintain), [maintain]),
         "snapshot for the owner": (lambda data: decode(data, SnapshotOwner), [owner_part]),
+        **{name: (partial(_decode, kind), [good]) for name, (kind, good) in RECORDS.items()},
         "bitmap": (lambda data: open_bitmap(NeededFrames(b"", data)), bitmaps),
         "listing": (decode_nodes, listing_chunks),
         "zstd": (lambda data: decompress_bounded(data, limit_bytes=1 << 20), [zstd]),
         "codec": (lambda data: decompress(memoryview(data), len(text)), [b"\1" + zstd, b"\0" + text]),
     }
 
+
+def _decode(kind: type, data: bytes) -> None:
+    decode(data, kind)
+
+
+ID, OBJECT = bytes(range(16)), bytes(range(32))
+SNAPSHOTS = (SnapshotRef(ID, 1, OBJECT), SnapshotRef(ID, 2**40, b""))
+FRAMES = (NeededFrames(ID, OBJECT),)
+RECORDS: dict[str, tuple[type, bytes]] = {
+    type(record).__name__: (type(record), encode(record))
+    for record in (
+        Receipt(ID, ID, 1, OBJECT, ReceiptState.RECEIPT),
+        CheckpointPublic(ID, ID, ID, 1, 0),
+        CheckpointMaintain(0, ID, FRAMES),
+        ForgetRecord(ID, 1, 0, SNAPSHOTS, SNAPSHOTS),
+        CollectionRecord(ID, 1, ID[:8], Stage.SWEEP, (HostPacks(ID, (OBJECT,)),), FRAMES, SNAPSHOTS, (), SNAPSHOTS, (PackCopy(ID, OBJECT, OBJECT),)),
+        VerifiedRecord(ID, 1, 0, (VerifiedPack(ID, OBJECT, OBJECT),)),
+        RelocationRecord(ID, 1, ID[:8], RelocationStage.ANNOUNCED, FRAMES, (RelocatedSnapshot(ID, 1, OBJECT, (0, 1)),), (ID[:8],)),
+    )
+}
 
 KINDS = {Magic.SEGMENT: "segment", Magic.SNAPSHOT: "snapshot", Magic.HOST: "host record", Magic.SLOT: "slot"}
 

@@ -12,9 +12,25 @@ import pytest
 
 from seedcorn.errors import IntegrityError
 from seedcorn.format.codec import ENVELOPE_HEAD_BYTES, Envelope, Magic, decode, encode, envelope_head
-from seedcorn.format.header import Header, HostPrivate, HostPublic, SlotPublic, parse_header
+from seedcorn.format.collection import (
+    CheckpointMaintain,
+    CheckpointPublic,
+    CheckpointRef,
+    CollectionRecord,
+    ForgetRecord,
+    HostPacks,
+    PackCopy,
+    Receipt,
+    ReceiptState,
+    SnapshotRef,
+    Stage,
+    VerifiedPack,
+    VerifiedRecord,
+)
+from seedcorn.format.header import FormerKey, Header, HostPrivate, HostPublic, HostState, SlotPublic, parse_header
 from seedcorn.format.pack import FrameEntry, KeyRow, PackEntry, PackHead, SegmentPublic, parse_pack_head, parse_trailer
-from seedcorn.format.snapshot import Head, NeededFrames, SnapshotMaintain, SnapshotOwner, SnapshotPublic, Statistics
+from seedcorn.format.relocation import RelocatedSnapshot, RelocationRecord, RelocationStage
+from seedcorn.format.snapshot import CopiedFrom, Head, NeededFrames, SnapshotMaintain, SnapshotOwner, SnapshotPublic, Statistics
 from seedcorn.format.tree import Extra, Node, decode_nodes
 
 MIB = 1 << 20
@@ -36,6 +52,15 @@ STRUCTS: list[type] = [
     HostPrivate,
     Node,
     Extra,
+    FormerKey,
+    CopiedFrom,
+    Receipt,
+    CheckpointPublic,
+    CheckpointMaintain,
+    ForgetRecord,
+    CollectionRecord,
+    VerifiedRecord,
+    RelocationRecord,
 ]
 
 HOSTILE = {
@@ -219,6 +244,18 @@ ARRAYS: list[object] = [
     SnapshotMaintain(0, b"g", ("t",), True, (), ()),
     SegmentPublic(b"r", b"h", b"s", 1, 0, (b"p",), ()),
     SlotPublic(b"r", b"s", "passphrase", "l", 0, "argon2id", 64, 1, 1, b"salt"),
+    HostPublic(b"r", b"h", 1, HostState.REVOKED, b"k", 0, 7, 1, (FormerKey(b"k", 0),)),
+    CopiedFrom(b"r", b"s"),
+    Receipt(b"r", b"h", 1, b"s", ReceiptState.VOID),
+    CheckpointPublic(b"r", b"h", b"s", 1, 0),
+    CheckpointMaintain(0, b"g", (NeededFrames(b"s", b"b"),)),
+    ForgetRecord(b"r", 1, 0, (SnapshotRef(b"h", 1, b"s"),), (SnapshotRef(b"h", 2, b"s"),)),
+    CollectionRecord(
+        *(b"r", 1, b"c", Stage.SWEEP, (HostPacks(b"h", (b"p",)),), (NeededFrames(b"s", b"b"),)),
+        *((SnapshotRef(b"h", 1, b"s"),), (CheckpointRef(b"h", b"s"),), (SnapshotRef(b"h", 2, b"s"),), (PackCopy(b"h", b"p", b"d"),)),
+    ),
+    VerifiedRecord(b"r", 1, 0, (VerifiedPack(b"h", b"p", b"d"),)),
+    RelocationRecord(b"r", 1, b"i", RelocationStage.DONE, (NeededFrames(b"s", b"b"),), (RelocatedSnapshot(b"h", 1, b"s", (0,)),), (b"e",)),
 ]
 
 
