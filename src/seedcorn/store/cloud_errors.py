@@ -131,11 +131,19 @@ _BY_TEXT: tuple[tuple[str, type[StoreError], str], ...] = (
     ("InvalidCertificate", StoreError, "the TLS certificate of {place} is not trusted: give its CA certificate"),
     ("InvalidContentType", StoreError, "{place} does not speak TLS on this port: is it an http:// endpoint?"),
     ("dns error", StoreUnavailableError, "no address is known for {place}: check the endpoint and the network"),
-    ("ConnectionRefused", StoreUnavailableError, "{place} refuses connections: check the endpoint, and that the server is running"),
-    ("Connection refused", StoreUnavailableError, "{place} refuses connections: check the endpoint, and that the server is running"),
+    (
+        "ConnectionRefused",
+        StoreUnavailableError,
+        "{place} refuses connections: check the endpoint, HTTPS_PROXY if it is set, and that the server is running",
+    ),
+    (
+        "Connection refused",
+        StoreUnavailableError,
+        "{place} refuses connections: check the endpoint, HTTPS_PROXY if it is set, and that the server is running",
+    ),
     ("TimedOut", StoreUnavailableError, "{place} did not answer in time: check the network, or raise the timeout"),
     ("kind: Timeout", StoreUnavailableError, "{place} did not answer in time: check the network, or raise the timeout"),
     ("ConnectionReset", StoreUnavailableError, "{place} broke the connection off: is the server being restarted?"),
-    ("kind: Connect", StoreUnavailableError, "{place} can not be reached: check the endpoint and the network"),
+    ("kind: Connect", StoreUnavailableError, "{place} can not be reached: check the endpoint, the network, and HTTPS_PROXY if it is set"),
     ("HTTP error", StoreUnavailableError, "the connection to {place} broke off until the retries were used up: try again later"),
 )

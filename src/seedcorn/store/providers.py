@@ -2,7 +2,8 @@
 
 Pure: values in, values out, except that a CA bundle named by its path is read. Looks at no environment: callers pass what they want considered.
 The library below does look: where no value is given here it takes ``AWS_*``, ``GOOGLE_*`` or ``AZURE_*`` of the process, and then asks the machine's
-metadata service, which is how the roles of cloud machines work. A complete access key given here is used as it is, and nothing is mixed into it.
+metadata service, which is how the roles of cloud machines work. Proxies it takes from ``HTTPS_PROXY``, ``HTTP_PROXY`` and
+``NO_PROXY``. A complete access key given here is used as it is, and nothing is mixed into it.
 """
 
 from __future__ import annotations

@@ -371,6 +371,15 @@ class TestRequests:
         assert "/us-east-1/" in asked.headers["authorization"]
         assert "x-amz-security-token" not in asked.headers
 
+    def test_a_proxy_is_taken_from_the_environment(self, s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        s3.objects["one"] = b"1"
+        monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        assert s3.store().get("one") == b"1"
+        monkeypatch.delenv("NO_PROXY")
+        with pytest.raises(StoreUnavailableError, match="PROXY"):
+            s3.store(first_retries=0).get("one")
+
     def test_a_session_token_is_sent(self, s3: Any) -> None:
         keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_SESSION_TOKEN": "the-token", "AWS_REGION": "eu-central-1"}
         open_store(f"s3:{s3.endpoint}/bucket/a/prefix", credentials=keys, options=StoreOptions()).put("one", b"1")
