@@ -39,6 +39,7 @@ __all__ = [
     "parse_receipt_key",
     "parse_record_key",
     "parse_relocation_key",
+    "parse_slot_key",
     "probe_key",
     "receipt_key",
     "relocation_key",
@@ -182,6 +183,7 @@ def spare_key(key: str) -> str:
     return f"{SPARES}{key}"
 
 
+_SLOT = re.compile(r"keys/([0-9a-f]{32})")
 _HOST = re.compile(r"hosts/([0-9a-f]{32})/([0-9]{6})")
 _NUMBERED = re.compile(r"(?:index|snapshots)/([0-9a-f]{32})/([0-9]{10})-([0-9a-f]{64})")
 _PACK = re.compile(r"packs/([0-9a-f]{32})/([0-9a-f]{64})")
@@ -190,6 +192,12 @@ _CHECKPOINT = re.compile(r"checkpoints/([0-9a-f]{32})/([0-9a-f]{32})-([0-9]{10})
 _COLLECTION = re.compile(r"gc/([0-9]{10})-([0-9a-f]{16})\.(mark|sweep|done)")
 _RECORD = re.compile(r"(?:forget|verified)/([0-9]{10})-([0-9a-f]{64})")
 _RELOCATION = re.compile(r"relocations/([0-9]{10})-([0-9a-f]{16})(\.done)?")
+
+
+def parse_slot_key(key: str) -> SlotId | None:
+    """None for a key of another form."""
+    match = _SLOT.fullmatch(key)
+    return SlotId(bytes.fromhex(match[1])) if match else None
 
 
 def parse_host_key(key: str) -> HostName | None:

@@ -13,7 +13,7 @@ from seedcorn.crypto.keys import OwnerKey, OwnerSeed
 from seedcorn.errors import CredentialError, IntegrityError, UsageError
 from seedcorn.format.codec import Envelope, Magic, decode, encode
 from seedcorn.format.header import SlotPublic
-from seedcorn.format.names import slot_key
+from seedcorn.format.names import parse_slot_key, slot_key
 from seedcorn.ids import RANDOM_ID_BYTES, RepositoryId, SlotId
 from seedcorn.repo.bindings import signature_binding, slot_binding
 from seedcorn.store.api import ObjectInfo, Store
@@ -67,6 +67,8 @@ def read_slots(
     found: list[KeySlot] = []
     problems: list[IntegrityError] = []
     for info in store.list("keys/") if listed is None else listed:
+        if parse_slot_key(info.key) is None:
+            continue
         try:
             if info.size_bytes > Magic.SLOT.limit_bytes:
                 raise IntegrityError("is far too long for a key slot")

@@ -274,3 +274,12 @@ def test_a_slot_of_a_future_method_is_passed_over(repository: SmallRepository, s
     store.put(slot_key(SlotId(bytes(16))), _signed(repository, [encode(future), bytes(5)]))
     access.open_owner(store, PASSPHRASE)
     assert len(access.keys(store)) == 2
+
+
+def test_what_lies_beside_key_slots_is_ignored(repository: SmallRepository) -> None:
+    """docs/format.md, "Objects": a program ignores keys that it does not know."""
+    owner = repository.owner()
+    for key in ("keys/readme.txt", f"keys/{'ab' * 17}", "keys/ab/cd"):
+        owner.store.put(key, b"not of this program")
+    slots, problems = keyslots.read_slots(owner.store, owner.repository, owner.key.public.owner_sign)
+    assert (len(slots), problems) == (1, [])
