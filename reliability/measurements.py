@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shlex
 import subprocess
@@ -31,8 +30,8 @@ _SEALING = ("tests/unit/crypto", "tests/unit/repo", "tests/vectors", "tests/gold
 
 @dataclass(frozen=True)
 class Size:
-    """How long a run may take. ``runs``: simulated ones; of the special kinds of stores a tenth each. ``resume``: a folder from which those go on
-    that were cut off, of the same commit."""
+    """How long a run may take. ``runs``: simulated ones; of the special kinds a tenth each. ``resume``: a folder from which those go on that were cut
+    off, of the same commit."""
 
     small: bool = False
     runs: int = 0
@@ -45,12 +44,11 @@ class Size:
 
 @dataclass(frozen=True)
 class Measurement:
-    """``command(size)`` is what a person types, with ``python`` and ``pytest`` of the environment; ``needs`` is a module without which it is left."""
+    """``command(size)`` is what a person types, with ``python`` and ``pytest`` of the environment."""
 
     name: str
     command: Callable[[Size], Sequence[str]]
     read: Callable[[str], dict[str, Any]]
-    needs: str = ""
 
 
 def _simulation(name: str, share: int, *options: str) -> Measurement:
@@ -62,11 +60,15 @@ def _simulation(name: str, share: int, *options: str) -> Measurement:
     return Measurement(name, command, json_object)
 
 
-def _tests(name: str, *paths: str, marked: str = "not ceph", few: str = "not ceph and not slow", needs: str = "") -> Measurement:
+def _tests(name: str, *paths: str, marked: str = "not ceph", few: str = "not ceph and not slow") -> Measurement:
     def command(size: Size) -> Sequence[str]:
         return ["pytest", "-m", few if size.small else marked, f"--junitxml={OUT}", *paths]
 
-    return Measurement(name, command, pytest_report, needs)
+    return Measurement(name, command, pytest_report)
+
+
+def _drill(_size: Size) -> Sequence[str]:
+    return ["python", "-m", "tests.drill"]
 
 
 def _chaos(size: Size) -> Sequence[str]:
@@ -93,6 +95,8 @@ MEASUREMENTS = (
     _simulation("simulation", 1),
     _simulation("simulation_weak", 10, "--weak"),
     _simulation("simulation_rollback", 10, "--rollback"),
+    _simulation("simulation_copy", 10, "--copy"),
+    _simulation("simulation_domains", 10, "--domains"),
     _tests("crash_points", *_CRASHES),
     Measurement("model", _model, json_lines),
     Measurement("mutation", _mutation, json_object),
@@ -100,15 +104,15 @@ MEASUREMENTS = (
     _tests("every_byte", "tests/damage/test_every_byte.py", marked="slow"),
     Measurement("sealing_keys", _sealing_keys, json_object),
     _tests("stolen_host", "tests/acceptance/test_stolen_host.py"),
-    Measurement("chaos", _chaos, json_object, "tests.chaos"),
+    Measurement("drill", _drill, json_lines),
+    Measurement("chaos", _chaos, json_object),
     Measurement("overhead", _overhead, json_object),
 )
 
 
 def measurements_of(names: Sequence[str]) -> list[Measurement]:
-    """Those with these names, or all, without those whose module is not there."""
-    chosen = [found for found in MEASUREMENTS if not names or found.name in names]
-    return [found for found in chosen if not found.needs or importlib.util.find_spec(found.needs) is not None]
+    """Those with these names, or all."""
+    return [found for found in MEASUREMENTS if not names or found.name in names]
 
 
 def measure(measurement: Measurement, size: Size) -> Evidence | None:

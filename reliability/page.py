@@ -14,6 +14,8 @@ from reliability.evidence import Evidence
 
 __all__ = ["render"]
 
+_SIMULATIONS = ("simulation", "simulation_weak", "simulation_rollback", "simulation_copy", "simulation_domains")
+
 Rows = list[list[str]]
 Figures = dict[str, Any]
 
@@ -41,7 +43,6 @@ class _Figure:
     sources: tuple[str, ...]
     show: Callable[[Figures], Rows]
     limit: str
-    absence: str = "not measured: its command has not been run for this page"
 
 
 def render(found: Mapping[str, Evidence]) -> str:
@@ -70,7 +71,7 @@ def _section(number: int, figure: _Figure, found: Mapping[str, Evidence]) -> str
     for name in figure.sources:
         evidence = found.get(name)
         if evidence is None:
-            parts.append(f"**{name.replace('_', ' ')}**: {figure.absence}\n")
+            parts.append(f"**{name.replace('_', ' ')}**: not measured: its command has not been run for this page\n")
             continue
         ended = ["ended as it should", "yes" if evidence.passed else "**no**"]
         parts += [_conditions(evidence), table(["what", "how much"], [ended, *figure.show(evidence.figures)])]
@@ -166,10 +167,42 @@ def _keys(figures: Figures) -> Rows:
     return [["encryptions with AES-256-GCM", _count(figures["seals"])], ["under a key that had encrypted before", _count(figures["repeated"])]]
 
 
-def _drill(figures: Figures) -> Rows:
+def _theft(figures: Figures) -> Rows:
     """The tests, and whatever they have counted."""
     counted = [(test.rpartition("::test_")[2], name, count) for test, values in figures["counted"].items() for name, count in values.items()]
     return [*_tests(figures), *([f"{test.replace('_', ' ')}: {name.replace('_', ' ')}", _count(count)] for test, name, count in counted)]
+
+
+def _drill(figures: Figures) -> Rows:
+    """What came of it, server by server and policy by policy."""
+    rows: Rows = []
+    for row in figures["rows"]:
+        policy = "the policy as it is printed" if row["condition"] else "the policy without its condition"
+        where = f"{row['server']}, {policy}{', versions' if row['versions'] else ''}"
+        rows += [[f"{where}: {what}", how_much] for what, how_much in _spoils(row)]
+    return rows
+
+
+def _spoils(row: Figures) -> Rows:
+    """What a thief got out of one repository, and its owner back."""
+
+    def share(of: str, got: str, tried: str) -> list[str]:
+        return [of, f"{_count(row[got])} of {_count(row[tried])}"]
+
+    reads = {room for room in row["reads_accepted"] if row["reads_accepted"][room]}
+    return [
+        share("decrypted", "decrypted", "decryptions_tried"),
+        ["objects that can be fetched", f"{_count(sum(row['reads_accepted'].values()))} of {_count(row['objects'])}: {', '.join(sorted(reads))}"],
+        share("overwrites accepted", "overwrites_accepted", "overwrites_tried"),
+        share("the same with If-None-Match", "conditional_overwrites_accepted", "conditional_overwrites_tried"),
+        ["objects changed outside of what the host writes", _count(row["others_changed"])],
+        share("deletions accepted", "deletes_accepted", "deletes_tried"),
+        ["objects gone", _count(row["objects_gone"])],
+        share("changes of the bucket accepted", "bucket_changes_accepted", "bucket_changes_tried"),
+        share("snapshots that restore at once", "restored_at_once", "snapshots"),
+        share("snapshots that restore once versions are back", "restored", "snapshots"),
+        ["the host itself can back up", "yes" if row["backup_works"] else "no"],
+    ]
 
 
 def _chaos(figures: Figures) -> Rows:
@@ -192,7 +225,7 @@ def _overhead(figures: Figures) -> Rows:
 _FIGURES = (
     _Figure(
         "Simulated runs",
-        ("simulation", "simulation_weak", "simulation_rollback"),
+        _SIMULATIONS,
         _runs,
         "The simulator finds what its actors, faults and invariants can express. A run is a few jobs on small trees; its store is ours, no "
         "vendor's. The actors are those of the command's commit.",
@@ -205,7 +238,7 @@ _FIGURES = (
     ),
     _Figure(
         "Injected faults",
-        ("simulation", "simulation_weak", "simulation_rollback"),
+        _SIMULATIONS,
         _faults,
         "A fault of 0 has not occurred in these runs, and nothing is known about it from here. Faults come at random; not every pair of "
         "them has met.",
@@ -253,10 +286,17 @@ _FIGURES = (
     _Figure(
         "The stolen host",
         ("stolen_host",),
-        _drill,
+        _theft,
         "A thief who knows the host file and every object, and tries the secrets in every role that we could think of: no cryptanalysis. "
         "Which grades of stores were robbed is what the tests' names say. A thief can confirm whether a known file is stored in the host's "
         "own domain, and reads what is backed up later.",
+    ),
+    _Figure(
+        "The stolen host's credential",
+        ("drill",),
+        _drill,
+        "Two server programs that we start, and whose policies are their own: some do not know the condition of the printed policy, and then refuse "
+        "every put, the host's own included. Two small hosts; what is overwritten comes back from versions only where the bucket keeps them.",
     ),
     _Figure(
         "What safety costs",
@@ -271,6 +311,5 @@ _FIGURES = (
         ("chaos",),
         _chaos,
         "One server program on one machine, some minutes. What happens when is up to the machine's scheduler: a seed does not repeat it.",
-        "not measured: this checkout has no such program, or it has not been run for this page",
     ),
 )
