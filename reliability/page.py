@@ -15,6 +15,7 @@ from reliability.evidence import Evidence
 __all__ = ["render"]
 
 _SIMULATIONS = ("simulation", "simulation_weak", "simulation_rollback", "simulation_copy", "simulation_domains")
+_RARE = ("snapshots taken back by their hosts", "packs deleted", "packs kept after all", "packs repacked", "frames written anew")
 
 Rows = list[list[str]]
 Figures = dict[str, Any]
@@ -97,7 +98,8 @@ def _named(figures: Figures, *names: str) -> Rows:
 
 
 def _runs(figures: Figures) -> Rows:
-    return _named(figures, "runs", "failed", "operations", "virtual_hours", "confirmed_snapshots", "crashes")
+    rows = _named(figures, "runs", "failed", "operations", "virtual_hours", "confirmed_snapshots", "crashes")
+    return [*rows, *([what, _count(figures.get("outcomes", {}).get(what, 0))] for what in _RARE)]
 
 
 def _faults(figures: Figures) -> Rows:

@@ -40,7 +40,7 @@ ROBBED: dict[str, Any] = {
 }
 ROW = {"kind": "configuration", "name": "n", "meaning": "two hosts", "violation": None, "states": 468_344, "new_key": 1}
 FIGURES: dict[str, dict[str, Any]] = {
-    "simulation": {"runs": 2000, "failed": 0, "operations": 1234567, "faults": {"late apply": 77}, "new_key": {}},
+    "simulation": {"runs": 2000, "failed": 0, "operations": 1234567, "faults": {"late apply": 77}, "outcomes": {"packs repacked": 8}, "new_key": {}},
     "simulation_weak": {"runs": 200, "failed": 0},
     "crash_points": TESTS | {"counted": COUNTED},
     "model": {"rows": [ROW, ROW | {"kind": "mutant", "violation": "I1"}, ROW | {"kind": "mutant"}]},
@@ -82,6 +82,8 @@ ALL = {name: evidence(name) for name in FIGURES}
     [
         "| operations | 1,234,567 |",
         "| late apply | 77 |",
+        "| packs repacked | 8 |",
+        "| frames written anew | 0 |",
         "| every store call[first backup] | 60 |",
         "| crashes in all | 100 |",
         "468,344 states, no violation",

@@ -112,7 +112,7 @@ def _repair(world: World, actor: Actor) -> None:
 
 
 def _deep(world: World, actor: Actor) -> None:
-    deep(world, actor)
+    deep(world, actor, world.owner_state)
 
 
 def _lose_maintainer_state(world: World) -> None:

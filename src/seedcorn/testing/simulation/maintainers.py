@@ -20,7 +20,7 @@ from seedcorn.ops.browse import open_browser
 from seedcorn.ops.check.check import CheckOptions, examine
 from seedcorn.ops.check.repair import RepairResult, execute_repair
 from seedcorn.ops.check.repair_plan import RepairOptions, plan_repair
-from seedcorn.ops.deep.deep import Deep, DeepOptions, DeepResult
+from seedcorn.ops.deep.deep import Deep, DeepOptions
 from seedcorn.ops.deep.plan import plan_deep
 from seedcorn.ops.gc.plan import CollectionOptions, MaxUnused
 from seedcorn.ops.gc.survey import Survey, Surveyor
@@ -31,10 +31,11 @@ from seedcorn.ops.retention.policy import Newest, Period, Policy
 from seedcorn.ops.revoke import plan_revocation, revoke
 from seedcorn.repo.content.packer import PackerOptions
 from seedcorn.repo.maintenance import MaintainRepository, maintained_by_owner
+from seedcorn.repo.roots.collections import Pack
 from seedcorn.repo.state.state import State
 from seedcorn.testing.simulation.process import Process, Purpose
 from seedcorn.testing.simulation.scheduler import Actor
-from seedcorn.testing.simulation.world import Confirmed, Host, InvariantViolationError, Maintainer, Moment, World
+from seedcorn.testing.simulation.world import Confirmed, Host, InvariantViolationError, LocalState, Maintainer, Moment, World
 
 __all__ = [
     "THOROUGH",
@@ -155,15 +156,15 @@ def repair(world: World, actor: Actor, *, delete_damaged: bool) -> RepairResult:
         return execute_repair(browser, examination, plan, VoidMonitor())
 
 
-def deep(world: World, actor: Actor) -> DeepResult:
-    """Write anew, as the owner, what is used of every frame that has anything dead in it, one pack at a time."""
-    with world.process(actor, world.owner_state, Purpose("deep", writes=True)) as connection:
-        repository, state = world.owner(connection), world.owner_state.opened
+def deep(world: World, actor: Actor, machine: LocalState) -> frozenset[Pack]:
+    """Write anew, as the owner, what is used of every frame that has anything dead in it, one pack at a time; the packs that this empties."""
+    with world.process(actor, machine, Purpose("deep", writes=True)) as connection:
+        repository, state = world.owner(connection), machine.opened
         survey = Surveyor(maintained_by_owner(repository), state).survey()
         plan = plan_deep(repository, state, survey, max_dead=0.0)
         result = Deep(repository, state, survey, plan, _DEEP, actor.clock, VoidMonitor()).carry_out()
     world.outcomes["frames written anew"] += result.frames
-    return result
+    return plan.packs
 
 
 def get_out(world: World, actor: Actor, *, by_revoking: bool) -> None:

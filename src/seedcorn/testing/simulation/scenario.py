@@ -1,5 +1,5 @@
 """A whole run out of one seed: hosts that edit and back up, an owner who checks, restores, repairs and relocates, maintainers who forget and collect,
-sometimes a host that lies or somebody who copies it all elsewhere, faults in between, and a quiet end.
+sometimes a host that lies, an owner who prunes deep, or somebody who copies it all elsewhere, faults in between, and a quiet end.
 
 Owns who does what and when. A run is a function of its seed and options: the log of its store operations says so, byte for byte.
 """
@@ -12,9 +12,10 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from seedcorn.ops.retention.policy import Newest, Policy
 from seedcorn.testing.simulation.connection import Suspension
 from seedcorn.testing.simulation.faults import FaultKind, Faults
 from seedcorn.testing.simulation.invariants import INVARIANTS
@@ -47,8 +48,12 @@ _STATE_LOSS = 0.3  # of the crashes
 _DISK_LOSS = 0.06  # of the backups: the local state is gone before
 _LIARS = 0.25  # of the runs among hosts that do not trust each other
 _REVOCATIONS = 0.5  # of the ways out of what such a host has done
+_GARDENERS = 0.25  # of the runs with maintainers: one of them is the owner, who prunes deep
+_WAITS_SECONDS = tuple(20.0 * 1.3**number for number in range(45))  # 20 s to 24 days: whoever waits looks often at first, and gives up some day
 _MOVES = 0.3  # of the owner's jobs where there are two domains
 _LAST_CHECK = 0.3  # of the runs: it sees what the invariants see
+
+_MaintainerJob = Callable[[Actor, Maintainer, random.Random], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +147,9 @@ class _Scenario:
         for host in world.hosts:
             world.act(host.name, self._host_body(host, jobs[host.name] or 1))
         for maintainer in world.maintainers:
-            world.act(maintainer.name, self._maintainer_body(maintainer, jobs[maintainer.name] or 1))
+            is_gardener = maintainer is world.maintainers[0] and world.random("prune deep").random() < _GARDENERS
+            work = self._gardener_job if is_gardener else self._maintainer_job
+            world.act(maintainer.name, self._maintainer_body(maintainer, jobs[maintainer.name] or 1, work))
         if jobs["owner"]:
             world.act("owner", self._owner_body(jobs["owner"]))
         self._has_liar = not world.options.trust_hosts and world.random("liar").random() < _LIARS
@@ -222,19 +229,19 @@ class _Scenario:
             world.attempt("check", lambda: world.check(actor, read_data=read_data, publish=publish))
         elif what < 0.9 and world.maintainers:
             self._suspend(actor, chosen)
-            world.attempt("deep", lambda: deep(world, actor))
+            world.attempt("deep", lambda: deep(world, actor, world.owner_state))
         else:
             delete_damaged = chosen.random() < 0.5
             world.attempt("repair", lambda: repair(world, actor, delete_damaged=delete_damaged))
 
-    def _maintainer_body(self, maintainer: Maintainer, jobs: int) -> Callable[[Actor], None]:
+    def _maintainer_body(self, maintainer: Maintainer, jobs: int, work: _MaintainerJob) -> Callable[[Actor], None]:
         chosen = self._world.random(f"{maintainer.name} jobs")
 
         def body(actor: Actor) -> None:
             for _ in range(jobs):
                 actor.clock.sleep(chosen.random() * chosen.choice(_PAUSES_SECONDS))
                 try:
-                    self._maintainer_job(actor, maintainer, chosen)
+                    work(actor, maintainer, chosen)
                 except Crash:
                     if chosen.random() < _STATE_LOSS:
                         maintainer.state.lose()
@@ -259,6 +266,35 @@ class _Scenario:
         if what >= 0.25:
             options = choose_collection(chosen)
             world.attempt("prune", lambda: prune(world, actor, maintainer, options))
+
+    def _gardener_job(self, actor: Actor, gardener: Maintainer, chosen: random.Random) -> None:
+        """Forget what is old as soon as something is, and prune deep: frames are poor once what has gone shared them with what stays."""
+        world, host = self._world, self._wait_for_something_old(actor, chosen)
+        if host is None:
+            return
+        policy = Policy((Newest(1),), trust_store_times=True)
+        world.attempt("forget by policy", lambda: forget_by_policy(world, actor, gardener, host, policy))
+        options = choose_collection(chosen)
+
+        def write_anew() -> None:
+            nonlocal options
+            options = replace(options, emptied=deep(world, actor, gardener.state))
+
+        for _ in range(_TRIES):
+            self._suspend(actor, chosen)
+            if world.attempt("deep", write_anew):
+                break
+        self._suspend(actor, chosen)
+        world.attempt("prune", lambda: prune(world, actor, gardener, options))
+
+    def _wait_for_something_old(self, actor: Actor, chosen: random.Random) -> Host | None:
+        """A host that has a snapshot beside its newest; None if there is none for long."""
+        for seconds in _WAITS_SECONDS:
+            snapshots = Counter(confirmed.host for confirmed in self._world.confirmed.values())
+            if old := [host for host in self._world.hosts if snapshots[host] > 1]:
+                return chosen.choice(old)
+            actor.clock.sleep(seconds)
+        return None
 
     def _suspend(self, actor: Actor, chosen: random.Random) -> None:
         """Let the next process of this actor stand still somewhere, now and then."""

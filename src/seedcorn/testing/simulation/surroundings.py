@@ -32,7 +32,7 @@ from seedcorn.ops import access
 from seedcorn.ops.copy import copy
 from seedcorn.ops.restore import crew as restore_crew
 from seedcorn.repo.content import packer, writer
-from seedcorn.repo.rewriting import repacking
+from seedcorn.repo.rewriting import regrouping, repacking
 from seedcorn.repo.state import database
 
 __all__ = ["seeded"]
@@ -60,6 +60,7 @@ def seeded(chosen: random.Random) -> Iterator[None]:
         patch.object(database, "FileMapping", _NoMapping),
         patch.object(writer, "FRAME_TARGET_BYTES", _FRAME_BYTES),
         patch.object(packer, "PACK_TARGET_BYTES", _PACK_BYTES),
+        patch.object(regrouping, "FRAME_TARGET_BYTES", _FRAME_BYTES),
         patch.object(repacking, "PACK_TARGET_BYTES", _PACK_BYTES),
     ):
         yield
