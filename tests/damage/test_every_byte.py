@@ -23,7 +23,7 @@ from seedcorn.ops.check.check import CheckOptions, check
 from seedcorn.testing.damage import flip_byte, keys_by_kind
 from seedcorn.testing.memory_store import MemoryStore
 from seedcorn.testing.repositories import PASSPHRASE, SmallRepository, make_tree
-from seedcorn.testing.simulation.scenario import scratch_parent
+from seedcorn.testing.simulation.world import scratch_parent
 
 STRIDE = 401
 WHOLE = CheckOptions(read_data=True, connections=1, readers=1)  # in the caller's thread: there is too little of everything for more

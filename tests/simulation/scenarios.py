@@ -6,7 +6,9 @@ from dataclasses import replace
 
 from seedcorn.ops.gc.plan import CollectionOptions, MaxUnused
 from seedcorn.testing.simulation.crash_points import CrashScenario
-from seedcorn.testing.simulation.maintainers import THOROUGH, deep, forget, prune, repair, undelete
+from seedcorn.testing.simulation.hosts import back_up
+from seedcorn.testing.simulation.maintainers import THOROUGH, forget, prune, undelete
+from seedcorn.testing.simulation.owner import deep, repair
 from seedcorn.testing.simulation.scheduler import Actor
 from seedcorn.testing.simulation.world import World
 
@@ -17,7 +19,7 @@ PATIENT = CollectionOptions(grace_ns=int(3 * _DAY_SECONDS) * 10**9, max_unused=M
 
 
 def _back_up(world: World, actor: Actor) -> None:
-    world.backup(actor, world.hosts[0])
+    back_up(world, actor, world.hosts[0])
 
 
 def _nothing(world: World, actor: Actor) -> None:
@@ -33,7 +35,7 @@ def _change(world: World) -> None:
 def _others_first(world: World, actor: Actor) -> None:
     """Both hosts have backed up, and the first one's files have changed since."""
     for host in (world.hosts[1], world.hosts[0]):
-        world.backup(actor, host)
+        back_up(world, actor, host)
     _change(world)
 
 

@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import random
-import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from seedcorn.errors import IntegrityError
 from seedcorn.repo.repository import HostRepository
 from seedcorn.testing.simulation import liar
+from seedcorn.testing.simulation.hosts import back_up
 from seedcorn.testing.simulation.invariants import INVARIANTS
-from seedcorn.testing.simulation.maintainers import THOROUGH, get_out, must_collect, prune
-from seedcorn.testing.simulation.scenario import scratch_parent
+from seedcorn.testing.simulation.maintainers import THOROUGH, must_collect, prune
+from seedcorn.testing.simulation.owner import get_out
 from seedcorn.testing.simulation.scheduler import Actor
-from seedcorn.testing.simulation.world import InvariantViolationError, World, WorldOptions
+from seedcorn.testing.simulation.world import InvariantViolationError, World, WorldOptions, open_world
 
 
 @pytest.fixture
 def world() -> Iterator[World]:
     """An honest host has backed up."""
-    with (
-        tempfile.TemporaryDirectory(prefix="seedcorn-liar-", dir=scratch_parent()) as folder,
-        World(Path(folder), WorldOptions("liar", hosts=1, maintainers=1), INVARIANTS) as made,
-    ):
-        run(made, lambda actor: made.backup(actor, made.hosts[0]))
+    with open_world(WorldOptions("liar", hosts=1, maintainers=1), INVARIANTS) as made:
+        run(made, lambda actor: back_up(made, actor, made.hosts[0]))
         yield made
 
 
@@ -46,7 +42,7 @@ def tell(world: World, monkeypatch: pytest.MonkeyPatch, told: Lie) -> None:
 
 @pytest.mark.parametrize("told", [liar._claim_frames, liar._put_garbage_pack, liar._put_garbage_records])
 def test_false_packs_and_records_take_nothing_away(world: World, monkeypatch: pytest.MonkeyPatch, told: Lie) -> None:
-    run(world, lambda actor: world.backup(actor, world.liar))
+    run(world, lambda actor: back_up(world, actor, world.liar))
     tell(world, monkeypatch, told)
     run(world, lambda actor: must_collect(world, actor, world.maintainers[0]))
     world.end()
@@ -60,7 +56,7 @@ WAYS_OUT = [*((told, by_revoking) for told in FALSE_HISTORY for by_revoking in (
 @pytest.mark.parametrize(("told", "by_revoking"), WAYS_OUT)
 def test_what_stops_a_collection_can_be_got_rid_of(world: World, monkeypatch: pytest.MonkeyPatch, told: Lie, by_revoking: bool) -> None:
     """By doing what the messages say. What the liar itself had backed up before stays, too: it may have been stolen since."""
-    run(world, lambda actor: world.backup(actor, world.liar))
+    run(world, lambda actor: back_up(world, actor, world.liar))
     tell(world, monkeypatch, told)
     before = dict(world.store.contents.objects)
 
@@ -71,7 +67,7 @@ def test_what_stops_a_collection_can_be_got_rid_of(world: World, monkeypatch: py
     run(world, collect)
     assert world.store.contents.objects == before
     run(world, lambda actor: get_out(world, actor, by_revoking=by_revoking))
-    run(world, lambda actor: world.backup(actor, world.hosts[0]))
+    run(world, lambda actor: back_up(world, actor, world.hosts[0]))
     run(world, lambda actor: must_collect(world, actor, world.maintainers[0]))
     world.end()
     assert {one.host for one in world.confirmed.values()} == {world.hosts[0], world.liar}

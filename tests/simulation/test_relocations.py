@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import random
-import tempfile
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
 from seedcorn.ops.deep import relocate
 from seedcorn.testing.simulation.connection import Suspension
+from seedcorn.testing.simulation.hosts import back_up
 from seedcorn.testing.simulation.invariants import INVARIANTS
-from seedcorn.testing.simulation.maintainers import THOROUGH, deep, forget, must_collect, prune
-from seedcorn.testing.simulation.scenario import scratch_parent
+from seedcorn.testing.simulation.maintainers import THOROUGH, forget, must_collect, prune
+from seedcorn.testing.simulation.owner import deep
 from seedcorn.testing.simulation.scheduler import Actor
-from seedcorn.testing.simulation.world import InvariantViolationError, World, WorldOptions
+from seedcorn.testing.simulation.world import InvariantViolationError, WorldOptions, open_world
 
 SEEDS = 40
 
@@ -28,7 +27,7 @@ def race(seed: int) -> tuple[str, Counter[str]]:
     def first(actor: Actor) -> None:
         for day in range(2):
             world.hosts[0].source.write(b"a", b"%d" % day * 3000)
-            world.backup(actor, world.hosts[0])
+            back_up(world, actor, world.hosts[0])
         forget(world, actor, world.maintainers[0], next(iter(world.confirmed.values())))
 
     def owner(actor: Actor) -> None:
@@ -42,7 +41,7 @@ def race(seed: int) -> tuple[str, Counter[str]]:
         world.attempt("prune", lambda: prune(world, actor, world.maintainers[0], THOROUGH))
 
     options = WorldOptions(f"relocation {seed}", hosts=1, maintainers=1)
-    with tempfile.TemporaryDirectory(prefix="seedcorn-race-", dir=scratch_parent()) as folder, World(Path(folder), options, INVARIANTS) as world:
+    with open_world(options, INVARIANTS) as world:
         try:
             world.act("host-1", first)
             world.run()

@@ -4,11 +4,9 @@ and reading"; patches stand here, so that production code has no switches."""
 from __future__ import annotations
 
 import random
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,11 +30,12 @@ from seedcorn.repo.roots.roots import RootsReader
 from seedcorn.repo.state.state import FrameSet, State
 from seedcorn.testing.simulation.connection import Suspension
 from seedcorn.testing.simulation.faults import FaultKind, Faults
+from seedcorn.testing.simulation.hosts import back_up
 from seedcorn.testing.simulation.invariants import INVARIANTS
 from seedcorn.testing.simulation.maintainers import THOROUGH, forget, prune
-from seedcorn.testing.simulation.scenario import SimulationOptions, scratch_parent, simulate
+from seedcorn.testing.simulation.scenario import SimulationOptions, simulate
 from seedcorn.testing.simulation.scheduler import Actor
-from seedcorn.testing.simulation.world import Invariant, InvariantViolationError, World, WorldOptions
+from seedcorn.testing.simulation.world import Invariant, InvariantViolationError, WorldOptions, open_world
 
 SEEDS = 100
 ANSWER_SEEDS = 12
@@ -199,12 +198,12 @@ def race(seed: int, invariants: Sequence[Invariant] = INVARIANTS) -> tuple[str, 
     chosen = random.Random(f"race {seed}")
 
     def first(actor: Actor) -> None:
-        world.backup(actor, world.hosts[0])
+        back_up(world, actor, world.hosts[0])
         forget(world, actor, world.maintainers[0], next(iter(world.confirmed.values())))
 
     def host(actor: Actor) -> None:
         world.suspensions[actor.name] = Suspension(chosen.randrange(4, 10), chosen.random() * 150)
-        world.backup(actor, world.hosts[0])
+        back_up(world, actor, world.hosts[0])
 
     def maintainer(actor: Actor) -> None:
         actor.clock.sleep(chosen.random() * 30)
@@ -212,7 +211,7 @@ def race(seed: int, invariants: Sequence[Invariant] = INVARIANTS) -> tuple[str, 
         prune(world, actor, world.maintainers[0], THOROUGH)
 
     options = WorldOptions(f"race {seed}", hosts=1, maintainers=1)
-    with tempfile.TemporaryDirectory(prefix="seedcorn-race-", dir=scratch_parent()) as folder, World(Path(folder), options, invariants) as world:
+    with open_world(options, invariants) as world:
         try:
             world.act("host-1", first)
             world.run()
@@ -249,7 +248,7 @@ def collect_among_bad_answers(seed: int) -> tuple[str, int]:
     def hosts(actor: Actor) -> None:
         for number, host in enumerate(world.hosts * 2):
             host.source.write(b"new", b"%d" % number * 3000)
-            world.backup(actor, host)
+            back_up(world, actor, host)
         forget(world, actor, world.maintainers[0], next(iter(world.confirmed.values())))
 
     def maintainer(actor: Actor) -> None:
@@ -258,7 +257,7 @@ def collect_among_bad_answers(seed: int) -> tuple[str, int]:
             world.attempt("prune", lambda: prune(world, actor, world.maintainers[0], THOROUGH))
 
     options = WorldOptions(f"bad answers {seed}", hosts=2, maintainers=1)
-    with tempfile.TemporaryDirectory(prefix="seedcorn-answers-", dir=scratch_parent()) as folder, World(Path(folder), options, INVARIANTS) as world:
+    with open_world(options, INVARIANTS) as world:
         world.act("host-1 and host-2", hosts)
         world.run()
         world.plan.go_on_with(Faults({FaultKind.LIST_EMPTY: 0.1, FaultKind.FLIPPED_BODY: 0.05}))

@@ -5,18 +5,16 @@ Owns the sweep; a job is any function over a world and an actor. Invariant of ev
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, product
-from pathlib import Path
 
 from seedcorn.testing.simulation.connection import CrashMode, CrashPoint
+from seedcorn.testing.simulation.hosts import back_up
 from seedcorn.testing.simulation.invariants import INVARIANTS
 from seedcorn.testing.simulation.maintainers import must_collect
-from seedcorn.testing.simulation.scenario import scratch_parent
 from seedcorn.testing.simulation.scheduler import Actor, Crash
-from seedcorn.testing.simulation.world import Invariant, InvariantViolationError, World, WorldOptions
+from seedcorn.testing.simulation.world import Invariant, InvariantViolationError, World, WorldOptions, open_world
 
 __all__ = ["CrashScenario", "crash_points"]
 
@@ -78,11 +76,11 @@ def _run(scenario: CrashScenario, invariants: Sequence[Invariant], point: CrashP
 
     def afterwards(actor: Actor) -> None:
         for host in world.hosts:
-            world.backup(actor, host)
+            back_up(world, actor, host)
         must_collect(world, actor, world.maintainers[0])
 
     options = WorldOptions(f"crash points of {scenario.name}", hosts=scenario.hosts, trust_hosts=scenario.trust_hosts)
-    with tempfile.TemporaryDirectory(prefix="seedcorn-crash-", dir=scratch_parent()) as folder, World(Path(folder), options, invariants) as world:
+    with open_world(options, invariants) as world:
         world.act(scenario.actor, body)
         world.run()
         calls = world.calls

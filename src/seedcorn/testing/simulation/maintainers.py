@@ -1,4 +1,4 @@
-"""What maintainers and an owner do in a world: forget, take back, collect, repair, relocate. Production code, each time in a process of its own.
+"""What maintainers do in a world: forget, take back, collect. Production code, each time in a process of its own.
 
 Owns these jobs. A forget record ends promises when it is in the store, whoever put it; what ``undelete`` says is back is a promise again.
 """
@@ -6,7 +6,6 @@ Owns these jobs. A forget record ends promises when it is in the store, whoever 
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC
@@ -16,46 +15,22 @@ from seedcorn.format.collection import CollectionRecord
 from seedcorn.format.names import pack_key
 from seedcorn.ids import SnapshotId
 from seedcorn.ops import access
-from seedcorn.ops.browse import open_browser
-from seedcorn.ops.check.check import CheckOptions, examine
-from seedcorn.ops.check.repair import RepairResult, execute_repair
-from seedcorn.ops.check.repair_plan import RepairOptions, plan_repair
-from seedcorn.ops.deep.deep import Deep, DeepOptions
-from seedcorn.ops.deep.plan import plan_deep
 from seedcorn.ops.gc.plan import CollectionOptions, MaxUnused
 from seedcorn.ops.gc.survey import Survey, Surveyor
 from seedcorn.ops.gc.sweep import CollectionResult, Collector
 from seedcorn.ops.retention.forget import ForgetPlan, forget_snapshots, plan_forget_by_id, plan_forget_by_policy, undelete_snapshots
 from seedcorn.ops.retention.plan import GroupBy
 from seedcorn.ops.retention.policy import Newest, Period, Policy
-from seedcorn.ops.revoke import plan_revocation, revoke
-from seedcorn.repo.content.packer import PackerOptions
-from seedcorn.repo.maintenance import MaintainRepository, maintained_by_owner
-from seedcorn.repo.roots.collections import Pack
+from seedcorn.repo.maintenance import MaintainRepository
 from seedcorn.repo.state.state import State
+from seedcorn.testing.simulation.machines import Host, Maintainer
 from seedcorn.testing.simulation.process import Process, Purpose
 from seedcorn.testing.simulation.scheduler import Actor
-from seedcorn.testing.simulation.world import Confirmed, Host, InvariantViolationError, LocalState, Maintainer, Moment, World
+from seedcorn.testing.simulation.world import Confirmed, InvariantViolationError, Moment, World
 
-__all__ = [
-    "THOROUGH",
-    "choose_collection",
-    "choose_policy",
-    "deep",
-    "forget",
-    "forget_by_policy",
-    "get_out",
-    "must_collect",
-    "prune",
-    "repair",
-    "undelete",
-]
+__all__ = ["THOROUGH", "choose_collection", "choose_policy", "forget", "forget_by_policy", "must_collect", "prune", "undelete"]
 
 _HOUR_NS = 3600 * 10**9
-_DEEP = DeepOptions(PackerOptions(workers=0, connections=1), batch_bytes=1)
-_COMMAND = re.compile(r"`seedcorn forget ([^`]+)`")
-_ROUNDS = 3
-_NUMBERS_LIMIT = 10_000  # that can be forgotten at once
 THOROUGH = CollectionOptions(grace_ns=0, max_unused=MaxUnused(0.0), allow_large=True)
 
 
@@ -145,56 +120,6 @@ class _WatchedCollector(Collector):
         survey, doomed, rewritten = super()._unlist(sweep)
         self._watch.decided(frozenset(pack_key(*name) for name in doomed))
         return survey, doomed, rewritten
-
-
-def repair(world: World, actor: Actor, *, delete_damaged: bool) -> RepairResult:
-    """Check everything as the owner, and put right what can be."""
-    with world.process(actor, world.owner_state, Purpose("repair", writes=True)) as connection:
-        browser = open_browser(world.owner(connection), world.owner_state.opened)
-        examination = examine(browser, CheckOptions(read_data=True, connections=1, readers=1), actor.clock, VoidMonitor())
-        plan = plan_repair(browser, examination, RepairOptions(delete_damaged=delete_damaged, readers=1))
-        return execute_repair(browser, examination, plan, VoidMonitor())
-
-
-def deep(world: World, actor: Actor, machine: LocalState) -> frozenset[Pack]:
-    """Write anew, as the owner, what is used of every frame that has anything dead in it, one pack at a time; the packs that this empties."""
-    with world.process(actor, machine, Purpose("deep", writes=True)) as connection:
-        repository, state = world.owner(connection), machine.opened
-        survey = Surveyor(maintained_by_owner(repository), state).survey()
-        plan = plan_deep(repository, state, survey, max_dead=0.0)
-        result = Deep(repository, state, survey, plan, _DEEP, actor.clock, VoidMonitor()).carry_out()
-    world.outcomes["frames written anew"] += result.frames
-    return plan.packs
-
-
-def get_out(world: World, actor: Actor, *, by_revoking: bool) -> None:
-    """The owner does what messages say until nothing stops a collection: forgets what they name, or first revokes the host that lies, with the last
-    number that the program proposes, unless that has to be a lie.
-
-    Raises:
-        InvariantViolationError: something still stops it, or something that was promised to somebody else has been forgotten for it.
-    """
-    promised = dict(world.confirmed)
-    everybody = {host.host_file.key.host for host in (*world.hosts, world.liar)}
-    with world.process(actor, world.owner_state, Purpose("get out", writes=True, may_forget=everybody)) as connection:
-        owner, state = world.owner(connection), world.owner_state.opened
-        repository = maintained_by_owner(owner)
-        if by_revoking:
-            proposed = plan_revocation(owner, state, world.liar.name).last_seq
-            last_seq = proposed if proposed < _NUMBERS_LIMIT else 0
-            revoke(owner, plan_revocation(owner, state, world.liar.name, last_seq=last_seq), actor.clock)
-            world.end_promises_after(world.liar, last_seq)
-        for _ in range(_ROUNDS):
-            survey = Surveyor(repository, state).survey()
-            commands = [command for problem in survey.problems for command in _COMMAND.findall(problem.message)]
-            if not commands:
-                break
-            _forget(repository, plan_forget_by_id(survey, " ".join(commands).split()), actor)
-    if survey.problems:
-        raise InvariantViolationError(f"I7: the owner can not get rid of this: {survey.problems[0]}")
-    lost = [one for snapshot, one in promised.items() if snapshot not in world.confirmed and one.host is not world.liar]
-    if lost:
-        raise InvariantViolationError(f"I12: {len(lost)} snapshots of others are forgotten because a host has lied")
 
 
 def must_collect(world: World, actor: Actor, maintainer: Maintainer) -> None:

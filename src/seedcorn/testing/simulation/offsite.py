@@ -17,9 +17,10 @@ from seedcorn.ops.browse import Standing, open_browser
 from seedcorn.ops.copy.copy import CopyResult, copy_snapshots, plan_copy
 from seedcorn.testing.memory_store import MemoryStore
 from seedcorn.testing.repositories import read_tree
+from seedcorn.testing.simulation.hosts import WRITER
 from seedcorn.testing.simulation.process import Purpose
 from seedcorn.testing.simulation.scheduler import Actor, Crash
-from seedcorn.testing.simulation.world import WRITER, InvariantViolationError, World
+from seedcorn.testing.simulation.world import InvariantViolationError, World
 
 __all__ = ["Offsite"]
 

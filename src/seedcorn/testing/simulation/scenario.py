@@ -8,35 +8,25 @@ from __future__ import annotations
 
 import hashlib
 import random
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from seedcorn.ops.retention.policy import Newest, Policy
 from seedcorn.testing.simulation.connection import Suspension
 from seedcorn.testing.simulation.faults import FaultKind, Faults
+from seedcorn.testing.simulation.hosts import back_up, move
 from seedcorn.testing.simulation.invariants import INVARIANTS
 from seedcorn.testing.simulation.liar import lie, may_stay
-from seedcorn.testing.simulation.maintainers import (
-    choose_collection,
-    choose_policy,
-    deep,
-    forget,
-    forget_by_policy,
-    get_out,
-    must_collect,
-    prune,
-    repair,
-    undelete,
-)
+from seedcorn.testing.simulation.machines import Host, Maintainer
+from seedcorn.testing.simulation.maintainers import choose_collection, choose_policy, forget, forget_by_policy, must_collect, prune, undelete
 from seedcorn.testing.simulation.offsite import Offsite
+from seedcorn.testing.simulation.owner import check, deep, get_out, repair, restore
 from seedcorn.testing.simulation.scheduler import EPOCH_NS, Actor, Crash
-from seedcorn.testing.simulation.world import Confirmed, Host, Invariant, InvariantViolationError, Maintainer, World, WorldOptions
+from seedcorn.testing.simulation.world import Confirmed, Invariant, InvariantViolationError, World, WorldOptions, open_world
 
-__all__ = ["RunReport", "SimulationOptions", "scratch_parent", "simulate"]
+__all__ = ["RunReport", "SimulationOptions", "simulate"]
 
 _TRIES = 3
 _PAUSES_SECONDS = (0.0, 0.0, 5.0, 20.0, 60.0, 3 * 3600.0, 26 * 3600.0, 9 * 24 * 3600.0)  # up to: mostly so short that jobs overlap
@@ -94,24 +84,16 @@ class RunReport:
         return hashlib.sha256("\n".join(self.log).encode()).hexdigest()[:16]
 
 
-def scratch_parent() -> Path | None:
-    """Where runs keep their files: in memory if there is such a place, because what is synced here need not survive anything."""
-    memory = Path("/dev/shm")  # noqa: S108  # the folders made in it are private
-    return memory if memory.is_dir() else None
-
-
 def simulate(seed: int, options: SimulationOptions = SimulationOptions(), invariants: Sequence[Invariant] = INVARIANTS) -> RunReport:
     """Run one seed."""
-    with tempfile.TemporaryDirectory(prefix="seedcorn-run-", dir=scratch_parent()) as folder:
-        world = _world(Path(folder), seed, options, invariants)
-        violation = ""
-        with world:
-            try:
-                _Scenario(world, options).run()
-            except InvariantViolationError as error:
-                violation = str(error)
-            except Exception as error:  # noqa: BLE001  # whatever production code lets escape is a finding of its own
-                violation = f"a bug: {type(error).__name__}: {error}"
+    violation = ""
+    with open_world(_world_options(seed, options), invariants) as world:
+        try:
+            _Scenario(world, options).run()
+        except InvariantViolationError as error:
+            violation = str(error)
+        except Exception as error:  # noqa: BLE001  # whatever production code lets escape is a finding of its own
+            violation = f"a bug: {type(error).__name__}: {error}"
     return RunReport(
         seed=seed,
         operations=len(world.store.log),
@@ -124,17 +106,16 @@ def simulate(seed: int, options: SimulationOptions = SimulationOptions(), invari
     )
 
 
-def _world(folder: Path, seed: int, options: SimulationOptions, invariants: Sequence[Invariant]) -> World:
+def _world_options(seed: int, options: SimulationOptions) -> WorldOptions:
     chosen = random.Random(f"{seed}/world")
     faults = (Faults.weak() if options.weak else Faults.strong()).scaled(chosen.choice(_FAULT_SCALES))
     if options.rollback:
         faults = faults.with_rollback()
     hosts, trust_hosts = chosen.choice((1, 2, 2, 3)), chosen.random() < 0.4
     maintainers = 0 if options.weak else chosen.choice((0, 1, 1, 2, 2))  # who collects needs listings that can be believed
-    made = WorldOptions(
+    return WorldOptions(
         str(seed), hosts=hosts, maintainers=maintainers, trust_hosts=trust_hosts, domains=options.domains, faults=faults, wall=options.wall
     )
-    return World(folder, made, invariants)
 
 
 class _Scenario:
@@ -194,7 +175,7 @@ class _Scenario:
                 for _ in range(_TRIES):
                     self._suspend(actor, chosen)
                     try:
-                        if world.attempt("backup", lambda: world.backup(actor, host)):
+                        if world.attempt("backup", lambda: back_up(world, actor, host)):
                             break
                     except Crash:
                         if chosen.random() < _STATE_LOSS:
@@ -220,13 +201,13 @@ class _Scenario:
     def _owner_job(self, actor: Actor, chosen: random.Random, confirmed: Sequence[Confirmed]) -> None:
         world, what = self._world, chosen.random()
         if world.options.domains and chosen.random() < _MOVES:
-            world.move(actor, chosen.choice(world.hosts))
+            move(world, actor, chosen.choice(world.hosts))
         elif confirmed and what < 0.4:
             which = chosen.choice(confirmed)
-            world.attempt("restore", lambda: world.restore(actor, which))
+            world.attempt("restore", lambda: restore(world, actor, which))
         elif what < 0.8 or world.options.faults.is_weak:
             read_data, publish = chosen.choice(((False, False), (True, False), (True, True)))
-            world.attempt("check", lambda: world.check(actor, read_data=read_data, publish=publish))
+            world.attempt("check", lambda: check(world, actor, read_data=read_data, publish=publish))
         elif what < 0.9 and world.maintainers:
             self._suspend(actor, chosen)
             world.attempt("deep", lambda: deep(world, actor, world.owner_state))
@@ -308,7 +289,7 @@ class _Scenario:
             actor.clock.sleep(chosen.random() * chosen.choice(_PAUSES_SECONDS))
             with suppress(Crash):
                 if chosen.random() < 0.4:
-                    world.attempt("liar's backup", lambda: world.backup(actor, world.liar))
+                    world.attempt("liar's backup", lambda: back_up(world, actor, world.liar))
                 else:
                     world.attempt("lie", lambda: lie(world, actor, chosen))
 
@@ -330,7 +311,7 @@ class _Scenario:
     def _last_backup(self, host: Host) -> Callable[[Actor], None]:
         def body(actor: Actor) -> None:
             host.source.edit()
-            if not self._world.attempt("last backup", lambda: self._world.backup(actor, host)):
+            if not self._world.attempt("last backup", lambda: back_up(self._world, actor, host)):
                 raise InvariantViolationError(f"I8: {host.name} can not back up any more")
 
         return body
@@ -338,7 +319,7 @@ class _Scenario:
     def _last_check(self, actor: Actor) -> None:
         """The check that everybody would make agrees that what was promised is there, and notices what was taken back."""
         unnoticed = self._world.taken_back & self._world.seen_by_owner
-        result = self._world.check(actor, read_data=True)
+        result = check(self._world, actor, read_data=True)
         if unnoticed and not result.problems:
             raise InvariantViolationError(f"rollback: the owner has seen {len(unnoticed)} snapshots that are gone, and check says nothing")
         affected = self._world.confirmed.keys() & {damage.snapshot for damage in result.damage}

@@ -1,15 +1,14 @@
 """A repository with its hosts, its owner and its maintainers in one store, and what must hold there.
 
-Owns the jobs of hosts and the owner, which call production code (those of maintainers are in ``maintainers``), what has been promised
-(``confirmed``), and when the invariants are asked. A run adds actors with ``act``, whose bodies call jobs.
+Owns the processes of actors, what has been promised (``confirmed``), and when the invariants are asked. A run adds actors with ``act``, whose bodies
+call jobs: ``hosts``, ``owner`` and ``maintainers`` have them.
 """
 
 from __future__ import annotations
 
 import enum
-import os
 import random
-import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,32 +16,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from seedcorn.errors import SeedcornError
-from seedcorn.events import VoidMonitor
 from seedcorn.format.names import parse_numbered_key, snapshot_key
 from seedcorn.ids import RepositoryId, SnapshotId
 from seedcorn.ops import access
-from seedcorn.ops.access import HostFile, OwnerRepository, State, Store
-from seedcorn.ops.backup.backup import BackupOptions, BackupResult, backup
+from seedcorn.ops.access import OwnerRepository, Store
+from seedcorn.ops.backup.backup import BackupResult
 from seedcorn.ops.browse import Browser, open_browser
-from seedcorn.ops.check.check import CheckOptions, CheckResult, check
-from seedcorn.ops.restore.restore import RestoreOptions, RestoreResult, restore
-from seedcorn.repo.content.packer import PackerOptions
-from seedcorn.repo.content.writer import WriterOptions
 from seedcorn.repo.rewriting.segments import NO_SESSION
 from seedcorn.testing.simulation.connection import Connection, CrashPoint, Suspension
 from seedcorn.testing.simulation.faults import FaultPlan, Faults, Verb
 from seedcorn.testing.simulation.founding import founding
+from seedcorn.testing.simulation.machines import Host, LocalState, Maintainer
 from seedcorn.testing.simulation.process import Process, Purpose
 from seedcorn.testing.simulation.scheduler import Actor, Crash, Scheduler
-from seedcorn.testing.simulation.source import Source, Tree
+from seedcorn.testing.simulation.source import Tree
 from seedcorn.testing.simulation.store import Operation, SimulatedStore
 from seedcorn.testing.simulation.surroundings import seeded
 from seedcorn.testing.simulation.truth import Frames, Truth, session_of_put
 
-__all__ = ["WRITER", "Confirmed", "Host", "Invariant", "InvariantViolationError", "LocalState", "Maintainer", "Moment", "World", "WorldOptions"]
-
-WRITER = WriterOptions(PackerOptions(workers=0, connections=1), checkpoint_packs=1)
-_CHECK_CONNECTIONS = 1  # and so in the caller's thread
+__all__ = ["Confirmed", "Invariant", "InvariantViolationError", "Moment", "World", "WorldOptions", "open_world", "scratch_parent"]
 
 
 class InvariantViolationError(AssertionError):
@@ -99,49 +91,17 @@ class WorldOptions:
     wall: int = 0
 
 
-class LocalState:
-    """A state directory, which outlives the processes that use it unless it is lost."""
-
-    def __init__(self, folder: Path, repository: RepositoryId) -> None:
-        self._folder = folder
-        self._repository = repository
-        self._opened: State | None = None
-
-    @property
-    def opened(self) -> State:
-        """The state; opened when it is first needed after a crash."""
-        if self._opened is None:
-            self._opened = access.open_state(self._folder, self._repository)
-        return self._opened
-
-    def close(self) -> None:
-        """The process that had it open has ended."""
-        if self._opened is not None:
-            self._opened.close()
-            self._opened = None
-
-    def lose(self) -> None:
-        """The disk that it was on is gone."""
-        self.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+def scratch_parent() -> Path | None:
+    """Where worlds keep their files: in memory if there is such a place, because what is synced there need not survive anything."""
+    memory = Path("/dev/shm")  # noqa: S108  # the folders made in it are private
+    return memory if memory.is_dir() else None
 
 
-class Host:
-    """One enrolled machine: its host file, its files, and its local state."""
-
-    def __init__(self, host_file: HostFile, folder: Path, chosen: random.Random) -> None:
-        self.name = host_file.name
-        self.host_file = host_file
-        self.source = Source(folder / "source", chosen)
-        self.state = LocalState(folder / "state", host_file.key.repository)
-
-
-class Maintainer:
-    """One machine with the maintain file, and its local state."""
-
-    def __init__(self, name: str, folder: Path, repository: RepositoryId) -> None:
-        self.name = name
-        self.state = LocalState(folder / "state", repository)
+@contextmanager
+def open_world(options: WorldOptions, invariants: Sequence[Invariant]) -> Iterator[World]:
+    """A world whose files are gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="seedcorn-world-", dir=scratch_parent()) as folder, World(Path(folder), options, invariants) as world:
+        yield world
 
 
 class World:
@@ -285,26 +245,14 @@ class World:
         """The repository as its owner opens it, through a connection or on what the store really holds."""
         return access.open_owner_with_words(store, self._words)
 
-    # -- jobs --------------------------------------------------------------------------------------------------------------------------------------
+    # -- promises ------------------------------------------------------------------------------------------------------------------------------------
 
-    def backup(self, actor: Actor, host: Host) -> BackupResult:
-        """Back up a host's files; what comes back is a promise from then on."""
-        tree = dict(host.source.tree)
-        with self.process(actor, host.state, Purpose("backup", writes=True)) as connection:
-            process = self.processes[actor.name]
-            repository = access.open_host(connection, host.host_file)
-            options = BackupOptions(host.name, writer=WRITER)
-            result = backup(repository, host.state.opened, [os.fsencode(host.source.folder)], options, actor.clock, VoidMonitor())
-            self._confirm(host, result, tree, process)
-        return result
+    def promise(self, host: Host, result: BackupResult, tree: Tree, process: Process) -> None:
+        """A process has told its host that ``tree`` is safe.
 
-    def move(self, actor: Actor, host: Host) -> None:
-        """The owner moves a host to the other dedup domain and brings it its new file, whatever it is doing meanwhile. None of that fails."""
-        domain = 1 - host.host_file.key.secrets.domain
-        host.host_file = access.move(self.owner(self.store.contents), host.name, actor.clock, domain=str(domain))
-        self.outcomes["move: done"] += 1
-
-    def _confirm(self, host: Host, result: BackupResult, tree: Tree, process: Process) -> None:
+        Raises:
+            InvariantViolationError: it is not.
+        """
         assert result.snapshot is not None
         key = snapshot_key(host.host_file.key.host, result.seq, result.snapshot)
         if key not in process.connection.acknowledged:
@@ -318,58 +266,6 @@ class World:
             is_forgotten = result.snapshot in self.truth.forgotten()
             (self.forgotten if is_forgotten else self.confirmed)[result.snapshot] = confirmed
             self.ask(Moment.CONFIRMED)
-
-    def check(self, actor: Actor, *, read_data: bool, publish: bool = False) -> CheckResult:
-        """Check the repository as its owner."""
-        with self.process(actor, self.owner_state, Purpose("check")) as connection:
-            browser = open_browser(self.owner(connection), self.owner_state.opened)
-            options = CheckOptions(read_data=read_data, publish=publish, connections=_CHECK_CONNECTIONS, readers=_CHECK_CONNECTIONS)
-            self.seen_by_owner.update(snapshot.key for snapshot in browser.snapshots)
-            return check(browser, options, actor.clock, VoidMonitor())
-
-    def restore(self, actor: Actor, confirmed: Confirmed) -> RestoreResult:
-        """Restore a snapshot; if that claims to have worked, the files are what they should be."""
-        target = self.new_folder("restored")
-        try:
-            with self.process(actor, self.owner_state, Purpose("restore")) as connection:
-                browser = open_browser(self.owner(connection), self.owner_state.opened)
-                snapshot = browser.find(confirmed.snapshot.hex())
-                self.seen_by_owner.update(snapshot.key for snapshot in browser.snapshots)
-                source = os.fsencode(confirmed.host.source.folder)
-                result = restore(browser, snapshot, source, RestoreOptions(target, processes=0), VoidMonitor())
-            if not result.errors and _tree_in(target) != confirmed.tree:
-                raise InvariantViolationError(f"I1: a restore of {confirmed.key} claims to be whole, and is not")
-            return result
-        finally:
-            shutil.rmtree(target, ignore_errors=True)
-
-    # -- judging -----------------------------------------------------------------------------------------------------------------------------------
-
-    def judge(self) -> Browser:
-        """What an owner with a fresh machine sees of what the store really holds now, without a step of the run."""
-        if self._judged != len(self.store.log) or self._judge is None:
-            if self._judge is not None:
-                self._judge_state.lose()
-            self._judge = open_browser(self.owner(self.store.contents), self._judge_state.opened)
-            self._judged = len(self.store.log)
-        return self._judge
-
-    def _after_operation(self, operation: Operation) -> None:
-        process = self.processes.get(operation.actor)
-        if process is not None:
-            process.log.append(operation)
-            if operation.key == "gc/" and process.begins_listing("gc/"):
-                process.bases.append((len(process.log), self.truth.dead()))
-        self.truth.follow(operation)
-        self.outcomes["snapshots taken back by their hosts"] += operation.verb is Verb.PUT and operation.is_done and operation.key.endswith(".void")
-        if operation.verb is Verb.PUT and operation.key.startswith("forget/"):
-            self._end_promises(self.truth.forgotten())
-        self.ask(Moment.OPERATION)
-
-    def ask(self, moment: Moment) -> None:
-        """Let the invariants of this moment look."""
-        for invariant in self._invariants[moment]:
-            invariant.check(self)
 
     def _end_promises(self, forgotten: Collection[SnapshotId]) -> None:
         for snapshot in forgotten:
@@ -420,6 +316,30 @@ class World:
             self.torn_sessions.add(session)
             self.claims_end |= session == NO_SESSION
 
+    # -- judging -----------------------------------------------------------------------------------------------------------------------------------
 
-def _tree_in(folder: Path) -> Tree:
-    return {os.fsencode(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    def judge(self) -> Browser:
+        """What an owner with a fresh machine sees of what the store really holds now, without a step of the run."""
+        if self._judged != len(self.store.log) or self._judge is None:
+            if self._judge is not None:
+                self._judge_state.lose()
+            self._judge = open_browser(self.owner(self.store.contents), self._judge_state.opened)
+            self._judged = len(self.store.log)
+        return self._judge
+
+    def _after_operation(self, operation: Operation) -> None:
+        process = self.processes.get(operation.actor)
+        if process is not None:
+            process.log.append(operation)
+            if operation.key == "gc/" and process.begins_listing("gc/"):
+                process.bases.append((len(process.log), self.truth.dead()))
+        self.truth.follow(operation)
+        self.outcomes["snapshots taken back by their hosts"] += operation.verb is Verb.PUT and operation.is_done and operation.key.endswith(".void")
+        if operation.verb is Verb.PUT and operation.key.startswith("forget/"):
+            self._end_promises(self.truth.forgotten())
+        self.ask(Moment.OPERATION)
+
+    def ask(self, moment: Moment) -> None:
+        """Let the invariants of this moment look."""
+        for invariant in self._invariants[moment]:
+            invariant.check(self)
