@@ -19,10 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.ground import Finished, Ground
+from tests.chaos.ground import Ground
 from tests.chaos.trees import HostTree
 
 from seedcorn.errors import EXIT_INTEGRITY
+from seedcorn.testing.machine import Finished
 from seedcorn.testing.trees import Entry, describe
 
 __all__ = ["Actor", "Chances", "Host", "Journal", "Maintainer", "Owner", "Promise", "Tree", "Verifier", "story"]

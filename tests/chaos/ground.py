@@ -17,22 +17,14 @@ import seedcorn
 from seedcorn.events import SystemClock
 from seedcorn.jobs.host_files import enroll_to_file, save_host_file
 from seedcorn.ops import access
+from seedcorn.testing.machine import Finished
 from seedcorn.testing.repositories import PASSPHRASE, cheap_kdf
 from seedcorn.testing.servers import SeaweedFS
 
-__all__ = ["Finished", "Ground", "open_ground"]
+__all__ = ["Ground", "open_ground"]
 
 _BUCKET = "chaos"
 _OWNER_SECONDS = 600
-
-
-@dataclass(frozen=True)
-class Finished:
-    """How a run of the program ended."""
-
-    code: int
-    out: str
-    err: str
 
 
 @dataclass(frozen=True)

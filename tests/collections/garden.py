@@ -6,6 +6,7 @@ Owns what is expected of every snapshot. A store is in memory, and every machine
 from __future__ import annotations
 
 import itertools
+import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,11 +29,27 @@ from seedcorn.store.api import Store
 from seedcorn.testing.memory_store import MemoryStore
 from seedcorn.testing.repositories import Machine, SmallRepository, make_tree, read_tree
 
-__all__ = ["ALONE", "NOW", "Garden", "open_garden"]
+__all__ = ["ALONE", "HOUR_NS", "NOW", "Garden", "StoreClock", "noise", "open_garden"]
 
 NOW = CollectionOptions(grace_ns=0, allow_large=True)
 ALONE = DeepOptions(PackerOptions(workers=0))  # one thread, so that a crash is heard by who has to
+HOUR_NS = 3600 * 10**9
 Files = Mapping[str, bytes]
+
+
+class StoreClock:
+    """A second goes by whenever it is asked, and more when the test says so."""
+
+    now_ns = 10**18
+
+    def __call__(self) -> int:
+        self.now_ns += 10**9
+        return self.now_ns
+
+
+def noise(seed: int, size: int = 8_000) -> bytes:
+    """Content that does not compress. Without a size, it is of at most four chunks: longer lists of chunks lie among the listings."""
+    return random.Random(seed).randbytes(size)
 
 
 class Garden:
@@ -63,6 +80,12 @@ class Garden:
         assert result.snapshot is not None and not result.problems
         self.expected[result.snapshot] = {bytes(folder / name): content for name, content in files.items()}
         return result.snapshot
+
+    def lose_receipt(self, snapshot: SnapshotId) -> None:
+        """It was never confirmed, as far as anybody can tell, and nothing has to come back."""
+        (receipt,) = [key for key in self.keys("receipts") if key.endswith(snapshot.hex())]
+        del self.store.objects[receipt]
+        self.expected.pop(snapshot)
 
     # -- maintainers -------------------------------------------------------------------------------------------------------------------------
 

@@ -1,14 +1,18 @@
-"""Stores between which and their caller something happens: a crash at a given call, or somebody else's work."""
+"""Stores between which and their caller something happens: a crash at a given call, or somebody else's work; and how many calls a test tries."""
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterator, Sequence
 
+import pytest
+
 from seedcorn.store.api import Buffer, ObjectInfo, Store
 from seedcorn.store.wrappers import WrappedStore
 
-__all__ = ["BeforePutStore", "Crash", "CrashingStore", "MeanwhileStore", "When"]
+__all__ = ["BeforePutStore", "Crash", "CrashingStore", "MeanwhileStore", "When", "strides"]
+
+strides = pytest.mark.parametrize("stride", [7, pytest.param(1, marks=pytest.mark.slow)])
 
 
 class Crash(BaseException):

@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from tests.collections.garden import Garden, open_garden
+from tests.collections.garden import Garden, noise, open_garden
 
 from seedcorn.events import RecordingMonitor
 from seedcorn.ops.check.check import CheckOptions, CheckResult, check
 
 READ = CheckOptions(read_data=True)
-
-
-def noise(seed: int) -> bytes:
-    return bytes((seed * 7919 + number * number) % 251 for number in range(40_000))
 
 
 def check_meanwhile(garden: Garden, monkeypatch: pytest.MonkeyPatch, room: str, happens: Callable[[], None]) -> tuple[CheckResult, RecordingMonitor]:

@@ -11,10 +11,8 @@ from contextlib import closing, suppress
 from dataclasses import replace
 
 import pytest
-from tests.collections.garden import ALONE, NOW, Garden, open_garden
-from tests.collections.interrupted import BeforePutStore, Crash, CrashingStore, MeanwhileStore, When
-from tests.collections.test_interruptions import strides
-from tests.collections.test_prune import noise
+from tests.collections.garden import ALONE, NOW, Garden, noise, open_garden
+from tests.collections.interrupted import BeforePutStore, Crash, CrashingStore, MeanwhileStore, When, strides
 
 from seedcorn.crypto.keys import HostKey, new_session_key
 from seedcorn.errors import IntegrityError, SeedcornError
@@ -230,9 +228,7 @@ def test_each_domain_of_a_host_that_was_moved_is_for_itself() -> None:
 
 def test_what_only_an_unconfirmed_snapshot_needs_is_left_alone(garden: Garden) -> None:
     unconfirmed = garden.back_up({"f2": noise(2), "g": noise(77)})
-    (receipt,) = [key for key in garden.keys("receipts") if key.endswith(unconfirmed.hex())]
-    del garden.store.objects[receipt]
-    garden.expected.pop(unconfirmed)
+    garden.lose_receipt(unconfirmed)
     _, plan = look(garden)
     needed = {poor.snapshot.public.host for poor in plan.snapshots}
     assert len(needed) == 1  # the second host's

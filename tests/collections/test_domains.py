@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from tests.collections.garden import NOW, Garden, open_garden
-from tests.collections.test_prune import noise
+from tests.collections.garden import NOW, Garden, noise, open_garden
+from tests.collections.interrupted import BeforePutStore
 
 from seedcorn.errors import CredentialError, SeedcornError
 from seedcorn.events import RecordingMonitor
@@ -17,8 +17,6 @@ from seedcorn.ops.retention.policy import Newest, Policy
 from seedcorn.repo.maintenance import MaintainFile
 from seedcorn.repo.roots.roots import Standing
 from seedcorn.repo.state.state import State
-from seedcorn.store.api import Buffer, Store
-from seedcorn.store.wrappers import WrappedStore
 from seedcorn.testing.repositories import Machine
 
 
@@ -129,28 +127,13 @@ def test_a_maintain_file_from_before_a_domain_was_made_is_refused(garden: Garden
     garden.assert_whole()
 
 
-class _Moving(WrappedStore):
-    """Does something once, just before the first put of a key that begins, or ends, so."""
-
-    def __init__(self, inner: Store, word: str, action: Callable[[], object]) -> None:
-        super().__init__(inner)
-        self._word, self._action = word, action
-        self.is_done = False
-
-    def put(self, key: str, data: Buffer) -> None:
-        if not self.is_done and (key.startswith(self._word) or key.endswith(self._word)):
-            self.is_done = True
-            self._action()
-        super().put(key, data)
-
-
 def test_a_domain_that_is_made_while_a_collection_runs_stops_it(garden: Garden) -> None:
     file = access.maintain_file(garden.repository.owner())
     gone = garden.back_up({"a": noise(1)})
     garden.back_up({"b": noise(2)})
     garden.forget(gone)
     packs = garden.keys("packs")
-    store = _Moving(garden.store, ".sweep", lambda: garden.repository.machine("customer", domain="new"))
+    store = BeforePutStore(garden.store, ".sweep", lambda: garden.repository.machine("customer", domain="new"))
     own = Collector(access.open_maintainer(store, file), garden.state(), NOW, RecordingMonitor())
     plan = own.plan()
     with pytest.raises(CredentialError, match="key export-maintain"):
@@ -218,7 +201,7 @@ def test_a_backup_counts_that_was_under_way_when_its_host_was_moved(garden: Gard
     alpha = garden.repository.first
     old_file = alpha.host_file
     garden.back_up({"a": noise(1)})
-    alpha.store = _Moving(garden.store, "packs/", lambda: garden.repository.move(alpha, "new"))
+    alpha.store = BeforePutStore(garden.store, "packs/", lambda: garden.repository.move(alpha, "new"))
     snapshot = garden.back_up({"b": noise(2)})
     (standing,) = [one.standing for one in garden.browser().snapshots if one.id == snapshot]
     assert standing is Standing.CONFIRMED

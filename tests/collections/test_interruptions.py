@@ -12,9 +12,8 @@ from functools import partial
 from threading import Event
 
 import pytest
-from tests.collections.garden import Garden, open_garden
-from tests.collections.interrupted import BeforePutStore, Crash, CrashingStore, MeanwhileStore, When
-from tests.collections.test_prune import noise
+from tests.collections.garden import Garden, noise, open_garden
+from tests.collections.interrupted import BeforePutStore, Crash, CrashingStore, MeanwhileStore, When, strides
 
 from seedcorn.testing.damage import copy_store
 from seedcorn.testing.repositories import Machine
@@ -31,9 +30,7 @@ def plant(garden: Garden) -> None:
         garden.back_up({"b": noise(2, 1_100_000), f"n{number}": noise(10 + number, 100)})
     unconfirmed = garden.back_up({"y": noise(4)}, machine=second, tree="other")
     garden.back_up({"x": noise(5), "z": noise(6)}, machine=second, tree="other")
-    (receipt,) = [key for key in garden.keys("receipts") if key.endswith(unconfirmed.hex())]
-    del garden.store.objects[receipt]
-    garden.expected.pop(unconfirmed)
+    garden.lose_receipt(unconfirmed)
     garden.forget(big, old)
 
 
@@ -58,9 +55,6 @@ def count_calls(garden: Garden) -> int:
     store = CrashingStore(copy_store(garden.store), -1, When.BEFORE)
     garden.prune(store=store, state=garden.state())
     return store.calls
-
-
-strides = pytest.mark.parametrize("stride", [7, pytest.param(1, marks=pytest.mark.slow)])
 
 
 @strides

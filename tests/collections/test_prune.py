@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 
 import pytest
-from tests.collections.garden import NOW, Garden, open_garden
+from tests.collections.garden import HOUR_NS, NOW, Garden, StoreClock, noise, open_garden
 
 from seedcorn.errors import EXIT_INTEGRITY, SeedcornError, UsageError
 from seedcorn.format.names import pack_key
@@ -15,17 +14,11 @@ from seedcorn.store.wrappers import WrappedStore
 from seedcorn.testing.damage import flip_byte
 from seedcorn.testing.memory_store import MemoryStore
 
-HOUR_NS = 3600 * 10**9
-
 
 @pytest.fixture
 def garden() -> Iterator[Garden]:
     with open_garden() as made:
         yield made
-
-
-def noise(seed: int, size: int = 8_000) -> bytes:  # of at most four chunks: longer lists of chunks lie among the listings
-    return random.Random(seed).randbytes(size)
 
 
 def test_what_nothing_needs_goes_and_what_is_needed_stays(garden: Garden) -> None:
@@ -104,16 +97,6 @@ def test_many_small_segments_become_one(garden: Garden) -> None:
     garden.back_up({"f0": noise(0), "f8": noise(8)})
     garden.assert_whole()
     garden.assert_clean()
-
-
-class StoreClock:
-    """A second goes by whenever it is asked, and more when the test says so."""
-
-    now_ns = 10**18
-
-    def __call__(self) -> int:
-        self.now_ns += 10**9
-        return self.now_ns
 
 
 def test_what_is_marked_waits_for_the_grace_by_the_stores_clock() -> None:

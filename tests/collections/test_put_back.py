@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from tests.collections.garden import Garden, open_garden
-from tests.collections.test_prune import HOUR_NS, StoreClock, noise
+from tests.collections.garden import HOUR_NS, Garden, StoreClock, noise, open_garden
 
 from seedcorn.errors import IntegrityError
 from seedcorn.events import SystemClock, VoidMonitor

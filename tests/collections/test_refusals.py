@@ -6,8 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 import pytest
-from tests.collections.garden import Garden, open_garden
-from tests.collections.test_prune import noise
+from tests.collections.garden import Garden, noise, open_garden
 
 from seedcorn.crypto.primitives import object_hash, random_bytes
 from seedcorn.errors import IntegrityError
@@ -29,7 +28,7 @@ from seedcorn.repo.roots.collections import build_collection
 from seedcorn.repo.roots.roots import Standing
 from seedcorn.store.api import Buffer, ObjectInfo
 from seedcorn.store.wrappers import RecordingStore, WrappedStore
-from seedcorn.testing.damage import flip_byte
+from seedcorn.testing.damage import copy_store, flip_byte
 from seedcorn.testing.memory_store import MemoryStore
 from seedcorn.testing.repositories import Machine
 
@@ -287,12 +286,20 @@ def test_a_snapshot_that_claims_to_be_of_the_future_takes_no_place_from_a_true_o
 
 
 def test_what_comes_after_a_revocation_counts_for_nothing(garden: Garden) -> None:
+    """A thief who is not told of it puts a snapshot that is as good as any: it is garbage, and what the host had before stays."""
     stolen = garden.repository.machine("stolen")
     kept = garden.back_up({"s": noise(5)}, machine=stolen)
-    garden.repository.revoke("stolen")
-    assert kept in garden.expected
-    garden.prune()
+    stolen.store = thiefs = copy_store(garden.store)
+    after = garden.back_up({"s": noise(6)}, machine=stolen)
+    garden.expected.pop(after)
+    garden.repository.revoke("stolen", 1)
+    for key in thiefs.objects.keys() - garden.store.objects.keys():
+        garden.store.put(key, thiefs.objects[key])
+    packs = garden.keys("packs")
+    garden.prune(state=garden.state())
     garden.assert_whole()
+    assert kept in garden.expected and after not in {snapshot.id for snapshot in garden.browser().snapshots}
+    assert len(garden.keys("packs")) < len(packs)
 
 
 # -- what does not block ---------------------------------------------------------------------------------------------------------------------

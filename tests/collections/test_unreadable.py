@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 import pytest
-from tests.collections.garden import Garden, open_garden
-from tests.collections.test_prune import noise
+from tests.collections.garden import Garden, noise, open_garden
 
 from seedcorn.crypto.primitives import object_hash, random_bytes
 from seedcorn.errors import IntegrityError, SeedcornError, UsageError

@@ -16,16 +16,16 @@ _SETTINGS = ({"condition": True, "versions": False}, {"condition": False, "versi
 
 
 def main() -> int:
-    """Run all of them. Exit status 1 if a thief read, or deleted, or kept anything from being restored."""
-    failed = False
+    """Run all of them. Exit status 1 if a thief did harm on any."""
+    harmless = True
     for kind in _SERVERS:
         with kind() as server:
             for settings in _SETTINGS:
                 with tempfile.TemporaryDirectory() as folder:
                     report = drill(server, Path(folder), **settings)
-                print(json.dumps(report.as_json()))
-                failed |= bool(report.decrypted or report.deletes_accepted or report.others_changed or report.restored < report.snapshots)
-    return int(failed)
+                print(json.dumps(report.as_json()), flush=True)
+                harmless &= report.is_harmless
+    return 0 if harmless else 1
 
 
 if __name__ == "__main__":

@@ -82,6 +82,13 @@ class DrillReport:
     restored_at_once: int = 0  # before the owner brings versions back
     restored: int = 0
 
+    @property
+    def is_harmless(self) -> bool:
+        """Nothing has been read, deleted or changed but what the host writes itself, and every snapshot restores once versions are back."""
+        taken = (self.decrypted, self.conditional_overwrites_accepted, self.others_changed)
+        gone = (self.deletes_accepted, self.objects_gone, self.bucket_changes_accepted)
+        return not any((*taken, *gone)) and self.restored == self.snapshots
+
     def as_json(self) -> dict[str, object]:
         """The figures for docs/reliability.md."""
         return asdict(self)

@@ -20,15 +20,13 @@ def server(request: pytest.FixtureRequest) -> S3Server:
 def steal(server: S3Server, *, condition: bool, versions: bool) -> DrillReport:
     with scratch() as folder:
         report = drill(server, Path(folder), condition=condition, versions=versions)
-    assert report.decrypted == 0
+    assert report.is_harmless
     assert report.decryptions_tried > 5_000
     assert set(report.reads_accepted) == {"seedcorn.json", "hosts", "index", "verified", "gc"}
     assert set(report.reads_refused) == {"packs", "snapshots", "receipts", "forget", "keys"}
     assert report.objects == report.overwrites_tried == report.conditional_overwrites_tried
-    assert report.conditional_overwrites_accepted == 0
-    assert report.others_changed == 0
-    assert (report.deletes_accepted, report.objects_gone, report.bucket_changes_accepted) == (0, 0, 0)
-    assert report.restored == report.snapshots == 4
+    assert report.deletes_tried > report.objects and report.bucket_changes_tried == 4
+    assert report.snapshots == 4
     return report
 
 
@@ -46,3 +44,14 @@ def test_without_the_condition_versions_bring_back_what_the_host_had(server: S3S
     assert report.overwrites_accepted == report.own_objects
     assert report.restored_at_once == 2
     assert report.backup_works
+
+
+HARM = ("decrypted", "conditional_overwrites_accepted", "others_changed", "deletes_accepted", "objects_gone", "bucket_changes_accepted", "snapshots")
+
+
+def test_the_verdict_of_the_program_is_about_all_that_matters() -> None:
+    for harm in ("", *HARM):
+        report = DrillReport("a server", condition=False, versions=True, overwrites_accepted=3, snapshots=4, restored_at_once=2, restored=4)
+        if harm:
+            setattr(report, harm, 5)
+        assert report.is_harmless is (harm == "")

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from tests.model.records import Store
 from tests.model.rules import PROTOCOL, Rules
 
-__all__ = ["Outcomes", "Setting", "Step"]
+__all__ = ["Outcomes", "Setting", "Step", "next_round"]
 
 A = TypeVar("A")
 
@@ -41,6 +41,25 @@ class Setting:
     operator: bool = False  # whether one forgets a confirmed snapshot and takes that back
     relocators: int = 0
     relocations: int = 1  # by each relocator, one after the other
+
+
+class Repeating(Protocol):
+    """An actor whose work comes in rounds. From one to the next it remembers its name alone."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def round(self) -> int: ...
+
+
+R = TypeVar("R", bound=Repeating)
+
+
+def next_round(actor: R, rounds: int) -> R:
+    """The actor at the beginning of its next round, or stopped if that was the last of its ``rounds``."""
+    make: Callable[..., R] = type(actor)
+    return make(actor.name, actor.round + 1) if actor.round < rounds else make(actor.name, actor.round, at="stopped")
 
 
 Outcomes = Iterator[tuple[Store, A]]

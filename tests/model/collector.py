@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import combinations
 from typing import NamedTuple
 
-from tests.model.actors import Outcomes, Setting, Step
+from tests.model.actors import Outcomes, Setting, Step, next_round
 from tests.model.records import Frame, Pack, Record, Roots, Segment, Store, frames_in, indexed, kept_by, needed_frames, readings_of, swept_packs
 
 __all__ = ["STEPS", "Collector"]
@@ -252,20 +252,13 @@ def g8_put_done(setting: Setting, store: Store, collector: Collector) -> Outcome
             marks=frozenset(mark for mark in gc.marks if mark.number != number),
             sweeps=frozenset(sweep for sweep in gc.sweeps if sweep.number != number),
         )
-    yield store._replace(gc=gc), start_again(setting, collector)
-
-
-def start_again(setting: Setting, collector: Collector) -> Collector:
-    """The next collection, if there is one."""
-    if collector.round < setting.collections:
-        return Collector(collector.name, collector.round + 1)
-    return Collector(collector.name, collector.round, at="stopped")
+    yield store._replace(gc=gc), next_round(collector, setting.collections)
 
 
 def crash_and_start_again(setting: Setting, store: Store, collector: Collector) -> Outcomes[Collector]:
     """crashes; its collection stays as it is, and a new one may begin"""
     if collector.round < setting.collections:
-        yield store, start_again(setting, collector)
+        yield store, next_round(collector, setting.collections)
 
 
 _ROWS: dict[str, Step[Collector]] = {

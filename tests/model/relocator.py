@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from tests.model.actors import Outcomes, Setting, Step
+from tests.model.actors import Outcomes, Setting, Step, next_round
 from tests.model.records import Frame, Pack, Relocation, Root, Roots, Store, frames_in, needs_of, pending
 
 __all__ = ["STEPS", "Relocator"]
@@ -86,7 +86,7 @@ def d2_list_roots(setting: Setting, store: Store, relocator: Relocator) -> Outco
         at = "D3" if setting.rules.announce_relocations else "D6"
         yield store, relocator._replace(at=at, record=Relocation(number, relocator.session, frozenset(needs)))
     else:
-        yield store, start_again(setting, relocator)
+        yield store, next_round(relocator, setting.relocations)
 
 
 def announced(store: Store, relocator: Relocator) -> Store:
@@ -105,32 +105,25 @@ def d4_relist_relocations(setting: Setting, store: Store, relocator: Relocator) 
     roots, listed = store.roots, relocator.listed
     alone = (roots.relocations - {relocator.record}, roots.done) == (listed.relocations, listed.done)
     goes_on = alone or not setting.rules.relist_relocations_after_announcement
-    yield store, relocator._replace(at="D5") if goes_on else start_again(setting, relocator)
+    yield store, relocator._replace(at="D5") if goes_on else next_round(relocator, setting.relocations)
 
 
 def d5_list_gc(setting: Setting, store: Store, relocator: Relocator) -> Outcomes[Relocator]:
     """D5 lists gc/, after the announcement: no sweep names its pack"""
     torn = any(own_pack(relocator) in sweep.packs for sweep in store.gc.sweeps)
-    yield store, start_again(setting, relocator) if torn and setting.rules.list_gc_after_announcement else relocator._replace(at="D6")
+    yield store, next_round(relocator, setting.relocations) if torn and setting.rules.list_gc_after_announcement else relocator._replace(at="D6")
 
 
 def d6_put_done(setting: Setting, store: Store, relocator: Relocator) -> Outcomes[Relocator]:
     """D6 puts done: from here on the relocation rules"""
     there = announced(store, relocator)
-    yield there._replace(roots=there.roots._replace(done=there.roots.done | {relocator.session})), start_again(setting, relocator)
-
-
-def start_again(setting: Setting, relocator: Relocator) -> Relocator:
-    """The next round, if there is one."""
-    if relocator.round < setting.relocations:
-        return Relocator(relocator.name, relocator.round + 1)
-    return Relocator(relocator.name, relocator.round, at="stopped")
+    yield there._replace(roots=there.roots._replace(done=there.roots.done | {relocator.session})), next_round(relocator, setting.relocations)
 
 
 def crash_and_start_again(setting: Setting, store: Store, relocator: Relocator) -> Outcomes[Relocator]:
     """crashes, and starts anew"""
     if relocator.round < setting.relocations:
-        yield store, start_again(setting, relocator)
+        yield store, next_round(relocator, setting.relocations)
 
 
 _ROWS: dict[str, Step[Relocator]] = {

@@ -19,12 +19,11 @@ from seedcorn.events import SystemClock
 from seedcorn.jobs.environment import Environment
 from seedcorn.jobs.host_files import save_host_file
 from seedcorn.ops import access
+from seedcorn.testing.repositories import PASSPHRASE, cheap_kdf
 
-__all__ = ["Finished", "Machine"]
+__all__ = ["PASSPHRASE", "Finished", "Machine"]
 
-TIMEOUT_SECONDS = 60
-PASSPHRASE = "of nothing but tests"
-CHEAP_KDF_MEMORY_KIB = 64
+_TIMEOUT_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ class Machine:
             encoding="utf-8",
             errors="surrogateescape",
             check=False,
-            timeout=TIMEOUT_SECONDS,
+            timeout=_TIMEOUT_SECONDS,
         )
         assert "Traceback" not in finished.stdout + finished.stderr, finished.stderr
         return Finished(finished.returncode, finished.stdout, finished.stderr)
@@ -114,8 +113,7 @@ class Machine:
         self.secret.write_text(PASSPHRASE + "\n")
         environment = Environment(self.environment, self.folder)
         store = access.open_at(str(self.repository), {}, access.StoreOptions())
-        kdf = access.KdfParameters.fresh(memory_kib=CHEAP_KDF_MEMORY_KIB, iterations=1)
-        made = access.initialize(store, PASSPHRASE, "here", SystemClock(), kdf=kdf)
+        made = access.initialize(store, PASSPHRASE, "here", SystemClock(), kdf=cheap_kdf())
         save_host_file(environment.host_file(None, made.repository), made.host_file)
 
     def copy(self, folder: Path) -> Machine:

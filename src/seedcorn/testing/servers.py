@@ -312,5 +312,5 @@ def program(name: str) -> str:
     """
     found = shutil.which(name, path=search_path())
     if found is None:
-        raise ServerError(f"the program {name!r} is not installed: run the project's setup (make setup)")
+        raise ServerError(f"the program {name!r} is not installed: `make servers` installs what tests need")
     return found

@@ -171,7 +171,7 @@ def _seed_range(text: str) -> range:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("seedcorn.testing.simulate", description="Simulated runs of backup, check and restore on a store with faults.")
+    parser = argparse.ArgumentParser("seedcorn.testing.simulate", description="Simulated runs of hosts, maintainers and an owner, with faults.")
     parser.add_argument("--seeds", type=_seed_range, required=True, metavar="A-B", help="the seeds to run, both included, or a single one")
     parser.add_argument("--steps", type=int, default=SimulationOptions().steps, help="jobs in each run (default: %(default)s)")
     parser.add_argument("--weak", action="store_true", help="a store whose listings and reads lag behind")
