@@ -260,7 +260,8 @@ def test_a_number_so_far_ahead_that_the_host_has_to_go(garden: Garden) -> None:
 def test_a_snapshot_of_another_host_that_it_claims_to_have_seen(garden: Garden) -> None:
     liar = machine_of(garden)
     claimed = Head(garden.repository.first.host_file.key.host, 2, random_bytes(32))
-    put_snapshot(garden, liar, 2, heads=(claimed, Head(b"nobody", -5, b"nothing")))
+    far = msgspec.structs.replace(claimed, seq=10**10)
+    put_snapshot(garden, liar, 2, heads=(claimed, far, Head(b"nobody", -5, b"nothing"), Head(b"", 2**63, b"")))
     (key,) = commands(garden)
     assert key == snapshot_key(HostId(claimed.host), 2, SnapshotId(claimed.snapshot))
     plan = give_up(garden, key)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
@@ -334,7 +335,7 @@ def _what_is_missing(roots: Roots, registry: HostRegistry, remembered: Heads) ->
     unseen = {host: head for host, head in counting.items() if ref_of(head) not in known}
     receipted = {ref for ref in roots.receipts.receipted - known if ref.host not in revoked}  # of those the last number says what must be there
     witnessed = {ref_of(head) for snapshot in roots.snapshots for head in snapshot.maintain.heads} - known - _refs(roots.ignored)
-    witnessed = {ref for ref in witnessed if parse_numbered_key(key_of(ref)) and registry.counts(HostId(ref.host), ref.seq)}
+    witnessed = {ref for ref in witnessed if _is_name(ref) and registry.counts(HostId(ref.host), ref.seq)}
     gaps = find_gaps(_last_numbers(roots, registry, seen & known), known)
     problems = [
         IntegrityError(f"has a receipt, and is gone without having been forgotten; {way_out(key_of(ref))}", object_name=key_of(ref))
@@ -350,6 +351,13 @@ def _last_numbers(roots: Roots, registry: HostRegistry, seen: Collection[Snapsho
     vouched = [*(one.ref for one in roots.snapshots), *(one.ref for one in roots.unreadable if one.ref in roots.receipts.receipted), *seen]
     last = {HostId(ref.host): ref.seq for ref in sorted(vouched)}
     return last | {host: registry.hosts[host].public.last_seq for host in registry.revoked}
+
+
+def _is_name(ref: SnapshotRef) -> bool:
+    """Whether a snapshot can be called so: a host may claim to have seen anything."""
+    with suppress(IntegrityError):
+        return parse_numbered_key(key_of(ref)) is not None
+    return False
 
 
 def _refs(keys: Iterable[str]) -> set[SnapshotRef]:
