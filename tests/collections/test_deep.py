@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from tests.collections.garden import ALONE, NOW, Garden, noise, open_garden
@@ -18,15 +19,18 @@ from seedcorn.crypto.keys import HostKey, new_session_key
 from seedcorn.errors import IntegrityError, SeedcornError
 from seedcorn.events import RecordingMonitor
 from seedcorn.format.collection import VerifiedPack
-from seedcorn.format.pack import parse_pack_head
-from seedcorn.ids import SessionId
+from seedcorn.format.pack import PackKind, parse_pack_head
+from seedcorn.ids import ChunkId, SessionId
 from seedcorn.ops.check.check import CheckOptions, check
 from seedcorn.ops.deep.plan import DeepPlan, plan_deep
 from seedcorn.ops.gc.survey import Survey, Surveyor
 from seedcorn.repo.content import writer
+from seedcorn.repo.content.reader import Reader
 from seedcorn.repo.maintenance import maintained_by_owner
+from seedcorn.repo.rewriting.regrouping import Regrouping
 from seedcorn.repo.roots.roots import Standing
 from seedcorn.repo.roots.verified import publish_verified
+from seedcorn.repo.state.state import FramePlace
 from seedcorn.testing.damage import copy_store, flip_byte, keys_by_kind
 
 Files = dict[str, bytes]
@@ -234,6 +238,33 @@ def test_what_only_an_unconfirmed_snapshot_needs_is_left_alone(garden: Garden) -
     assert len(needed) == 1  # the second host's
     garden.deep()
     garden.assert_whole()
+
+
+def test_frames_that_are_fetched_together_are_opened_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some megabytes of frames that compress well would be gigabytes at once."""
+    with open_garden() as garden:
+        smalls = {f"f{number}s": noise(number) for number in range(4)}
+        bigs = {f"f{number}b": b"".join(b"%d\n" % line for line in range(10**6 * (number + 1), 10**6 * (number + 1) + 130_000)) for number in range(4)}
+        first = garden.back_up(smalls | bigs)
+        garden.back_up(smalls)
+        garden.forget(first)
+        steps: list[str] = []
+        opening, adding = Reader.open_frame, Regrouping.add
+
+        def open_frame(self: Reader, ordinal: int, place: FramePlace, sealed: bytes | memoryview) -> bytes | memoryview:
+            steps.append("listing" if place.kind == PackKind.LISTING else "opened")
+            return opening(self, ordinal, place, sealed)
+
+        def add(self: Regrouping, kind: PackKind, chunk_id: ChunkId, data: bytes | memoryview) -> int:
+            steps.append("added")
+            return adding(self, kind, chunk_id, data)
+
+        monkeypatch.setattr(Reader, "open_frame", open_frame)
+        monkeypatch.setattr(Regrouping, "add", add)
+        garden.deep()
+        assert steps.count("opened") > 2
+        assert all(step == "added" for before, step in pairwise(steps) if before == "opened")
+        garden.assert_whole()
 
 
 # -- damage ----------------------------------------------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ from seedcorn.repo.repository import OwnerRepository
 from seedcorn.repo.rewriting.regrouping import Regrouping
 from seedcorn.repo.rewriting.segments import fetch_segment
 from seedcorn.repo.roots.verified import publish_verified, read_verified
-from seedcorn.repo.state.state import ChunkPlace, State, frame_ordinal
+from seedcorn.repo.state.state import ChunkPlace, FramePlace, State, frame_ordinal
 
 __all__ = ["BATCH_BYTES", "Deep", "DeepOptions", "DeepResult"]
 
@@ -188,16 +188,20 @@ class Deep:
         return found
 
     def _open_frames(self, ordinals: list[int]) -> Iterator[tuple[int, memoryview | None]]:
-        """The raw bytes of frames, neighbours fetched together; None for one that does not open."""
+        """The raw bytes of frames, neighbours fetched together; None for one that does not open. One is opened at a time: what is fetched together
+        may be thousands of frames that compress well."""
         for together in coalesce(self._reader.frame_places(ordinals)):
-            opened: dict[int, memoryview] = {}
-            with suppress(IntegrityError):
+            self._read_bytes += sum(place.sealed_bytes for _, place in together.frames)
+            try:
                 for ordinal, place, sealed in self._reader.read_range(together):
-                    with suppress(IntegrityError):
-                        opened[ordinal] = memoryview(self._reader.open_frame(ordinal, place, sealed))
-            for ordinal, place in together.frames:
-                self._read_bytes += place.sealed_bytes
-                yield ordinal, opened.get(ordinal)
+                    yield ordinal, self._open_frame(ordinal, place, sealed)
+            except IntegrityError:
+                yield from ((ordinal, None) for ordinal, _ in together.frames)
+
+    def _open_frame(self, ordinal: int, place: FramePlace, sealed: bytes) -> memoryview | None:
+        with suppress(IntegrityError):
+            return memoryview(self._reader.open_frame(ordinal, place, sealed))
+        return None
 
     def _chunk(self, kind: PackKind, chunk_id: ChunkId, place: ChunkPlace, raw: memoryview | None) -> bytes | memoryview:
         """A verified chunk, from its frame or, if that is damaged, from any other copy."""
