@@ -49,6 +49,11 @@ def test_options_that_make_no_sense(arguments: tuple[str, ...], machine: Machine
     assert machine.owner("check", *arguments).code == 2
 
 
+def test_a_dry_run_publishes_nothing(machine: Machine) -> None:
+    assert machine.owner("check", "--read-data", "--publish", "--repair", "--dry-run").code == 2
+    assert not list(machine.repository.glob("verified/*"))
+
+
 def test_publish(machine: Machine) -> None:
     first = machine.owner("check", "--read-data", "--publish")
     assert "newly published as verified" in first.out

@@ -89,6 +89,8 @@ def _chosen(options: Namespace) -> CheckOptions:
         raise UsageError("--max-age and --publish are about packs that are read: give --read-data or --read-data-subset, too")
     if (options.dry_run or options.delete_damaged) and not options.repair:
         raise UsageError("--dry-run and --delete-damaged say how to repair: give --repair, too")
+    if options.dry_run and options.publish:
+        raise UsageError("--publish puts something into the repository, and --dry-run changes nothing: give one of them")
     max_age_ns = duration("--max-age", options.max_age).clock_seconds * 10**9 if options.max_age else 0
     return CheckOptions(read_data=read_data, subset=subset, max_age_ns=max_age_ns, publish=options.publish)
 
