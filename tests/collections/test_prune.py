@@ -156,6 +156,26 @@ def test_a_forgotten_snapshot_can_be_taken_back_until_it_is_swept(garden: Garden
     garden.assert_whole()
 
 
+def test_no_more_is_taken_than_the_plan_says(garden: Garden) -> None:
+    """What somebody forgets meanwhile can still be taken back."""
+    first = garden.back_up({"a": noise(1)})
+    second = garden.back_up({"b": noise(2)})
+    files = garden.expected[second]
+    garden.back_up({"c": noise(3)})
+    garden.forget(first)
+    collector = garden.collector()
+    plan = collector.plan()
+    garden.forget(second)
+    result = collector.carry_out(plan)
+    assert result.deleted_packs == len(plan.new) > 0
+    garden.undelete(second, files)
+    garden.assert_whole()
+    garden.forget(second)
+    garden.prune()
+    garden.prune()
+    garden.assert_clean()
+
+
 def test_the_newest_snapshot_of_a_host_stays_as_an_object_and_its_number_is_used_once(garden: Garden) -> None:
     only = garden.back_up({"a": noise(1)})
     garden.forget(only)

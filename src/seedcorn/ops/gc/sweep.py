@@ -105,7 +105,7 @@ class Collector:
         check_brake(survey, plan.new | plan.ripe, plan.judgement, self._options)
         result = self._mark(survey, plan)
         if plan.needs_sweep or (self._options.grace_ns == 0 and result.marked_packs):
-            return self._sweep(result)
+            return self._sweep(plan, result)
         return self._tidy(survey, plan, result)
 
     def _survey(self) -> Survey:
@@ -199,9 +199,9 @@ class Collector:
 
     # -- G4 to G8: sweep ---------------------------------------------------------------------------------------------------------------------
 
-    def _sweep(self, result: CollectionResult) -> CollectionResult:
+    def _sweep(self, shown: CollectionPlan, result: CollectionResult) -> CollectionResult:
         before = self._survey()  # G4
-        plan = plan_collection(before, self._options)
+        plan = _no_more_than(plan_collection(before, self._options), shown, before)
         check_brake(before, plan.ripe, plan.judgement, self._options)
         if not plan.needs_sweep:
             return self._tidy(before, plan, result)
@@ -317,6 +317,20 @@ class _Numbers:
         """The next number of this host."""
         self._newest[host] = following_number(self._newest[host])
         return self._newest[host]
+
+
+def _no_more_than(plan: CollectionPlan, shown: CollectionPlan, survey: Survey) -> CollectionPlan:
+    """As much of ``plan`` as ``shown`` has announced: what has become garbage since then, nobody has been shown, and the next collection takes it.
+    Without a grace, what was going to be marked or repacked is swept at once."""
+    ripe = plan.ripe & shown.ripe.union(shown.new, shown.repack)
+    return replace(
+        plan,
+        ripe=ripe,
+        ripe_bytes=_size(survey, ripe),
+        expired=tuple(ref for ref in plan.expired if ref in shown.expired),
+        expired_checkpoints=tuple(ref for ref in plan.expired_checkpoints if ref in shown.expired_checkpoints),
+        removed=tuple(ref for ref in plan.removed if ref in shown.removed),
+    )
 
 
 def _size(survey: Survey, packs: Iterable[Pack]) -> int:
