@@ -39,7 +39,7 @@ __all__ = [
 
 IndexKey = Callable[[int], bytes | None]  # of a domain; None if that domain is not one's own, and so its chunks are of no use
 
-SEGMENT_RAW_LIMIT_BYTES = 1 << 30
+SEGMENT_RAW_LIMIT_BYTES = 128 << 20  # four and a half times that when decoded; a host writes 20 MiB at most, and a few that compress well are small
 _LISTING_TRIES = 20  # each of them loads all that is still there, so that the next has only what is newer
 
 
@@ -61,9 +61,15 @@ def build_segment(repository: HostRepository, session: SessionId, number: int, r
 
 
 def seal_segment(public: SegmentPublic, packs: Sequence[PackEntry], index_key: bytes, sign: Callable[[bytes], bytes]) -> tuple[str, bytes]:
-    """(store key, bytes) of a segment, signed by a host or a maintainer."""
-    public_part = encode(public)
-    sealed = Sealer(index_key, "segment").seal(compression.compress(encode(list(packs))), segment_binding(public_part))
+    """(store key, bytes) of a segment, signed by a host or a maintainer.
+
+    Raises:
+        IntegrityError: it would be longer than anybody reads.
+    """
+    public_part, entries = encode(public), encode(list(packs))
+    if len(entries) > SEGMENT_RAW_LIMIT_BYTES:
+        raise IntegrityError(f"a segment of {len(entries)} bytes is not put: nobody would read more than {SEGMENT_RAW_LIMIT_BYTES}")
+    sealed = Sealer(index_key, "segment").seal(compression.compress(entries), segment_binding(public_part))
     data = seal_envelope(Magic.SEGMENT, [public_part, sealed], sign)
     return segment_key(HostId(public.host), public.number, SegmentId(primitives.object_hash(data))), data
 

@@ -11,14 +11,19 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from seedcorn import compression
+from seedcorn.crypto.frames import Sealer
 from seedcorn.crypto.keys import OwnerKey, new_owner_seed
 from seedcorn.errors import CredentialError, IntegrityError, ObjectNotFoundError
+from seedcorn.format.codec import encode
 from seedcorn.format.names import parse_numbered_key
 from seedcorn.ids import HostId
 from seedcorn.ops import access
 from seedcorn.ops.browse import open_browser
+from seedcorn.repo import index
+from seedcorn.repo.bindings import segment_binding
 from seedcorn.repo.hosts import HostRegistry
-from seedcorn.repo.index import next_segment_number, open_segment, seal_segment, sync_state, verify_segment
+from seedcorn.repo.index import VerifiedSegment, next_segment_number, open_segment, seal_segment, sync_state, verify_segment
 from seedcorn.repo.state.state import State
 from seedcorn.store.api import ObjectInfo
 from seedcorn.store.wrappers import RecordingStore, WrappedStore
@@ -308,6 +313,35 @@ def test_a_segment_does_not_open_without_the_key_of_its_domain(pair: Pair, store
     for secret in (thief.secrets.index_key, thief.secrets.chunk_id_key, thief.secrets.cut_key, bytes(32)):
         with pytest.raises(IntegrityError):
             verified.open(secret)
+
+
+# -- size ------------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_segment_that_unfolds_to_gigabytes_is_refused(backed_up: SmallRepository, store: MemoryStore) -> None:
+    """Frames that hardly differ compress to nothing, and each takes some hundred bytes once it is decoded."""
+    owner, host = backed_up.owner(), backed_up.first.host_file.key
+    key = next(key for key in segments(store) if host.host.hex() in key)
+    name = parse_numbered_key(key)
+    assert name is not None
+    public = open_segment(store.objects[key], name, owner.repository, owner.key.index_key, access.registry(owner)).public
+    public_part = encode(public)
+    small = compression.compress(bytes(129 << 20))
+    assert len(small) < 1 << 20
+    sealed = Sealer(host.secrets.index_key, "segment").seal(small, segment_binding(public_part))
+    with pytest.raises(IntegrityError, match="size of at most"):
+        VerifiedSegment(public, public_part, sealed).open(host.secrets.index_key)
+
+
+def test_a_segment_that_nobody_would_read_is_not_made(backed_up: SmallRepository, store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    owner, host = backed_up.owner(), backed_up.first.host_file.key
+    key = next(key for key in segments(store) if host.host.hex() in key)
+    name = parse_numbered_key(key)
+    assert name is not None
+    opened = open_segment(store.objects[key], name, owner.repository, owner.key.index_key, access.registry(owner))
+    monkeypatch.setattr(index, "SEGMENT_RAW_LIMIT_BYTES", 50)
+    with pytest.raises(IntegrityError, match="nobody would read"):
+        seal_segment(opened.public, opened.packs, host.secrets.index_key, host.sign)
 
 
 # -- signatures ------------------------------------------------------------------------------------------------------------------------------
