@@ -60,7 +60,14 @@ class Envelope:
 
     @staticmethod
     def build(magic: Magic, parts: Sequence[bytes]) -> bytes:
-        """The object's bytes up to its signature, which the caller appends if ``magic.signed``."""
+        """The object's bytes up to its signature, which the caller appends if ``magic.signed``.
+
+        Raises:
+            IntegrityError: it would be over its cap. What is put and can not be read may stop everybody for ever.
+        """
+        size_bytes = ENVELOPE_HEAD_BYTES + sum(_LENGTH.size + len(part) for part in parts) + (SIGNATURE_BYTES if magic.signed else 0)
+        if size_bytes > magic.limit_bytes:
+            raise IntegrityError(f"a {magic.name.lower()} of {size_bytes} bytes is not put: nobody would read more than {magic.limit_bytes}")
         pieces = [envelope_head(magic)]
         for part in parts:
             pieces += (_LENGTH.pack(len(part)), part)

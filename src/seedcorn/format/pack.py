@@ -132,11 +132,14 @@ def parse_trailer(data: bytes | memoryview) -> tuple[int, int]:
 
 
 def check_frames(frames: tuple[FrameEntry, ...], *, pack_bytes_limit: int = Magic.PACK.limit_bytes) -> None:
-    """Refuse entries that no honest host writes: sizes over their caps, records that do not add up.
+    """Refuse entries that no honest host writes: sizes over their caps, records that do not add up, more than a pack can hold: a few bytes of entries
+    that overlap would keep whoever looks at each frame busy for days.
 
     Raises:
         IntegrityError: with the first entry that is wrong.
     """
+    if sum(frame.sealed_bytes for frame in frames) > pack_bytes_limit:
+        raise IntegrityError("lists more in a pack than it can hold")
     for frame in frames:
         if not 0 < frame.raw_bytes <= FRAME_RAW_LIMIT_BYTES or not 0 < frame.sealed_bytes <= 2 * FRAME_RAW_LIMIT_BYTES or len(frame.session) != 16:
             raise IntegrityError(f"frame {frame.seq} has an impossible size")

@@ -28,10 +28,10 @@ from seedcorn.format.collection import (
     VerifiedRecord,
 )
 from seedcorn.format.header import FormerKey, Header, HostPrivate, HostPublic, HostState, SlotPublic, parse_header
-from seedcorn.format.pack import FrameEntry, KeyRow, PackEntry, PackHead, SegmentPublic, parse_pack_head, parse_trailer
+from seedcorn.format.pack import FrameEntry, KeyRow, PackEntry, PackHead, SegmentPublic, check_frames, parse_pack_head, parse_trailer
 from seedcorn.format.relocation import RelocatedSnapshot, RelocationRecord, RelocationStage
 from seedcorn.format.snapshot import CopiedFrom, Head, NeededFrames, SnapshotMaintain, SnapshotOwner, SnapshotPublic, Statistics
-from seedcorn.format.tree import Extra, Node, decode_nodes
+from seedcorn.format.tree import Extra, Node, decode_nodes, pack_content
 
 MIB = 1 << 20
 
@@ -119,6 +119,15 @@ def test_lengths_of_parts(magic: Magic, length: int) -> None:
         Envelope.parse(magic, body)
 
 
+def test_an_object_over_its_cap_is_not_made() -> None:
+    """A move too many would make a host's record one that nobody reads, and stop every collection."""
+    most = Magic.HOST.limit_bytes - len(Envelope.build(Magic.HOST, [b"", b""])) - 64
+    body = Envelope.build(Magic.HOST, [bytes(most), b""])
+    assert Envelope.parse(Magic.HOST, body + bytes(64)).parts[0] == bytes(most)
+    with pytest.raises(IntegrityError, match="nobody would read"):
+        Envelope.build(Magic.HOST, [bytes(most + 1), b""])
+
+
 @pytest.mark.parametrize("magic", list(Magic))
 def test_an_object_over_its_cap_is_refused_by_its_length_alone(magic: Magic) -> None:
     class Long(bytes):
@@ -156,6 +165,14 @@ def test_a_head_of_the_future_is_refused(magic: Magic, offset: int, what: str) -
 def test_length_of_a_packs_head(length: int) -> None:
     with pytest.raises(IntegrityError):
         parse_pack_head(envelope_head(Magic.PACK) + struct.pack("<I", length) + bytes(3))
+
+
+def test_frames_that_overlap() -> None:
+    """Each is as large as a frame may be, and all lie in the same place."""
+    frame = FrameEntry(bytes(16), 0, 0, 8 * MIB, 4 * MIB, pack_content([(bytes(24), 4 * MIB)]))
+    check_frames((frame,) * 10)
+    with pytest.raises(IntegrityError, match="more in a pack than it can hold"):
+        check_frames((frame,) * 11)
 
 
 @pytest.mark.parametrize("data", [b"", b"SEEDPEND", bytes(15), bytes(16), b"SEEDPEND" + bytes(8)])
