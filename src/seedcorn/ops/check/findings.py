@@ -63,8 +63,19 @@ class Findings:
         damage = self.damage.setdefault(snapshot, SnapshotDamage(snapshot))
         damage.paths += 1
         damage.lost_bytes += lost_bytes
-        if len(self.affected) < AFFECTED_LIMIT:
+        if self.names_more:
             self.affected.append(AffectedPath(snapshot, path, lost_bytes))
+
+    def hit_again(self, snapshot: SnapshotId, paths: int, lost_bytes: int) -> None:
+        """Damage that is known makes so many paths more unrestorable, which are not named."""
+        damage = self.damage.setdefault(snapshot, SnapshotDamage(snapshot))
+        damage.paths += paths
+        damage.lost_bytes += lost_bytes
+
+    @property
+    def names_more(self) -> bool:
+        """Whether a path that is hit would be named."""
+        return len(self.affected) < AFFECTED_LIMIT
 
     def checked(self, size_bytes: int) -> None:
         """One more object has been read and looked at."""

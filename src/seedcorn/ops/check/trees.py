@@ -2,7 +2,8 @@
 
 A directory's content identifies all that is below it, so a subtree that has been found whole is not walked again, in whatever snapshot it comes up:
 its *closure*, the frames that it needs, is kept instead and compared with the needed set of each snapshot. A hundred snapshots that resemble each
-other thus cost little more than one. Subtrees with damage are walked each time, to name the paths.
+other thus cost little more than one. Subtrees with damage are walked each time, to name the paths; but once no more are going to be named they are
+counted, or a host could make a tree with more paths than anyone can walk out of a few listings.
 
 docs/format.md, sections "Listing", "Content" and "Snapshot".
 """
@@ -42,6 +43,20 @@ class _Closure:
 
 
 @dataclass(slots=True)
+class _Damage:
+    """What can not be restored of a subtree: how many paths, how much of their content, and how many files have chunks that no segment lists."""
+
+    paths: int = 0
+    lost_bytes: int = 0
+    unindexed: int = 0
+
+    def add(self, other: _Damage) -> None:
+        self.paths += other.paths
+        self.lost_bytes += other.lost_bytes
+        self.unindexed += other.unindexed
+
+
+@dataclass(slots=True)
 class _Directory:
     """A directory in the middle of being checked."""
 
@@ -50,11 +65,12 @@ class _Directory:
     frames: FrameSet = field(default_factory=FrameSet)
     choices: set[_Choice] = field(default_factory=set)
     below: list[Entry] = field(default_factory=list)
-    whole: bool = True
+    damage: _Damage = field(default_factory=_Damage)
 
-    def absorb(self, closure: _Closure) -> None:
+    def absorb(self, closure: _Closure, damage: _Damage) -> None:
         self.frames |= closure.frames
         self.choices |= closure.choices
+        self.damage.add(damage)
 
 
 class TreeCheck:
@@ -65,19 +81,17 @@ class TreeCheck:
         self._state = browser.state
         self._findings = findings
         self._lost = lost
-        self._known: dict[bytes, _Closure] = {}
+        self._known: dict[bytes, tuple[_Closure, _Damage]] = {}
         self._interned: dict[bytes, FrameSet] = {}
-        self._unindexed = 0  # files of the snapshot at hand
 
     def check(self, snapshot: Snapshot, needed: Needed) -> None:
         """Walk the snapshot, and compare what its files need with what it says it needs."""
-        self._unindexed = 0
-        closure = self._walk(snapshot)
+        closure, damage = self._walk(snapshot)
         if needed.missing:
             self._missing(snapshot, needed.missing)
             return
-        if self._unindexed:
-            message = f"{self._unindexed} of its files need chunks that are not in the index"
+        if damage.unindexed:
+            message = f"{damage.unindexed} of its files need chunks that are not in the index"
             self._findings.problem(IntegrityError(message, object_name=snapshot.key))
         frames = needed.frames
         lacking = len(closure.frames - frames) + sum(1 for choice in closure.choices if not any(ordinal in frames for ordinal in choice))
@@ -90,10 +104,10 @@ class TreeCheck:
             message = f"needs {lost.count} frames of session {lost.session.hex()[:12]} that the index does not have (the first is {lost.seq}){healed}"
             self._findings.problem(IntegrityError(message, object_name=snapshot.key))
 
-    def _walk(self, snapshot: Snapshot) -> _Closure:
+    def _walk(self, snapshot: Snapshot) -> tuple[_Closure, _Damage]:
         """Depth first with a stack of our own: a tree may be deeper than Python's."""
         root = Entry(b"", snapshot.owner.root)
-        known = self._known.get(_key(root.node))
+        known = self._recall(snapshot, root)
         if known is not None:
             return known
         stack = [self._enter(snapshot, root)]
@@ -101,17 +115,26 @@ class TreeCheck:
             directory = stack[-1]
             if directory.below:
                 entry = directory.below.pop()
-                known = self._known.get(_key(entry.node))
+                known = self._recall(snapshot, entry)
                 if known is not None:
-                    directory.absorb(known)
+                    directory.absorb(*known)
                 else:
                     stack.append(self._enter(snapshot, entry))
                 continue
-            closure = self._leave(stack.pop())
+            found = self._leave(stack.pop())
             if not stack:
-                return closure
-            stack[-1].absorb(closure)
-            stack[-1].whole &= directory.whole
+                return found
+            stack[-1].absorb(*found)
+
+    def _recall(self, snapshot: Snapshot, entry: Entry) -> tuple[_Closure, _Damage] | None:
+        """What is known of a subtree; None if it has to be walked."""
+        known = self._known.get(_key(entry.node))
+        if known is None or not known[1].paths:
+            return known
+        if self._findings.names_more:
+            return None
+        self._findings.hit_again(snapshot.id, known[1].paths, known[1].lost_bytes)
+        return known
 
     def _enter(self, snapshot: Snapshot, entry: Entry) -> _Directory:
         """Read a listing and look at everything in it but the directories, which are left in ``below``."""
@@ -128,21 +151,23 @@ class TreeCheck:
         directory.below.reverse()
         return directory
 
-    def _leave(self, directory: _Directory) -> _Closure:
-        closure = _Closure(self._intern(directory.frames), frozenset(directory.choices))
-        if directory.whole:
-            self._known[directory.key] = closure
-        return closure
+    def _leave(self, directory: _Directory) -> tuple[_Closure, _Damage]:
+        found = _Closure(self._intern(directory.frames), frozenset(directory.choices)), directory.damage
+        self._known[directory.key] = found
+        return found
 
     def _intern(self, frames: FrameSet) -> FrameSet:
         """One object for equal sets: most directories need the same few frames as their neighbours."""
         return self._interned.setdefault(frames.serialize(), frames)
 
     def _damaged(self, snapshot: Snapshot, directory: _Directory, path: bytes, error: IntegrityError, lost_bytes: int = 0) -> None:
-        directory.whole = False
-        self._findings.hit(snapshot.id, path, lost_bytes)
+        self._hit(snapshot, directory, path, lost_bytes)
         where = f" (in {error.object_name})" if error.object_name else ""
         self._findings.problem(IntegrityError(error.message + where, object_name=f"{snapshot.id.hex()[:12]}:{printable(path)}"))
+
+    def _hit(self, snapshot: Snapshot, directory: _Directory, path: bytes, lost_bytes: int, *, unindexed: bool = False) -> None:
+        directory.damage.add(_Damage(1, lost_bytes, int(unindexed)))
+        self._findings.hit(snapshot.id, path, lost_bytes)
 
     # -- content -----------------------------------------------------------------------------------------------------------------------------
 
@@ -160,9 +185,7 @@ class TreeCheck:
                 lost_bytes += length
                 is_indexed &= found is not _Found.NOWHERE
         if lost_bytes:  # what lost them is a problem already
-            directory.whole = False
-            self._unindexed += not is_indexed
-            self._findings.hit(snapshot.id, path, lost_bytes)
+            self._hit(snapshot, directory, path, lost_bytes, unindexed=not is_indexed)
 
     def _listing_chunk(self, directory: _Directory, chunk_id: ChunkId, length: int) -> bytes | memoryview:
         found = self._note(directory, chunk_id, length)
