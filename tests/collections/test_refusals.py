@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 from tests.collections.garden import Garden, noise, open_garden
+from tests.collections.test_unreadable import put_snapshot
 
 from seedcorn.crypto.primitives import object_hash, random_bytes
 from seedcorn.errors import IntegrityError
@@ -14,6 +15,7 @@ from seedcorn.events import SystemClock
 from seedcorn.format.collection import CollectionRecord, HostPacks, Stage
 from seedcorn.format.names import LAST_NUMBER, pack_key
 from seedcorn.format.pack import FrameEntry, KeyRow, PackEntry, PackKind
+from seedcorn.format.snapshot import NeededFrames
 from seedcorn.format.tree import pack_content
 from seedcorn.ids import ChunkId, PackId, SessionId
 from seedcorn.jobs.maintain_session import MaintainSession
@@ -25,6 +27,7 @@ from seedcorn.repo.hosts import load_registry
 from seedcorn.repo.index import build_segment
 from seedcorn.repo.rewriting.segments import fetch_segment
 from seedcorn.repo.roots.collections import build_collection
+from seedcorn.repo.roots.needed import SeqSet
 from seedcorn.repo.roots.roots import Standing
 from seedcorn.store.api import Buffer, ObjectInfo
 from seedcorn.store.wrappers import RecordingStore, WrappedStore
@@ -183,11 +186,11 @@ def test_a_receipt_that_went_before_its_forgotten_snapshot(garden: Garden) -> No
 # -- hosts that lie --------------------------------------------------------------------------------------------------------------------------
 
 
-def entries_of(garden: Garden) -> tuple[Sequence[KeyRow], list[PackEntry]]:
-    """What the newest segment of the first host says."""
-    maintainer = garden.maintainer()
+def entries_of(garden: Garden, machine: Machine | None = None) -> tuple[Sequence[KeyRow], list[PackEntry]]:
+    """What the newest segment of the first host, or another one, says."""
+    maintainer, host = garden.maintainer(), (machine or garden.repository.first).host_file.key.host
     registry = load_registry(garden.store, maintainer.repository, maintainer.key.public)
-    opened = fetch_segment(maintainer, registry, garden.keys("index")[-1])
+    opened = fetch_segment(maintainer, registry, [key for key in garden.keys("index") if host.hex() in key][-1])
     return opened.public.key_rows, opened.packs
 
 
@@ -213,6 +216,31 @@ def test_a_host_that_claims_to_hold_the_frames_of_another(garden: Garden) -> Non
     for _ in range(2):
         garden.prune()
         garden.assert_whole()
+
+
+def test_a_host_that_claims_frames_which_another_is_going_to_store(garden: Garden) -> None:
+    """Once a sweep has taken its packs, a loss of the true ones is a loss all the same."""
+    other, liar = garden.repository.machine("other"), garden.repository.machine("liar")
+    before = set(garden.store.objects)
+    late = garden.back_up({"h": noise(7)}, machine=other)
+    (row,), entries = entries_of(garden, other)
+    data, listing = sorted(entries, key=lambda entry: entry.kind)
+    key = pack_key(other.host_file.key.host, PackId(data.pack))
+    not_yet = {key: garden.store.objects.pop(key) for key in set(garden.store.objects) - before if not key.endswith(listing.pack.hex())}
+    garden.store.put(*build_segment(other.repository, SessionId(row.session), 1, row, [listing]))
+    seqs = SeqSet([frame.seq for frame in listing.frames])
+    put_snapshot(garden, garden.repository.first, 5, needed=(NeededFrames(row.session, seqs.serialize()),))  # so far that is all there is of it
+    put_lie(garden, liar, [data], KeyRow(row.session, liar.host_file.key.host, row.suite, random_bytes(len(row.sealed_key))))
+    expected = garden.expected.pop(late)
+    for _ in range(2):
+        garden.prune(state=garden.state())
+    assert not [key for key in garden.keys("packs") if liar.host_file.key.host.hex() in key]
+    for name, stored in not_yet.items():
+        garden.store.put(name, stored)
+    garden.expected[late] = expected
+    garden.assert_whole()
+    del garden.store.objects[key]
+    assert_refused(garden, "needs 1 frames that are in no pack")
 
 
 def test_a_host_that_claims_copies_of_its_own_frames(garden: Garden) -> None:

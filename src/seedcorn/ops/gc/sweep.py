@@ -346,11 +346,17 @@ def _needed_frames(survey: Survey, name: Pack, entry: PackEntry) -> tuple[FrameE
 
 def _explained(survey: Survey, packs: Collection[Pack]) -> tuple[NeededFrames, ...]:
     """The frames that a sweep of these packs names, so that who lacks them counts as torn: all that no other pack holds, but for those that roots
-    needed before they were relocated. If a relocation were lost, its snapshots must not pass for torn, and what they need now for garbage."""
+    needed before they were relocated. If a relocation were lost, its snapshots must not pass for torn, and what they need now for garbage.
+
+    And not those of a session that several hosts claim: ids are public, and with garbage of its own under the names that another one is going to use
+    a host could have that one's later losses explained."""
+    claimed: dict[bytes, set[HostId]] = defaultdict(set)
+    for record in survey.sessions.values():
+        claimed[record.session].add(record.host)
     given_up: dict[bytes, SeqSet] = {}
     for entry in survey.roots.given_up():
         given_up[entry.session] = given_up.get(entry.session, SeqSet()) | open_bitmap(entry)
-    named = named_frames(survey, frames_only_in(survey, packs))
+    named = (entry for entry in named_frames(survey, frames_only_in(survey, packs)) if len(claimed[entry.session]) == 1)
     explained = ((entry.session, open_bitmap(entry) - given_up.get(entry.session, SeqSet())) for entry in named)
     return tuple(NeededFrames(session, seqs.serialize()) for session, seqs in explained if seqs)
 
