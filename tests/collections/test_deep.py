@@ -12,7 +12,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from tests.collections.garden import ALONE, NOW, Garden, noise, open_garden
+from tests.collections.garden import ALONE, HOUR_NS, NOW, Garden, StoreClock, noise, open_garden
 from tests.collections.interrupted import BeforePutStore, Crash, CrashingStore, MeanwhileStore, When, strides
 
 from seedcorn.crypto.keys import HostKey, new_session_key
@@ -20,9 +20,10 @@ from seedcorn.errors import IntegrityError, SeedcornError
 from seedcorn.events import RecordingMonitor
 from seedcorn.format.collection import VerifiedPack
 from seedcorn.format.pack import PackKind, parse_pack_head
-from seedcorn.ids import ChunkId, SessionId
+from seedcorn.ids import ChunkId, SessionId, SnapshotId
 from seedcorn.ops.check.check import CheckOptions, check
 from seedcorn.ops.deep.plan import DeepPlan, plan_deep
+from seedcorn.ops.gc.plan import CollectionOptions
 from seedcorn.ops.gc.survey import Survey, Surveyor
 from seedcorn.repo.content import writer
 from seedcorn.repo.content.reader import Reader
@@ -32,6 +33,7 @@ from seedcorn.repo.roots.roots import Standing
 from seedcorn.repo.roots.verified import publish_verified
 from seedcorn.repo.state.state import FramePlace
 from seedcorn.testing.damage import copy_store, flip_byte, keys_by_kind
+from seedcorn.testing.memory_store import MemoryStore
 
 Files = dict[str, bytes]
 
@@ -155,7 +157,6 @@ def test_snapshots_stay_what_they_are(garden: Garden) -> None:
         assert after[ref].maintain.group == root.maintain.group
         relocated = root.standing is Standing.CONFIRMED
         assert (after[ref].maintain.needed != root.maintain.needed) is relocated
-        assert after[ref].given_up == (root.maintain.needed if relocated else ())
 
 
 def test_in_batches(garden: Garden) -> None:
@@ -281,8 +282,7 @@ def test_a_frame_that_can_not_be_read_stays_as_it_is(garden: Garden) -> None:
     assert len(result.problems) == 1 and result.exit_code == 13
     assert result.frames == len(plan.frames) - 1
     after, _ = look(garden)
-    moved = [root for root in after.roots.snapshots if root.given_up]
-    assert all(root.ref.host != host for root in moved if root.standing is Standing.CONFIRMED)
+    assert all(ref.host != host for ref in after.roots.relocations.ruling)
     assert survey.packs.keys() <= after.packs.keys()
 
 
@@ -354,6 +354,51 @@ def test_a_relocation_that_is_lost_is_damage(garden: Garden) -> None:
         garden.prune(state=garden.state())
     with pytest.raises(IntegrityError, match="never removed"):
         garden.prune()
+
+
+def put_late(garden: Garden) -> SnapshotId:
+    """A backup of a host that stands still before it puts anything, while what it relies on is relocated and swept, and that ends after its receipt."""
+    before = set(garden.store.objects)
+    late = garden.back_up({"f1": noise(1), "f7": noise(7)})
+    garden.expected.pop(late)
+    not_yet = {key: garden.store.objects.pop(key) for key in set(garden.store.objects) - before}
+    plan, _ = garden.deep()
+    garden.prune(replace(NOW, emptied=plan.packs))
+    garden.prune()
+    for key, data in not_yet.items():
+        garden.store.put(key, data)
+    return late
+
+
+def test_a_snapshot_that_is_torn_by_a_relocation_is_no_damage(garden: Garden) -> None:
+    late = put_late(garden)
+    garden.assert_whole()
+    (standing,) = [snapshot.standing for snapshot in garden.browser().all_snapshots if snapshot.id == late]
+    assert standing is Standing.TORN
+    garden.prune(state=garden.state())
+    garden.prune(state=garden.state())
+    garden.assert_whole()
+
+
+def test_a_relocation_that_is_lost_is_damage_also_if_its_snapshot_was_forgotten_for_a_while() -> None:
+    """What the snapshot had given up was swept when nothing said that it had ever needed it."""
+    clock, usual = StoreClock(), CollectionOptions(allow_large=True)
+    with open_garden(MemoryStore(clock)) as garden:
+        plant(garden)
+        middle, newest, _ = garden.expected
+        garden.forget(middle)
+        plan, _ = garden.deep()
+        clock.now_ns += 25 * HOUR_NS
+        garden.prune(replace(usual, emptied=plan.packs))
+        clock.now_ns += 73 * HOUR_NS
+        files = garden.expected[newest]
+        garden.forget(newest)
+        assert garden.prune(usual).deleted_packs > 0
+        garden.undelete(newest, files)
+        garden.assert_whole()
+        for key in garden.keys("relocations"):
+            del garden.store.objects[key]
+        assert not any(root.standing is Standing.TORN for root in look_in_vain(garden).roots.snapshots)
 
 
 def look_in_vain(garden: Garden) -> Survey:

@@ -115,7 +115,7 @@ class CollectionRecord(msgspec.Struct, array_like=True, frozen=True):
     """One stage of a collection.
 
     ``packs`` are those of a mark or sweep, or those that a finished sweep has kept; ``frames`` those that only the packs of a sweep hold, or those in
-    what it has kept; ``copies`` are the packs that make packs of a mark superfluous.
+    what it has kept; ``copies`` are the packs that make packs of a mark superfluous; ``relocations`` those by which a sweep was planned.
     """
 
     repository: bytes
@@ -128,6 +128,7 @@ class CollectionRecord(msgspec.Struct, array_like=True, frozen=True):
     expired_checkpoints: tuple[CheckpointRef, ...] = ()
     removed: tuple[SnapshotRef, ...] = ()
     copies: tuple[PackCopy, ...] = ()
+    relocations: tuple[bytes, ...] = ()
 
 
 class VerifiedPack(msgspec.Struct, array_like=True, frozen=True):

@@ -213,7 +213,7 @@ def _read_packs(
 
 def _check_trees(browser: Browser, findings: Findings, frames: IndexedFrames, packs: PackCheck, records: Records) -> None:
     trees = TreeCheck(browser, findings, packs.lost)
-    collected, taken = packs.collected, taken_frames(records.collections)
+    collected, taken = packs.collected, taken_frames(records.collections, browser.roots.relocations)
     for snapshot in browser.snapshots:
         needed = _needed(snapshot, findings, frames)
         if snapshot.standing is Standing.UNCONFIRMED and needed.missing and explains(taken, needed.missing):

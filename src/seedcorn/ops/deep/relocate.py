@@ -83,7 +83,7 @@ def _plan(repository: OwnerRepository, survey: Survey, walked: Collection[Snapsh
         RelocationStage.ANNOUNCED,
         tuple(frames),
         tuple(snapshots),
-        tuple(relocation.record.relocation for relocation in relocations.announced if relocation.is_done),
+        tuple(sorted(relocations.done)),
     )
 
 

@@ -38,7 +38,7 @@ from seedcorn.repo.packs import check_hash
 from seedcorn.repo.rewriting.repacking import LiveFrames, NewPack, repack
 from seedcorn.repo.rewriting.segments import fetch_segment, rewrite_segments, segment_name, write_segment
 from seedcorn.repo.roots.collections import Pack, build_collection, named_packs
-from seedcorn.repo.roots.needed import SeqSet, open_bitmap
+from seedcorn.repo.roots.needed import SeqSet
 from seedcorn.repo.roots.roots import RootSnapshot, Standing, UnreadableSnapshot
 from seedcorn.repo.state.state import State
 
@@ -213,6 +213,7 @@ class Collector:
             expired=plan.expired,
             expired_checkpoints=plan.expired_checkpoints,
             removed=plan.removed,
+            relocations=tuple(sorted(before.roots.relocations.done)),
         )
         survey, doomed, rewritten = self._unlist(sweep)
         self._delete(pack_key(*name) for name in sorted(doomed) if survey.packs[name].present)
@@ -345,20 +346,14 @@ def _needed_frames(survey: Survey, name: Pack, entry: PackEntry) -> tuple[FrameE
 
 
 def _explained(survey: Survey, packs: Collection[Pack]) -> tuple[NeededFrames, ...]:
-    """The frames that a sweep of these packs names, so that who lacks them counts as torn: all that no other pack holds, but for those that roots
-    needed before they were relocated. If a relocation were lost, its snapshots must not pass for torn, and what they need now for garbage.
+    """The frames that a sweep of these packs names, so that who lacks them counts as torn: all that no other pack holds.
 
-    And not those of a session that several hosts claim: ids are public, and with garbage of its own under the names that another one is going to use
+    But not those of a session that several hosts claim: ids are public, and with garbage of its own under the names that another one is going to use
     a host could have that one's later losses explained."""
     claimed: dict[bytes, set[HostId]] = defaultdict(set)
     for record in survey.sessions.values():
         claimed[record.session].add(record.host)
-    given_up: dict[bytes, SeqSet] = {}
-    for entry in survey.roots.given_up():
-        given_up[entry.session] = given_up.get(entry.session, SeqSet()) | open_bitmap(entry)
-    named = (entry for entry in named_frames(survey, frames_only_in(survey, packs)) if len(claimed[entry.session]) == 1)
-    explained = ((entry.session, open_bitmap(entry) - given_up.get(entry.session, SeqSet())) for entry in named)
-    return tuple(NeededFrames(session, seqs.serialize()) for session, seqs in explained if seqs)
+    return tuple(entry for entry in named_frames(survey, frames_only_in(survey, packs)) if len(claimed[entry.session]) == 1)
 
 
 def _is_removed(root: RootSnapshot | UnreadableSnapshot, survey: Survey, sweep: CollectionRecord) -> bool:

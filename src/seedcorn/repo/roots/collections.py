@@ -6,7 +6,7 @@ Invariant: what is read here was signed by a maintainer of this repository, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -134,10 +134,12 @@ class Collections:
     def removed(self) -> frozenset[SnapshotRef]:
         return frozenset(ref for record in self.sweeps for ref in record.removed)
 
-    @property
-    def taken_frames(self) -> Iterator[tuple[tuple[NeededFrames, ...], tuple[NeededFrames, ...]]]:
-        """Of each sweep the frames that it has named, and those of them that it has kept."""
+    def taken_frames(self, relocations: Collection[bytes]) -> Iterator[tuple[tuple[NeededFrames, ...], tuple[NeededFrames, ...]]]:
+        """Of each sweep the frames that it has named, and those of them that it has kept; of none that went by others than these relocations: what
+        it took may be what a snapshot needs that was relocated."""
         for record in self.sweeps:
+            if not set(record.relocations).issubset(relocations):
+                continue
             done = self.done.get(record.collection)
             yield record.frames, done.frames if done else ()
 

@@ -16,7 +16,7 @@ from seedcorn.format.collection import SnapshotRef
 from seedcorn.ids import HostId
 from seedcorn.repo.roots.collections import Collections
 from seedcorn.repo.roots.needed import BySession, IndexedFrames, Missing, NeededByAll, SeqSet, open_bitmap
-from seedcorn.repo.roots.relocations import Relocation
+from seedcorn.repo.roots.relocations import Relocation, Relocations
 from seedcorn.repo.roots.roots import Roots, RootSnapshot, Standing
 from seedcorn.repo.roots.standings import way_out
 from seedcorn.repo.state.state import PackRecord, SessionRecord
@@ -59,7 +59,7 @@ def assess_needs(roots: Roots, indexed: IndexedFrames, taken: ListedFrames = Map
             continue
         if not missing or not isinstance(root, RootSnapshot) or root.standing is Standing.UNCONFIRMED:
             continue
-        swept = taken_frames(roots.collections) if swept is None else swept
+        swept = taken_frames(roots.collections, roots.relocations) if swept is None else swept
         host = HostId(root.ref.host)
         explained = (swept.get(absent.session, SeqSet()) | taken.get((host, absent.session), SeqSet()) for absent in missing)
         if all(absent.seqs <= seqs for absent, seqs in zip(missing, explained, strict=True)):
@@ -101,10 +101,10 @@ def _with(roots: Roots, standings: Mapping[SnapshotRef, Standing]) -> Roots:
     return replace(roots, snapshots=tuple(snapshots)) if standings else roots
 
 
-def taken_frames(collections: Collections) -> dict[bytes, SeqSet]:
+def taken_frames(collections: Collections, relocations: Relocations) -> dict[bytes, SeqSet]:
     """Every frame that a sweep has deleted or may be deleting, by session id."""
     together: dict[bytes, SeqSet] = {}
-    for named, kept in collections.taken_frames:
+    for named, kept in collections.taken_frames(relocations.done):
         spared = {entry.session: open_bitmap(entry) for entry in kept}
         for entry in named:
             taken = open_bitmap(entry) - spared.get(entry.session, SeqSet())

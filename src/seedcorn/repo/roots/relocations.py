@@ -61,6 +61,11 @@ class Relocations:
     problems: tuple[IntegrityError, ...] = ()
 
     @property
+    def done(self) -> frozenset[bytes]:
+        """The ids of those that are done."""
+        return frozenset(relocation.record.relocation for relocation in self.announced if relocation.is_done)
+
+    @property
     def next_number(self) -> int:
         return max((name.number for name in self.names), default=0) + 1
 

@@ -138,14 +138,6 @@ class Roots:
         for relocation in self.relocations.pending({ref}):
             yield from relocation.needed[ref]
 
-    def given_up(self) -> Iterator[NeededFrames]:
-        """What roots would need again if relocations were lost."""
-        for snapshot in self.snapshots:
-            if snapshot.standing.is_root:
-                yield from snapshot.given_up
-        for relocation in self.relocations.announced:
-            yield from relocation.record.frames
-
     def is_newest(self, ref: SnapshotRef) -> bool:
         """Whether this is the last snapshot of its host: its object keeps the number from being used again."""
         return self.heads[HostId(ref.host)].seq == ref.seq
@@ -377,7 +369,6 @@ def _relocated(snapshots: Sequence[RootSnapshot], relocations: Relocations) -> t
     def relocated(snapshot: RootSnapshot) -> RootSnapshot:
         if snapshot.ref not in needed:
             return snapshot
-        maintain = msgspec.structs.replace(snapshot.maintain, needed=needed[snapshot.ref])
-        return replace(snapshot, maintain=maintain, given_up=snapshot.maintain.needed)
+        return replace(snapshot, maintain=msgspec.structs.replace(snapshot.maintain, needed=needed[snapshot.ref]))
 
     return tuple(map(relocated, snapshots))

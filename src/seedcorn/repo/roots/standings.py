@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from seedcorn.errors import IntegrityError
 from seedcorn.format.collection import CheckpointMaintain, CheckpointRef, SnapshotRef
 from seedcorn.format.names import snapshot_key
-from seedcorn.format.snapshot import NeededFrames, SnapshotMaintain, SnapshotPublic
+from seedcorn.format.snapshot import SnapshotMaintain, SnapshotPublic
 from seedcorn.ids import HostId, SnapshotId
 from seedcorn.repo.roots.receipts import Receipts
 
@@ -51,7 +51,7 @@ class Standing(enum.Enum):
 @dataclass(frozen=True, slots=True)
 class RootSnapshot:
     """A verified snapshot as a maintainer sees it. ``parts`` are as stored: public, for maintainers, for the owner. If the owner has relocated what
-    it needs, ``maintain`` says what that is now, and ``given_up`` what the snapshot itself says."""
+    it needs, ``maintain`` says what that is now."""
 
     ref: SnapshotRef
     key: str
@@ -60,7 +60,6 @@ class RootSnapshot:
     parts: tuple[bytes, ...]
     stored_ns: int
     standing: Standing = Standing.UNCONFIRMED
-    given_up: tuple[NeededFrames, ...] = ()
 
     @property
     def id(self) -> SnapshotId:

@@ -53,7 +53,7 @@ def test_what_counts_no_more_is_what_any_sweep_says() -> None:
     found = Collections((), sweeps, {TWO: CollectionRecord(b"r" * 16, 2, TWO, Stage.DONE, frames=spared)}, 4)
     assert found.expired == {REF} and found.removed == {OTHER_REF}
     assert found.expired_checkpoints == {checkpoint}
-    assert list(found.taken_frames) == [(named, ()), (named, spared)]
+    assert list(found.taken_frames(())) == [(named, ()), (named, spared)]
 
 
 # -- records in the store ----------------------------------------------------------------------------------------------------------------------

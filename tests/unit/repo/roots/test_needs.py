@@ -11,11 +11,13 @@ from pyroaring import BitMap
 from tests.unit.ops.surveys import HOST, NO_COLLECTIONS, OTHER, pack, record, session_id, snapshot, survey, sweep
 
 from seedcorn.format.collection import CheckpointMaintain, CheckpointRef, CollectionRecord, Stage
+from seedcorn.format.relocation import RelocationRecord, RelocationStage
 from seedcorn.format.snapshot import NeededFrames
 from seedcorn.ids import SessionId
 from seedcorn.repo.roots.collections import Collections
 from seedcorn.repo.roots.needed import IndexedFrames, Missing, SeqSet
 from seedcorn.repo.roots.needs import Needs, assess_needs, explains, listed_frames, taken_frames, with_standings
+from seedcorn.repo.roots.relocations import NO_RELOCATIONS, Relocation, Relocations
 from seedcorn.repo.roots.roots import RootCheckpoint, Roots, RootSnapshot, Standing
 from seedcorn.repo.state.state import SessionRecord
 
@@ -120,13 +122,22 @@ def test_frames_of_several_sweeps_and_packs_are_added_up() -> None:
     first, second = swept({1: [1, 2], 2: [5]}, kept={1: [2]}), swept({1: [2, 3]})
     other = CollectionRecord(b"r" * 16, 2, b"other...", Stage.SWEEP, (), second.sweeps[0].frames)
     both = Collections((), (*first.sweeps, other), first.done, 3)
-    taken = taken_frames(both)
+    taken = taken_frames(both, NO_RELOCATIONS)
     assert taken == {session_id(1): SeqSet([1, 2, 3]), session_id(2): SeqSet([5])}
     missing = [Missing(SessionId(session_id(1)), SeqSet([1, 3])), Missing(SessionId(session_id(2)), SeqSet([5]))]
     assert explains(taken, missing)
     assert explains(taken, [])
     assert not explains(taken, [*missing, Missing(SessionId(session_id(3)), SeqSet([1]))])
     assert not explains({session_id(1): SeqSet([1])}, missing)
+
+
+def test_a_sweep_that_went_by_a_relocation_which_is_lost_explains_nothing() -> None:
+    first = swept({1: [1]}).sweeps[0]
+    by_one = msgspec.structs.replace(first, relocations=(b"relocate",))
+    record = RelocationRecord(b"r" * 16, 1, b"relocate", RelocationStage.ANNOUNCED)
+    for announced, is_explained in (((), False), ((Relocation("", record, False),), False), ((Relocation("", record, True),), True)):
+        taken = taken_frames(Collections((), (by_one,), {}, 2), Relocations(announced))
+        assert bool(taken) is is_explained
 
 
 def test_what_packs_hold_by_their_host() -> None:
