@@ -245,7 +245,7 @@ def test_frames_that_are_fetched_together_are_opened_one_by_one(monkeypatch: pyt
     """Some megabytes of frames that compress well would be gigabytes at once."""
     with open_garden() as garden:
         smalls = {f"f{number}s": noise(number) for number in range(4)}
-        bigs = {f"f{number}b": b"".join(b"%d\n" % line for line in range(10**6 * (number + 1), 10**6 * (number + 1) + 130_000)) for number in range(4)}
+        bigs = {f"f{number}b": b"".join(b"%d %d\n" % (number, line) for line in range(110_000)) for number in range(4)}
         first = garden.back_up(smalls | bigs)
         garden.back_up(smalls)
         garden.forget(first)
@@ -357,7 +357,7 @@ def test_a_relocation_that_is_lost_is_damage(garden: Garden) -> None:
 
 
 def put_late(garden: Garden) -> SnapshotId:
-    """A backup of a host that stands still before it puts anything, while what it relies on is relocated and swept, and that ends after its receipt."""
+    """A backup of a host that stands still before it puts anything, while what it relies on is relocated and swept; and ends after its receipt."""
     before = set(garden.store.objects)
     late = garden.back_up({"f1": noise(1), "f7": noise(7)})
     garden.expected.pop(late)

@@ -91,10 +91,10 @@ def no_look_before_the_sweep(patch: Patch) -> None:
     """G4: the sweep names what G1 has found."""
     sweep, survey = Collector._sweep, Collector._survey
 
-    def sweeps(self: Collector, result: CollectionResult) -> CollectionResult:
+    def sweeps(self: Collector, shown: CollectionPlan, result: CollectionResult) -> CollectionResult:
         remembered = [self._surveyed]
         patch.setattr(self, "_survey", lambda: remembered.pop() if remembered else survey(self), raising=False)
-        return sweep(self, result)
+        return sweep(self, shown, result)
 
     patch.setattr(Collector, "_sweep", sweeps)
 
