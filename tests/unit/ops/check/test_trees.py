@@ -14,8 +14,8 @@ from seedcorn.format.tree import Kind, Node, pack_content
 from seedcorn.ops.check import findings as check_findings
 from seedcorn.ops.check.check import CheckOptions, check
 from seedcorn.repo.content.reader import FetchChunk, Reader
-from seedcorn.repo.roots.history import build_snapshot
 from seedcorn.repo.roots.needed import FrameSet, needed_frames
+from seedcorn.repo.roots.snapshots import build_snapshot
 from seedcorn.testing.repositories import Machine, SmallRepository
 
 
