@@ -102,10 +102,10 @@ def _report(output: Output, plan: CopyPlan, result: CopyResult, code: int) -> No
             read_bytes=one.read_bytes,
             new_bytes=one.new_bytes,
             errors=[error_fields(problem) for problem in one.problems[:100]],
-            error_count=len(one.problems),
+            error_count=one.error_count,
         )
         name = one.copy.hex()[:SHORT_ID_DIGITS] if one.copy else "not copied"
-        damage = f"  ({count_text(len(one.problems), 'error')})" if one.problems else ""
+        damage = f"  ({count_text(one.error_count, 'error')})" if one.problems else ""
         rows.append([*_columns(one.source), size_text(one.read_bytes), size_text(one.new_bytes), name + damage])
     if rows:
         for line in table(["ID", "Time", "Host", " Read", " New", "Copy"], rows):
@@ -117,7 +117,7 @@ def _report(output: Output, plan: CopyPlan, result: CopyResult, code: int) -> No
         dry_run=False,
         copied=made,
         skipped=len(plan.copied),
-        error_count=sum(len(one.problems) for one in result.copies),
+        error_count=sum(one.error_count for one in result.copies),
         read_bytes=sum(one.read_bytes for one in result.copies),
         new_bytes=sum(one.new_bytes for one in result.copies),
         elapsed_seconds=round(seconds, 3),

@@ -37,7 +37,8 @@ __all__ = ["CopyPlan", "CopyResult", "PlannedCopy", "SnapshotCopy", "copy_snapsh
 class SnapshotCopy:
     """One snapshot and its copy; ``copy`` is None if none was made, because nothing more of it can be read than is in an earlier one.
 
-    ``read_bytes`` of content were read from the source, ``new_bytes`` of them were not in the destination yet.
+    ``read_bytes`` of content were read from the source, ``new_bytes`` of them were not in the destination yet. ``problems`` name the first of
+    ``error_count`` paths that are damaged.
     """
 
     source: Snapshot
@@ -45,6 +46,7 @@ class SnapshotCopy:
     read_bytes: int
     new_bytes: int
     problems: tuple[IntegrityError, ...]
+    error_count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,7 @@ class _Copier:
             root = tree.copy(original.root)
 
             def done(copy: SnapshotId | None) -> SnapshotCopy:
-                return SnapshotCopy(snapshot, copy, tree.read_bytes, tree.new_bytes, tuple(tree.problems))
+                return SnapshotCopy(snapshot, copy, tree.read_bytes, tree.new_bytes, tuple(tree.problems), tree.error_count)
 
             if _is_no_better(planned, tree, is_empty=bool(original.root.content) and not root.content):
                 return done(None)
@@ -143,13 +145,13 @@ class _Copier:
                 original,
                 root=root,
                 errors=(*original.errors, *tree.errors)[:ERRORS_LIMIT],
-                error_count=original.error_count + len(tree.errors),
+                error_count=original.error_count + tree.error_count,
                 copied_from=CopiedFrom(repository, snapshot.id),
             )
             committed = run.commit_snapshot(owner, tree.frames)
         if committed is None:
             return None
-        remember_copied(self.state, repository, snapshot.id, Copied(*committed, len(tree.problems)))
+        remember_copied(self.state, repository, snapshot.id, Copied(*committed, tree.error_count))
         return done(committed[0])
 
     def _needed(self, snapshot: Snapshot) -> FrameSet:
@@ -162,4 +164,4 @@ class _Copier:
 def _is_no_better(planned: PlannedCopy, tree: TreeCopier, *, is_empty: bool) -> bool:
     """Whether a damaged snapshot is not worth a copy: nothing of it can be read, or no more than an earlier copy has."""
     earlier = planned.earlier
-    return bool(tree.problems) and (is_empty or (earlier is not None and len(tree.problems) >= earlier.problem_count))
+    return bool(tree.problems) and (is_empty or (earlier is not None and tree.error_count >= earlier.problem_count))

@@ -3,7 +3,8 @@
 Owns what becomes of each node: nodes stay as they are, but their content is read from the source through its verified reader and written anew, or
 known from an earlier copy: a directory's content stands for all that is below it, so what has not changed between two snapshots is not even listed.
 What can not be read is named and left out, and no directory above it is remembered as copied. Memory depends on the depth of the tree and on what
-is read ahead, not on the number of entries.
+is read ahead, not on the number of entries. Once ``NAMED_LIMIT`` paths have been named, a damaged directory that comes again is taken as it was
+copied, and what is wrong with it counted: a host can make a tree with more paths than anyone can walk out of a few listings.
 
 Invariant: ``frames`` is exactly what the copied tree needs, and every frame in it may be relied on in this run.
 """
@@ -23,7 +24,9 @@ from seedcorn.repo.content.writer import ListingWriter, Writer
 from seedcorn.repo.state.copied_contents import CopiedContent, CopiedContents
 from seedcorn.repo.state.state import FrameSet, State
 
-__all__ = ["TreeCopier"]
+__all__ = ["NAMED_LIMIT", "TreeCopier"]
+
+NAMED_LIMIT = 10_000
 
 
 class _DamagedSourceError(Exception):
@@ -45,17 +48,26 @@ class _Directory:
     listed: set[int]  # frames that hold the listing
     frames: FrameSet  # and those of what is in it
     entries: int = 0
-    is_whole: bool = True
+    error_count: int = 0
 
     def take(self, node: Node) -> None:
         self.listing.add([node])
         self.entries += 1
 
 
+@dataclass(frozen=True, slots=True)
+class _Broken:
+    """What has become of a damaged directory, the frames that hold it, and how much of it could not be copied."""
+
+    copied: Node
+    frames: FrameSet
+    error_count: int
+
+
 class TreeCopier:
     """Copies one tree. ``heartbeat`` is called often, with the frames that are needed so far.
 
-    ``errors`` are (path, message) of what could not be copied, ``problems`` the same with ``label`` before the path.
+    ``errors`` are (path, message) of what could not be copied, ``problems`` the same with ``label`` before the path; ``error_count`` counts all.
     """
 
     def __init__(
@@ -81,6 +93,8 @@ class TreeCopier:
         self.frames = FrameSet()
         self.errors: list[tuple[bytes, str]] = []
         self.problems: list[IntegrityError] = []
+        self.error_count = 0
+        self._broken: dict[tuple[int, bytes], _Broken] = {}
         self.read_bytes = 0
         self.new_bytes = 0
 
@@ -102,7 +116,7 @@ class TreeCopier:
                 above = stack[-1]
                 above.take(copied)
                 above.frames |= directory.frames
-                above.is_whole &= directory.is_whole
+                above.error_count += directory.error_count
             elif not node.content:
                 directory.take(node)
             elif (known := self._known(node)) is not None:
@@ -111,6 +125,11 @@ class TreeCopier:
                 directory.frames |= frames
                 size = content.size if node.kind == Kind.DIRECTORY else node.size
                 directory.take(with_content(node, content.content, content.depth, size))
+            elif (broken := self._broken.get(_content_of(node))) is not None and len(self.errors) >= NAMED_LIMIT:
+                self.error_count += broken.error_count
+                directory.error_count += broken.error_count
+                directory.frames |= broken.frames
+                directory.take(with_content(node, broken.copied.content, _depth(broken.copied), broken.copied.size))
             elif node.kind == Kind.DIRECTORY:
                 stack.append(self._enter(directory.path + b"/" + node.name, node))
             else:
@@ -134,9 +153,12 @@ class TreeCopier:
         self.frames.update(directory.listed)
         directory.frames.update(directory.listed)
         content, depth = directory.listing.content, directory.listing.depth
-        if directory.is_whole:
+        copied = with_content(directory.node, content, depth, directory.entries)
+        if directory.error_count:
+            self._broken[_content_of(directory.node)] = _Broken(copied, directory.frames, directory.error_count)
+        else:
             self._contents.put(directory.node, CopiedContent(content, depth, directory.entries, directory.frames.serialize()))
-        return with_content(directory.node, content, depth, directory.entries)
+        return copied
 
     # -- files -------------------------------------------------------------------------------------------------------------------------------
 
@@ -180,12 +202,21 @@ class TreeCopier:
         return CopiedContent(stored.content, stored.depth, stored.size, FrameSet(stored.frames).serialize()), stored.frames
 
     def _fail(self, directory: _Directory, path: bytes, error: IntegrityError) -> None:
-        directory.is_whole = False
+        directory.error_count += 1
+        self.error_count += 1
         where = f" (in {error.object_name})" if error.object_name else ""
         problem = IntegrityError(error.message + where, object_name=f"{self._label}:{printable(path)}")
         self.errors.append((path, f"is damaged in the repository that it was copied from: {error.message}{where}"))
         self.problems.append(problem)
         self._monitor.error(problem)
+
+
+def _depth(node: Node) -> int:
+    return node.extra.depth if node.extra else 0
+
+
+def _content_of(node: Node) -> tuple[int, bytes]:
+    return _depth(node), node.content
 
 
 @contextmanager
