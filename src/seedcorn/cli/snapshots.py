@@ -37,7 +37,7 @@ def snapshots(invocation: Invocation) -> int:
     if everything and references:
         raise UsageError("either --all or some snapshots")
     if everything:
-        found = [snapshot for snapshot in session.browser.all_snapshots if chosen.accepts(snapshot)]
+        found = [snapshot for snapshot in session.browser.all_snapshots if chosen.accepts(snapshot, session.browser.hosts)]
     else:
         found = [session.browser.find(reference, chosen) for reference in references] if references else session.snapshots(chosen)
     for snapshot in found:

@@ -29,19 +29,24 @@ _LATEST = re.compile(r"latest(?:~([0-9]+))?")
 
 @dataclass(frozen=True, slots=True)
 class SnapshotFilter:
-    """Which snapshots are meant: empty fields ask for nothing. ``paths`` must all be among a snapshot's."""
+    """Which snapshots are meant: empty fields ask for nothing. ``host`` is what they call their machine, or the beginning of its id; ``paths`` must all
+    be among a snapshot's."""
 
     host: str = ""
     tags: tuple[str, ...] = ()
     paths: tuple[bytes, ...] = ()
 
-    def accepts(self, snapshot: Snapshot) -> bool:
+    def accepts(self, snapshot: Snapshot, hosts: HostRegistry) -> bool:
+        """Whether it is one of them. ``hosts`` are those that the owner has enrolled, with their names."""
         owner = snapshot.owner
-        return (
-            (not self.host or owner.host_name == self.host or snapshot.host.hex().startswith(self.host))
-            and set(self.tags) <= set(owner.tags)
-            and set(self.paths) <= set(owner.paths)
-        )
+        return (not self.host or self._is_of(snapshot, hosts)) and set(self.tags) <= set(owner.tags) and set(self.paths) <= set(owner.paths)
+
+    def _is_of(self, snapshot: Snapshot, hosts: HostRegistry) -> bool:
+        """A machine may call itself what it likes, but for the name that the owner has given to another one: or whoever may back up could choose what
+        is restored there."""
+        named = {host for host, enrolled in hosts.hosts.items() if enrolled.name == self.host}
+        claims = snapshot.owner.host_name == self.host and (not named or snapshot.host in named)
+        return claims or snapshot.host.hex().startswith(self.host)
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
@@ -79,7 +84,7 @@ class Browser:
 
     def select(self, chosen: SnapshotFilter) -> list[Snapshot]:
         """The snapshots that ``chosen`` accepts, oldest first."""
-        return [snapshot for snapshot in self.snapshots if chosen.accepts(snapshot)]
+        return [snapshot for snapshot in self.snapshots if chosen.accepts(snapshot, self.hosts)]
 
     def find(self, reference: str, chosen: SnapshotFilter = SnapshotFilter()) -> Snapshot:
         """The snapshot that ``reference`` means: ``latest``, ``latest~N`` or the beginning of an id.
