@@ -29,8 +29,8 @@ _LATEST = re.compile(r"latest(?:~([0-9]+))?")
 
 @dataclass(frozen=True, slots=True)
 class SnapshotFilter:
-    """Which snapshots are meant: empty fields ask for nothing. ``host`` is what they call their machine, or the beginning of its id; ``paths`` must all
-    be among a snapshot's."""
+    """Which snapshots are meant: empty fields ask for nothing. ``host`` is what they call their machine, or the beginning of its id; ``paths`` must
+    all be among a snapshot's."""
 
     host: str = ""
     tags: tuple[str, ...] = ()

@@ -32,7 +32,10 @@ __all__ = ["FetchChunk", "FrameRange", "Reader", "coalesce", "surroundings"]
 
 FetchChunk = Callable[[ChunkId, int], bytes | memoryview]  # by id and length; raises IntegrityError
 _DEPTH_LIMIT = 8
-_RECORDS_LIMIT_BYTES = 1 << 30  # 38 million chunks: as much as a file of 18 TiB has
+_RECORDS_SLACK_BYTES = 64 << 20
+_FILE_PART = 512  # of a file's size its records may be; writers cut what is larger than 256 MiB, and streams, into pieces of which they are a 1,170th
+_ENTRY_BYTES = 8  # of records for each entry of a directory; writers make one record of 28 bytes for at least four entries
+_RECORDS_LIMIT_BYTES = 4 << 30  # those of a stream of nine tebibytes
 _CACHED_FRAMES = 8  # about 1 MiB each
 _EXPECTED_RECORDS = 64
 _EXPECTED_LIMIT = 20_000
@@ -241,16 +244,19 @@ class Reader:
         """A node's content records with every indirection followed. ``fetch`` stands in for ``listing_chunk``, for who has to see what is read.
 
         Raises:
-            IntegrityError: a list of records is damaged, or nested more deeply than any honest one.
+            IntegrityError: a list of records is damaged, nested more deeply than any honest one, or of more records than its size can need: a few
+                chunks that name each other often could stand for more than fits into any memory.
         """
         fetch = fetch or self.listing_chunk
         content = node.content
         depth = node.extra.depth if node.extra else 0
         if not 0 <= depth <= _DEPTH_LIMIT:
             raise IntegrityError(f"content is nested {depth} deep")
+        size_bytes = node.size // _FILE_PART if node.kind == Kind.FILE else node.size * _ENTRY_BYTES
+        limit_bytes = min(_RECORDS_SLACK_BYTES + size_bytes, _RECORDS_LIMIT_BYTES)
         for _ in range(depth):
-            if sum(length for _, length in content_records(content)) > _RECORDS_LIMIT_BYTES:
-                raise IntegrityError("its list of chunks is longer than any that an honest host writes")
+            if sum(length for _, length in content_records(content)) > limit_bytes:
+                raise IntegrityError(f"its list of chunks is longer than any that an honest host writes for a size of {node.size}")
             content = b"".join([fetch(chunk_id, length) for chunk_id, length in content_records(content)])
         if len(content) % CONTENT_RECORD_BYTES:
             raise IntegrityError("a list of content records is cut short")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -214,3 +215,16 @@ def test_a_content_that_would_unfold_beyond_all_memory_is_not_followed(repositor
     with pytest.raises(IntegrityError, match="longer than any"):
         repository.browser().reader.records(node, fetch)
     assert len(fetched) == 4
+
+
+@pytest.mark.parametrize(("size", "is_followed"), [(3 << 40, True), (1 << 30, False)])
+def test_how_long_a_list_of_chunks_may_be_goes_by_the_size(size: int, is_followed: bool, repository: SmallRepository) -> None:
+    """What is read as a stream, or begins with what does not compress, is cut into chunks of 64 KiB however long it is."""
+
+    def fetch(chunk_id: ChunkId, length: int) -> bytes:
+        raise IntegrityError("has been asked for")
+
+    chunks = (3 << 40) // (64 << 10)
+    node = Node(b"f", Kind.FILE, 0o644, 0, 0, 0, 0, 0, 0, size, pack_content([(b"c" * 24, 7 * chunks)] * 4), Extra(depth=1))
+    with pytest.raises(IntegrityError, match="asked for" if is_followed else "longer than any"):
+        repository.browser().reader.records(node, fetch)
