@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from io import BytesIO
-from itertools import pairwise
 from pathlib import Path
 
 import msgspec
