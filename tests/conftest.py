@@ -1,4 +1,4 @@
-"""Rules for the whole suite: under CI a test runs and passes, or the build fails; and no key seals twice."""
+"""Rules for the whole suite: under CI a test runs and passes, or the build fails; no key seals twice; and only what is marked slow may take long."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from tests.sealing_keys import MARKER, SealingKeys
+
+SLOW_LIMIT_SECONDS = 1800  # for what takes minutes on a machine of its own; the limit of all others is in pyproject.toml
 
 
 class NothingIsSkipped:
@@ -46,3 +48,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(SealingKeys(config.getoption("--sealing-keys")))
     if os.environ.get("CI"):
         config.pluginmanager.register(NothingIsSkipped())
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("slow") is not None and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(SLOW_LIMIT_SECONDS))

@@ -39,7 +39,7 @@ _DISK_LOSS = 0.06  # of the backups: the local state is gone before
 _LIARS = 0.25  # of the runs among hosts that do not trust each other
 _REVOCATIONS = 0.5  # of the ways out of what such a host has done
 _GARDENERS = 0.25  # of the runs with maintainers: one of them is the owner, who prunes deep
-_WAITS_SECONDS = tuple(20.0 * 1.3**number for number in range(45))  # 20 s to 24 days: whoever waits looks often at first, and gives up some day
+_WAITS_SECONDS = tuple(20.0 * 1.3**number for number in range(37))  # whoever waits looks often at first, and gives up after twelve days
 _MOVES = 0.3  # of the owner's jobs where there are two domains
 _LAST_CHECK = 0.3  # of the runs: it sees what the invariants see
 
