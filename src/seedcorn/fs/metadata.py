@@ -35,6 +35,7 @@ DEFAULT_ACL = b"system.posix_acl_default"
 MetadataError = (OSError, ValueError, OverflowError)  # a system call that fails, or that refuses a number or name no honest host stores
 
 _ROOT_ONLY = (b"security.", b"trusted.")
+_FIRST_NS, _LAST_NS = -(1 << 63), (1 << 64) - 1  # the years 1677 and 2554: what MessagePack can hold; some file systems keep any time
 _SET_ID = stat.S_ISUID | stat.S_ISGID
 _ABSENT = frozenset({errno.ENODATA, errno.ENOENT})
 
@@ -84,10 +85,13 @@ class XattrReader:
 
 
 def node_from_stat(name: bytes, st: os.stat_result, kind: Kind, content: bytes = b"", extra: Extra | None = None, *, entries: int = 0) -> Node:
-    """The node of one entry. ``entries`` is the number of entries of a directory."""
+    """The node of one entry. ``entries`` is the number of entries of a directory. A time that can not be stored becomes the nearest that can."""
     size = st.st_size if kind is Kind.FILE else entries
     mode = st.st_mode & 0o7777
-    return Node(name, int(kind), mode, st.st_uid, st.st_gid, st.st_mtime_ns, st.st_ctime_ns, st.st_dev, st.st_ino, size, content, extra)
+    mtime_ns, ctime_ns = st.st_mtime_ns, st.st_ctime_ns
+    if not (_FIRST_NS <= mtime_ns <= _LAST_NS and _FIRST_NS <= ctime_ns <= _LAST_NS):
+        mtime_ns, ctime_ns = (min(max(time_ns, _FIRST_NS), _LAST_NS) for time_ns in (mtime_ns, ctime_ns))
+    return Node(name, int(kind), mode, st.st_uid, st.st_gid, mtime_ns, ctime_ns, st.st_dev, st.st_ino, size, content, extra)
 
 
 def apply_metadata(

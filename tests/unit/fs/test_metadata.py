@@ -35,6 +35,17 @@ def test_a_node_has_the_numbers_of_its_stat(scratch: Path) -> None:
     assert node_from_stat(b"l", st, Kind.SYMLINK).size == 0
 
 
+@pytest.mark.parametrize(
+    ("time_ns", "stored_ns"), [(-(1 << 63), -(1 << 63)), (-(1 << 70), -(1 << 63)), ((1 << 64) - 1, (1 << 64) - 1), (1 << 70, (1 << 64) - 1)]
+)
+def test_a_time_that_can_not_be_stored_becomes_the_nearest(scratch: Path, time_ns: int, stored_ns: int) -> None:
+    """Some file systems keep whatever year anybody gives to a file."""
+    st = os.stat(scratch)
+    for times in ({"st_mtime_ns": time_ns, "st_ctime_ns": 7}, {"st_mtime_ns": 7, "st_ctime_ns": time_ns}):
+        node = node_from_stat(b"x", os.stat_result(st, times), Kind.FIFO)
+        assert sorted((node.mtime_ns, node.ctime_ns)) == sorted((7, stored_ns))
+
+
 def test_set_id_bits_only_go_with_their_owner(scratch: Path, as_nobody: Callable[..., Any]) -> None:
     fd = _new_file(scratch)
     for uid, gid in ((33, 34), (0, 0)):

@@ -34,7 +34,11 @@ def fingerprint_of(entries: Sequence[Listed]) -> bytes:
 
     ``st[:7]`` is mode, inode, device, links, uid, gid and size.
     """
-    return object_hash(msgspec.msgpack.encode([(name, st[:7], st.st_mtime_ns, st.st_ctime_ns) for name, st in entries]))[:16]
+    try:
+        seen = msgspec.msgpack.encode([(name, st[:7], st.st_mtime_ns, st.st_ctime_ns) for name, st in entries])
+    except OverflowError:  # a file may claim to be of the year 3000
+        seen = msgspec.msgpack.encode([(name, st[:7], str(st.st_mtime_ns), str(st.st_ctime_ns)) for name, st in entries])
+    return object_hash(seen)[:16]
 
 
 class Children:

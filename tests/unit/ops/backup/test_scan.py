@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.acceptance.workshop import open_workshop
+from tests.acceptance.workshop import open_workshop, scratch
 
 from seedcorn.events import Counter
 from seedcorn.format.tree import Node
@@ -163,6 +163,23 @@ def test_a_run_that_was_killed_after_a_subdirectory(tmp_path: Path, monkeypatch:
                 workshop.backup()
         run = workshop.backup()
         workshop.assert_restores(run.id, describe(workshop.source))
+
+
+@pytest.mark.parametrize("year", [1600, 3000])
+def test_a_year_that_64_bits_can_not_hold(year: int) -> None:
+    """Anybody can give it to a file, and nobody stops the backup by that."""
+    time_ns = (year - 1970) * 31_556_952 * 10**9
+    with scratch() as folder, open_workshop(folder, settled=True) as workshop:
+        make_tree(workshop.source, {"a/file": b"1", "b": b"2"})
+        for path in (workshop.source / "a/file", workshop.source / "a"):
+            os.utime(path, ns=(0, time_ns))
+        for _ in range(2):
+            settle()
+            run = workshop.backup()
+            assert run.result.exit_code == 0
+            tree = workshop.restore(run.id).tree()
+            assert (tree[b"a/file"].size, tree[b"b"].size) == (1, 1)
+            assert tree[b"a"].mtime_ns == min(max(os.stat(workshop.source / "a").st_mtime_ns, -(1 << 63)), (1 << 64) - 1)
 
 
 def test_a_scan_of_what_is_in_memory_starts_no_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
