@@ -1,4 +1,4 @@
-"""Names of users and groups as this machine knows them. A number without a name is left out."""
+"""Names of users and groups as this machine knows them. A number without a name is left out; bytes of a name that are not UTF-8 are escaped."""
 
 from __future__ import annotations
 
@@ -24,5 +24,5 @@ def _named(numbers: Iterable[int], lookup: Callable[[int], str]) -> dict[int, st
     names: dict[int, str] = {}
     for number in numbers:
         with suppress(KeyError, OverflowError):
-            names[number] = lookup(number)
+            names[number] = lookup(number).encode(errors="backslashreplace").decode()
     return names

@@ -15,7 +15,7 @@ from typing import Self
 
 import msgspec
 
-from seedcorn.errors import EXIT_DONE, EXIT_INTEGRITY, EXIT_SOURCE_ERRORS, CredentialError, IntegrityError, SeedcornError, SourceError
+from seedcorn.errors import EXIT_DONE, EXIT_INTEGRITY, EXIT_SOURCE_ERRORS, CredentialError, IntegrityError, SeedcornError, SourceError, UsageError
 from seedcorn.events import Clock, Monitor
 from seedcorn.format.collection import CheckpointMaintain, SnapshotRef
 from seedcorn.format.names import LAST_NUMBER, pack_key
@@ -50,7 +50,11 @@ _OWNERS = "owners"
 
 @dataclass(frozen=True, slots=True)
 class BackupOptions:
-    """What is to be backed up and how. Patterns are those of docs/guide; ``host_name`` is what snapshots call this machine."""
+    """What is to be backed up and how. Patterns are those of docs/guide; ``host_name`` is what snapshots call this machine.
+
+    Raises:
+        UsageError: the host's name, or a tag, is not UTF-8: snapshots hold them as text.
+    """
 
     host_name: str
     excludes: tuple[str, ...] = ()
@@ -60,6 +64,13 @@ class BackupOptions:
     dry_run: bool = False  # keep nothing in the state; the store has to be one that makes no puts
     tags: tuple[str, ...] = ()
     writer: WriterOptions = field(default_factory=WriterOptions)
+
+    def __post_init__(self) -> None:
+        for what, text in ("host name", self.host_name), *(("tag", tag) for tag in self.tags):
+            try:
+                text.encode()
+            except UnicodeEncodeError as error:
+                raise UsageError(f"{what} {text!r}: is not UTF-8, and a snapshot holds it as text: give another one") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +221,7 @@ class BackupRun:
             statistics=statistics,
             errors=tuple((error.path, error.message) for error in tally.errors[:ERRORS_LIMIT]),
             error_count=len(tally.errors),
-            excludes=self._options.excludes,
+            excludes=tuple(pattern.encode(errors="backslashreplace").decode() for pattern in self._options.excludes),
             program=PROGRAM,
             users=users,
             groups=groups,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from seedcorn.errors import IntegrityError, SeedcornError, SourceError
+from seedcorn.errors import IntegrityError, SeedcornError, SourceError, UsageError
 from seedcorn.events import RecordingMonitor, SystemClock, VoidMonitor
 from seedcorn.format.snapshot import Statistics
 from seedcorn.ops.backup import run as backup_run
@@ -95,6 +95,27 @@ def test_a_dry_run_keeps_nothing(repository: SmallRepository, store: MemoryStore
     assert real.statistics.new_files == told.statistics.new_files > 0
     assert real.statistics.raw_delta_size == told.statistics.raw_delta_size
     assert repository.browser().problems == ()
+
+
+NOT_UTF_8 = b"caf\xe9".decode("utf-8", "surrogateescape")  # as the command line gives it
+
+
+@pytest.mark.parametrize("refused", [{"tags": ("fine", NOT_UTF_8)}, {"host_name": NOT_UTF_8}])
+def test_what_snapshots_hold_as_text_is_text(refused: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=r"^(tag|host name) 'caf\\udce9': is not UTF-8"):
+        BackupOptions(**{"host_name": "alpha", **refused})
+
+
+def test_a_pattern_may_name_what_is_not_utf_8(repository: SmallRepository, tree: Path) -> None:
+    name = os.fsencode(tree) + b"/caf\xe9"
+    with open(name, "wb"):
+        pass
+    told = repository.backup(tree, options=BackupOptions("alpha", excludes=(NOT_UTF_8,)))
+    assert told.exit_code == 0
+    browser = repository.browser()
+    (snapshot,) = browser.snapshots
+    assert snapshot.owner.excludes == ("caf\\udce9",)
+    assert name not in {entry.path for entry in browser.children(browser.entry(snapshot, bytes(tree)))}
 
 
 def test_what_can_not_be_read_is_told_up_to_a_limit(repository: SmallRepository, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
