@@ -131,8 +131,8 @@ class EntryReader:
         known = self._hard_links.get(link)
         if known is None or known.entry.node.ctime_ns != st.st_ctime_ns:
             entry = self._file(dir_fd, name, path, st)
-            if entry is None:
-                return None
+            if entry is None or entry.node.inode != st.st_ino:  # another file has taken this name, and says nothing of the other ones
+                return entry
             known = self._hard_links[link] = _Linked(entry, st.st_nlink)
         known.unseen -= 1
         if known.unseen <= 0:
