@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.acceptance.workshop import Workshop
 
 from seedcorn.errors import TargetError, UsageError
+from seedcorn.fs.metadata import node_from_stat
+from seedcorn.ops.backup import entries
+from seedcorn.ops.restore import restore as restore_module
 from seedcorn.ops.restore.restore import Overwrite
 from seedcorn.testing.repositories import make_tree
 from seedcorn.testing.trees import describe, differences
@@ -172,6 +176,22 @@ def test_hard_links_of_which_only_some_are_wanted(workshop: Workshop) -> None:
     assert (restored.target / "b" / "two").read_bytes() == b"shared"
     restored = workshop.restore(includes=("three",))
     assert _files(restored.target) == ["b/three"] and (restored.target / "b" / "three").read_bytes() == b"shared"
+
+
+@pytest.mark.parametrize("processes", [0, 2])
+def test_an_inode_number_that_two_files_have_had(workshop: Workshop, monkeypatch: pytest.MonkeyPatch, processes: int) -> None:
+    """One was deleted while the backup ran, and the next one got its number: they are two files all the same."""
+    monkeypatch.setattr(entries, "node_from_stat", lambda *node, **more: msgspec.structs.replace(node_from_stat(*node, **more), inode=7))
+    monkeypatch.setattr(restore_module, "_SPANS_WORTH_PROCESSES", 1)
+    contents = {"one": b"the first of two", "two": b"the other of two", "big": b"big" * 3_000_000, "bigger": b"abc" * 3_000_001}
+    make_tree(workshop.source, contents)
+    for name in contents:
+        os.link(workshop.source / name, workshop.source / f"{name} again")
+    restored = workshop.restore(workshop.backup().id, processes=processes)
+    assert restored.errors == []
+    for name, content in contents.items():
+        assert (restored.target / name).read_bytes() == content
+        assert (restored.target / name).samefile(restored.target / f"{name} again")
 
 
 def test_a_chosen_file_at_the_end_of_a_deep_tree(workshop: Workshop) -> None:

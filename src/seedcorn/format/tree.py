@@ -72,7 +72,7 @@ class Extra(msgspec.Struct, frozen=True, omit_defaults=True, rename={"link_count
 
     target: bytes | None = None  # of a symlink
     device: int | None = None  # st_rdev of a device node
-    link_count: int = 1  # st_nlink of a file; nodes of one snapshot with equal (device_id, inode) and link_count > 1 are one file
+    link_count: int = 1  # st_nlink; files of one snapshot with more than one, equal (device_id, inode) and equal content are one file
     holes: tuple[tuple[int, int], ...] = ()  # (offset, length) of each hole, ascending; content covers the rest, end to end
     xattrs: tuple[tuple[bytes, bytes], ...] = ()  # (name, value), sorted by name; POSIX ACLs and capabilities are among them
     changed: bool = False  # the file was changed while it was being read, twice

@@ -14,6 +14,7 @@ import msgspec
 
 from seedcorn.format.tree import CONTENT_RECORD_BYTES, Node, content_records
 from seedcorn.fs.directories import DirectoryHandle
+from seedcorn.ops.restore.links import LinkedFile
 from seedcorn.repo.content.reader import Reader
 from seedcorn.repo.state.state import ChunkPlace, FramePlace
 
@@ -33,11 +34,13 @@ class SpanLimits:
 
 
 class WantedFile(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """A file to be restored. Its node's ``content`` has every indirection followed; ``path`` is the one in the snapshot."""
+    """A file to be restored. Its node's ``content`` has every indirection followed; ``path`` is the one in the snapshot; ``file`` is what tells its
+    other names, if it has any."""
 
     directory: DirectoryHandle
     node: Node
     path: bytes
+    file: LinkedFile | None = None
 
 
 @dataclass(slots=True, eq=False)

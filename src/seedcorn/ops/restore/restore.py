@@ -31,6 +31,7 @@ from seedcorn.ids import RepositoryId
 from seedcorn.ops.browse import Browser, Entry, Snapshot
 from seedcorn.ops.restore.choice import Choice
 from seedcorn.ops.restore.crew import Crew, CrewJob, InlineCrew, ProcessCrew
+from seedcorn.ops.restore.links import HardLinks, LinkedFile, linked_file
 from seedcorn.ops.restore.parts import BigFiles
 from seedcorn.ops.restore.plan import Span, WantedFile, plan_spans
 from seedcorn.ops.restore.write import Failure, Written
@@ -164,8 +165,8 @@ class _Restore:
         self._target = target
         self._options = options
         self._failures = failures
-        self._links: dict[tuple[int, int], LinkSource | None] = {}
-        self._later_links: list[tuple[DirectoryHandle, Node, bytes]] = []
+        self._links = HardLinks()
+        self._later_links: list[tuple[DirectoryHandle, Node, LinkedFile]] = []
         self._specials: list[tuple[DirectoryHandle, Node]] = []
         self._directories: dict[bytes, DirectoryHandle] = {}
         self._unwanted: dict[bytes, Entry] = {}  # directories that are made only once something in them is wanted
@@ -231,23 +232,19 @@ class _Restore:
 
     def _is_first_name(self, parent: DirectoryHandle, entry: Entry) -> bool:
         """Whether this is the name under which a file is written; its other names become hard links."""
-        node = entry.node
-        if node.extra is None or node.extra.link_count < 2:
+        file = linked_file(entry.node)
+        if file is None or self._links.is_first(file):
             return True
-        link = (node.device_id, node.inode)
-        if link in self._links:
-            self._later_links.append((parent, node, entry.path))
-            return False
-        self._links[link] = None
-        return True
+        self._later_links.append((parent, entry.node, file))
+        return False
 
     def _wanted_file(self, parent: DirectoryHandle, entry: Entry) -> WantedFile:
-        node = entry.node
+        node, file = entry.node, linked_file(entry.node)
         if node.extra is not None and node.extra.depth:
             content = self._reader.records(node)
             check_lengths(node, content)
             node = msgspec.structs.replace(node, content=content)
-        return WantedFile(parent, node, entry.path)
+        return WantedFile(parent, node, entry.path, file)
 
     # -- files -------------------------------------------------------------------------------------------------------------------------------
 
@@ -289,7 +286,7 @@ class _Restore:
                 self._damaged.append(wanted)
         for link in written.links:
             wanted = span.files[link.file]
-            self._keep_link(wanted.node, LinkSource(wanted.directory, wanted.node.name, link.device_id, link.inode))
+            self._keep_link(wanted, LinkSource(wanted.directory, wanted.node.name, link.device_id, link.inode))
         sizes = [wanted.node.size for number, wanted in enumerate(span.files) if number not in errors]
         self._done(len(sizes), sizes)
 
@@ -341,20 +338,21 @@ class _Restore:
             self._fail(wanted.path, error)
             return
         if source is not None:
-            self._keep_link(wanted.node, source)
+            self._keep_link(wanted, source)
         self._done(1, [wanted.node.size])
 
-    def _keep_link(self, node: Node, source: LinkSource) -> None:
-        self._links[node.device_id, node.inode] = source
+    def _keep_link(self, wanted: WantedFile, source: LinkSource) -> None:
+        assert wanted.file is not None, "only a file with several names is given a source of links"
+        self._links.written(wanted.file, source)
 
     # -- the end -----------------------------------------------------------------------------------------------------------------------------
 
     def _make_links_and_specials(self) -> None:
-        for directory, node, path in self._later_links:
+        for directory, node, file in self._later_links:
             try:
-                source = self._links[node.device_id, node.inode]
+                source = self._links.source(file)
                 if source is None:
-                    raise TargetError(path, "the file that it is a hard link to could not be restored")
+                    raise TargetError(directory.path_of(node.name), "the file that it is a hard link to could not be restored")
                 self._target.make_hard_link(directory, node.name, source)
                 self._done(1, [node.size])
             except TargetError as error:
