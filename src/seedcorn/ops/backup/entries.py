@@ -104,6 +104,17 @@ class EntryReader:
             return self._special(dir_fd, name, path, st, kind)
         return self._file(dir_fd, name, path, st) if st.st_nlink == 1 else self._linked(dir_fd, name, path, st)
 
+    def read_again(self, dir_fd: int, name: bytes, path: bytes) -> ReadEntry | None:
+        """As ``read``, of what was a file when the directory was listed."""
+        try:
+            st = os.lstat(name, dir_fd=dir_fd)
+            if stat.S_ISDIR(st.st_mode):
+                raise OSError("was replaced by a directory while this directory was being read")
+        except OSError as error:
+            self.fail(path, error)
+            return None
+        return self.read(dir_fd, name, path, st)
+
     def directory_xattrs(self, fd: int, path: bytes, st: os.stat_result) -> Xattrs:
         """Extended attributes of an open directory."""
         return self._guarded_xattrs(path, lambda: self._xattrs.of_open(fd, st.st_dev))

@@ -385,16 +385,18 @@ class TreeScanner:
                 directory.nodes = [node for node in kept if node is not None]
 
     def _read_lost(self, directory: ScannedDirectory, node: Node, recorder: Recorder) -> Node | None:
-        """Read a file again of whose content not everything is known to be in the store (it may have been lost and repaired away)."""
-        try:
-            st = os.lstat(node.name, dir_fd=directory.fd)
-        except OSError as error:
-            self.fail(_join(directory.path, node.name), error)
-            return None
-        entry = self._reader.read(directory.fd, node.name, _join(directory.path, node.name), st)
+        """Read a file again of whose content not everything is known to be in the store (it may have been lost and repaired away).
+
+        The node takes the place of one that has been counted already; with None, nothing does.
+        """
+        entry = self._reader.read_again(directory.fd, node.name, _join(directory.path, node.name))
         if entry is None:
+            directory.steady = False
+            directory.count -= 1
+            directory.size_bytes -= node.size
             return None
         recorder.add_file(*entry)
+        directory.size_bytes += entry.node.size - node.size
         return entry.node
 
     def _finish_listing(self, directory: ScannedDirectory) -> tuple[bytes, int]:

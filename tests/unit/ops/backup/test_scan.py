@@ -116,6 +116,34 @@ def test_what_could_not_be_read_is_said_again(tmp_path: Path, monkeypatch: pytes
             assert [error.path for error in run.result.errors] == [os.fsencode(workshop.source / "bad")]
 
 
+@pytest.mark.parametrize("block_entries", [10, 2], ids=["one block", "many blocks"])
+def test_what_was_lost_and_can_not_be_read_again_is_said_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block_entries: int) -> None:
+    """Its chunks are not in the index any more, so it has to be read, though it is as it was."""
+    monkeypatch.setattr(list_directory, "__kwdefaults__", {"block_entries": block_entries})
+    with open_workshop(tmp_path, LocalStore(tmp_path / "repository"), settled=True) as workshop:
+        make_tree(workshop.source, {"a lost": b"x", "b": b"y", "c": b"z"})
+        workshop.backup()
+        (workshop.source / "c").write_bytes(b"changed")  # so that the directory is recorded anew
+        real_known, real_file = recall.Recorder.add_known, EntryReader._file
+        monkeypatch.setattr(recall.Recorder, "add_known", lambda self, node, long: node.name != b"a lost" and real_known(self, node, long))
+
+        def failing(self: EntryReader, dir_fd: int, name: bytes, path: bytes, st: os.stat_result) -> object:
+            return self.fail(path, OSError(5, "Input/output error")) if name == b"a lost" else real_file(self, dir_fd, name, path, st)
+
+        monkeypatch.setattr(EntryReader, "_file", failing)
+        for _ in range(3):
+            settle()
+            run = workshop.backup()
+            assert [error.path for error in run.result.errors] == [os.fsencode(workshop.source / "a lost")]
+            browser = workshop.repository.browser()
+            entry = browser.entry(browser.find("latest"), os.fsencode(workshop.source))
+            assert entry.node.size == len(list(browser.children(entry))) == 2
+        monkeypatch.undo()
+        run = workshop.backup()
+        assert run.result.exit_code == 0
+        workshop.assert_restores(run.id, describe(workshop.source))
+
+
 def test_a_recent_entry_is_not_believed_by_its_fingerprint(tmp_path: Path) -> None:
     """Its next change could leave every time stamp as it was."""
     with open_workshop(tmp_path, LocalStore(tmp_path / "repository"), settled=False) as workshop:
