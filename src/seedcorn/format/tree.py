@@ -146,6 +146,8 @@ class RunCutter:
         run, run_bytes = self._run, self._run_bytes
         for node in nodes:
             node_bytes = len(node.content) + len(node.name) + 64
+            if node.extra is not None:
+                node_bytes += _extra_bytes(node.extra)
             if run and ((crc32(node.name) & _CUT_MASK == 0 and len(run) >= _RUN_NODES_MIN) or run_bytes + node_bytes > LISTING_CHUNK_LIMIT_BYTES):
                 yield run
                 run, run_bytes = [], 0
@@ -156,6 +158,10 @@ class RunCutter:
     def finish(self) -> list[Node]:
         """The last run; empty only for an empty directory."""
         return self._run
+
+
+def _extra_bytes(extra: Extra) -> int:
+    return len(extra.target or b"") + 19 * len(extra.holes) + sum([len(name) + len(value) + 9 for name, value in extra.xattrs])
 
 
 def decode_nodes(chunk: bytes | memoryview, *, after: bytes = b"") -> list[Node]:

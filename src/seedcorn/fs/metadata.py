@@ -17,6 +17,7 @@ from seedcorn.format.tree import Extra, Kind, Node
 __all__ = [
     "ACCESS_ACL",
     "DEFAULT_ACL",
+    "XATTRS_LIMIT_BYTES",
     "MetadataError",
     "XattrReader",
     "Xattrs",
@@ -32,6 +33,7 @@ Xattrs = tuple[tuple[bytes, bytes], ...]  # (name, value), sorted by name
 
 ACCESS_ACL = b"system.posix_acl_access"
 DEFAULT_ACL = b"system.posix_acl_default"
+XATTRS_LIMIT_BYTES = 512 << 10  # of one entry, names and values: with them its node still fits into one listing chunk
 MetadataError = (OSError, ValueError, OverflowError)  # a system call that fails, or that refuses a number or name no honest host stores
 
 _ROOT_ONLY = (b"security.", b"trusted.")
@@ -50,7 +52,7 @@ class XattrReader:
         """Of an open file or directory on the file system ``device_id`` (its ``st_dev``).
 
         Raises:
-            OSError: they are there and can not be read.
+            OSError: they are there and can not be read, or are too many to be stored.
         """
         return () if device_id in self._devices_without else self._read(fd, device_id)
 
@@ -58,7 +60,7 @@ class XattrReader:
         """Of the entry ``name`` itself (a symbolic link is not followed); nothing if it has vanished.
 
         Raises:
-            OSError: they are there and can not be read.
+            OSError: they are there and can not be read, or are too many to be stored.
         """
         return () if device_id in self._devices_without else self._read(b"/proc/self/fd/%d/%b" % (dir_fd, name), device_id)
 
@@ -81,6 +83,9 @@ class XattrReader:
             except OSError as error:
                 if error.errno not in _ABSENT:
                     raise
+        size_bytes = sum(len(name) + len(value) for name, value in found)
+        if size_bytes > XATTRS_LIMIT_BYTES:
+            raise OSError(f"extended attributes of {size_bytes} bytes together, and at most {XATTRS_LIMIT_BYTES} can be stored of one file")
         return tuple(sorted(found))
 
 

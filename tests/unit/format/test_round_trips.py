@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from zlib import crc32
 
 import msgspec
 import pytest
@@ -200,12 +201,22 @@ def test_names_that_come_or_go_move_few_cuts_of_a_listing(found: list[bytes]) ->
     assert len(changed) <= 2 * RESYNC_RUNS * len(set(found) - set(before))
 
 
-def test_a_run_stays_below_its_limit() -> None:
-    big = pack_content([(bytes([n]) * 24, 1) for n in range(60)]) * 100
-    listing = [Node(b"n%06d" % n, Kind.FILE, 0, 0, 0, 0, 0, 0, 0, 6_000, big) for n in range(40)]
+BIG_CONTENT = pack_content([(bytes([n]) * 24, 1) for n in range(60)]) * 100
+BIG = [
+    (BIG_CONTENT, None),
+    (b"", Extra(xattrs=tuple((b"user.%d" % n, bytes(60_000)) for n in range(3)))),
+    (b"", Extra(holes=tuple((n << 40, 1 << 36) for n in range(1, 10_000)))),
+    (b"", Extra(target=bytes(100_000))),
+]
+
+
+@pytest.mark.parametrize(("content", "extra"), BIG, ids=["content", "attributes", "holes", "target"])
+def test_a_run_stays_below_its_limit(content: bytes, extra: Extra | None) -> None:
+    names = [name for name in (b"n%06d" % n for n in range(200)) if crc32(name) & 3]  # no other cut
+    listing = [Node(name, Kind.FILE, 0, 0, 0, 0, 0, 0, 0, 6_000, content, extra) for name in names]
     chunks = [encode_nodes(run) for run in cut_listing(listing)]
-    assert len(chunks) > 1
-    assert max(map(len, chunks)) <= LISTING_CHUNK_LIMIT_BYTES + len(big) + 200
+    one = len(encode_nodes(listing[:1]))
+    assert LISTING_CHUNK_LIMIT_BYTES - 2 * one < max(map(len, chunks)) <= LISTING_CHUNK_LIMIT_BYTES + 64
 
 
 @given(st.lists(st.tuples(st.binary(min_size=24, max_size=24), st.integers(0, 2**32 - 1)), max_size=5))

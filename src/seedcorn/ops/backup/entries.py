@@ -115,9 +115,13 @@ class EntryReader:
             return None
         return self.read(dir_fd, name, path, st)
 
-    def directory_xattrs(self, fd: int, path: bytes, st: os.stat_result) -> Xattrs:
-        """Extended attributes of an open directory."""
-        return self._guarded_xattrs(path, lambda: self._xattrs.of_open(fd, st.st_dev))
+    def directory(self, fd: int, name: bytes, path: bytes, st: os.stat_result, listing: tuple[bytes, int, int]) -> Node:
+        """The node of an open directory, whose ``listing`` is (content, depth, number of entries)."""
+        content, depth, entries = listing
+        xattrs = self._xattrs_of(path, lambda: self._xattrs.of_open(fd, st.st_dev))
+        extra = Extra(xattrs=xattrs or (), depth=depth) if xattrs or depth else None
+        node = node_from_stat(name, st, Kind.DIRECTORY, content, extra, entries=entries)
+        return node if xattrs is not None else _incomplete(node)
 
     def fail(self, path: bytes, error: OSError) -> None:
         """Note that ``path`` can not be read; the run goes on."""
@@ -131,10 +135,11 @@ class EntryReader:
         except OSError as error:
             self.fail(path, error)
             return None
-        xattrs = self._guarded_xattrs(path, lambda: self._xattrs.of_entry(dir_fd, name, st.st_dev))
+        xattrs = self._xattrs_of(path, lambda: self._xattrs.of_entry(dir_fd, name, st.st_dev))
         device = st.st_rdev if kind in (Kind.CHAR_DEVICE, Kind.BLOCK_DEVICE) else None
-        extra = Extra(target=target, device=device, xattrs=xattrs, link_count=st.st_nlink)
-        return ReadEntry(node_from_stat(name, st, kind, b"", extra if extra != _NO_EXTRA else None), ())
+        extra = Extra(target=target, device=device, xattrs=xattrs or (), link_count=st.st_nlink)
+        node = node_from_stat(name, st, kind, b"", extra if extra != _NO_EXTRA else None)
+        return ReadEntry(node if xattrs is not None else _incomplete(node), ())
 
     def _linked(self, dir_fd: int, name: bytes, path: bytes, st: os.stat_result) -> ReadEntry | None:
         """A file with several names: read under the first, taken over under the others."""
@@ -171,7 +176,9 @@ class EntryReader:
                 os.lseek(fd, 0, os.SEEK_SET)
                 stored, holes = self._content(fd, st)
                 changed = not _same_state(st, os.fstat(fd))
-            return ReadEntry(_file_node(name, st, stored, holes, self._xattrs.of_open(fd, st.st_dev), changed), stored.frames)
+            xattrs = self._xattrs_of(path, lambda: self._xattrs.of_open(fd, st.st_dev))
+            node = _file_node(name, st, stored, holes, xattrs or (), changed)
+            return ReadEntry(node if xattrs is not None else _incomplete(node), stored.frames)
         except OSError as error:
             self.fail(path, error)
             return None
@@ -209,12 +216,18 @@ class EntryReader:
             self._monitor.count(Counter.READ_BYTES, self._unreported_bytes)
             self._unreported_bytes = 0
 
-    def _guarded_xattrs(self, path: bytes, read: Callable[[], Xattrs]) -> Xattrs:
+    def _xattrs_of(self, path: bytes, read: Callable[[], Xattrs]) -> Xattrs | None:
+        """What ``read`` gives; None if they can not be read, which is said. The entry itself is stored all the same."""
         try:
             return read()
         except OSError as error:
             self.fail(path, error)
-            return ()
+            return None
+
+
+def _incomplete(node: Node) -> Node:
+    """A node of which the next run will not believe that it is as it was, so that it looks, and says what is missing, once more."""
+    return msgspec.structs.replace(node, ctime_ns=0)
 
 
 def _same_state(before: os.stat_result, after: os.stat_result) -> bool:

@@ -18,7 +18,7 @@ from itertools import islice
 import msgspec
 
 from seedcorn.events import Counter, Monitor
-from seedcorn.format.tree import Extra, Kind, Node
+from seedcorn.format.tree import Kind, Node
 from seedcorn.fs.metadata import node_from_stat
 from seedcorn.fs.read_ahead import ReadAhead
 from seedcorn.fs.selection import CACHE_TAG_NAME, is_cache_directory
@@ -270,7 +270,7 @@ class TreeScanner:
         node, frames = entry
         if frames:
             directory.frames.append((node, frames))
-        if node.extra is not None and node.extra.changed:
+        if not node.ctime_ns or (node.extra is not None and node.extra.changed):
             directory.steady = False
         if old is None or old.kind != node.kind:
             self.tally.new_files += 1
@@ -296,6 +296,8 @@ class TreeScanner:
         return child
 
     def _add_directory(self, directory: ScannedDirectory, node: Node) -> None:
+        if not node.ctime_ns:
+            directory.steady = False
         if directory.unchanged:
             directory.changed_children[node.name] = node
             return
@@ -328,17 +330,15 @@ class TreeScanner:
             listing = recalled.listing
             self._count_as(listing.entries, listing.size_bytes)
             self.frames |= FrameSet.deserialize(listing.frames)
-            content, depth, entries = listing.content, listing.depth, listing.entries
+            own = listing.content, listing.depth, listing.entries
             if parent is not None and parent.unchanged:
-                parent.children.add(directory.name, content, depth, entries)
+                parent.children.add(directory.name, *own)
                 return None
         else:
             self._end_block(directory)
             content, depth = self._finish_listing(directory)
-            entries = directory.count
-        xattrs = self._reader.directory_xattrs(directory.fd, directory.path, st)
-        extra = Extra(xattrs=xattrs, depth=depth) if xattrs or depth else None
-        return node_from_stat(directory.name, st, Kind.DIRECTORY, content, extra, entries=entries)
+            own = content, depth, directory.count
+        return self._reader.directory(directory.fd, directory.name, directory.path, st, own)
 
     def _merge_children(self, directory: ScannedDirectory, recalled: Recalled) -> None:
         """A directory whose own entries are as they were, with subdirectories that are not: its nodes after all."""

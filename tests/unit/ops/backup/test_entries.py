@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
 from tests.acceptance.workshop import Workshop, open_workshop, scratch
@@ -69,3 +70,55 @@ def test_a_name_that_another_file_takes_over_says_nothing_of_the_other_names(
     restored = workshop.restore(workshop.backup().id)
     assert (restored.target / "2/other").read_bytes() == (restored.target / "3/other").read_bytes() == b"the file with two names"
     assert (restored.target / "1/first").read_bytes() == b"another file"
+
+
+@pytest.mark.parametrize("reading", ["file", "link", "directory"])
+def test_attributes_that_can_not_be_read_are_said_in_every_run_and_the_rest_is_stored(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, reading: str
+) -> None:
+    make_tree(workshop.source, {"directory/file": b"content"})
+    (workshop.source / "directory/link").symlink_to("file")
+    inode = (workshop.source / {"directory": "directory"}.get(reading, f"directory/{reading}")).lstat().st_ino
+    real = XattrReader._read
+
+    def failing(self: XattrReader, where: int | bytes, device_id: int) -> object:
+        if os.stat(where, follow_symlinks=isinstance(where, int)).st_ino == inode:
+            raise OSError(errno.EIO, "Input/output error")
+        return real(self, where, device_id)
+
+    monkeypatch.setattr(XattrReader, "_read", failing)
+    for _ in range(3):
+        settle()
+        run = workshop.backup()
+        assert [(os.path.basename(error.path), error.message) for error in run.result.errors] == [(reading.encode(), "Input/output error")]
+        workshop.assert_restores(run.id, describe(workshop.source))
+
+
+def test_more_attributes_than_can_be_stored(workshop: Workshop) -> None:
+    """Anybody may give them to a file, and nobody stops the backup by that."""
+    make_tree(workshop.source, {"file": b"content", "other": b"x"})
+    for number in range(50):
+        os.setxattr(workshop.source / "file", f"user.{number:02}", os.urandom(30_000))
+    for _ in range(2):
+        settle()
+        run = workshop.backup()
+        ((path, message),) = [(error.path, error.message) for error in run.result.errors]
+        assert path == os.fsencode(workshop.source / "file")
+        assert message == "extended attributes of 1500350 bytes together, and at most 524288 can be stored of one file"
+        restored = workshop.restore(run.id)
+        assert restored.errors == []
+        assert (restored.target / "file").read_bytes() == b"content"
+        assert os.listxattr(restored.target / "file") == []
+
+
+def test_many_files_with_attributes_in_one_directory(workshop: Workshop) -> None:
+    """Together they are more than a listing chunk holds, and by the names alone it would not be cut."""
+    names = [name for name in (f"{number:03}" for number in range(100)) if crc32(name.encode()) & 3]
+    for name in names:
+        (workshop.source / name).touch()
+        os.setxattr(workshop.source / name, "user.large", os.urandom(60_000))
+    tree = describe(workshop.source)
+    assert sum(len(value) for entry in tree.values() for _, value in entry.xattrs) > 4_000_000
+    run = workshop.backup()
+    assert run.result.exit_code == 0
+    workshop.assert_restores(run.id, tree)
