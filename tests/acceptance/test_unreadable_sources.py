@@ -77,3 +77,29 @@ def test_a_directory_that_is_closed_for_a_day_keeps_what_was_known(folder: Path)
             workshop.assert_restores("latest~2", tree, owners=False)
 
     as_nobody(body)
+
+
+def test_below_a_directory_that_can_be_passed_but_not_listed(folder: Path) -> None:
+    """As ``/home`` on many machines."""
+    home, mine = folder / "home", folder / "home" / "mine"
+    for path in (home, mine):
+        path.mkdir()
+        path.chmod(0o777)
+
+    def body() -> None:
+        with open_workshop(folder, LocalStore(folder / "repository"), settled=True) as workshop:
+            make_tree(mine, {"file": b"1", "below/file": b"2"})
+            (mine / "link").symlink_to("file")
+            for paths in ((mine,), (mine / "file", mine / "link", mine / "below")):
+                run = workshop.backup(*paths)
+                assert run.result.exit_code == 0
+                restored = workshop.restore(run.id, mine)
+                assert restored.errors == []
+                assert restored.tree().keys() == describe(mine).keys()
+                assert (restored.target / "below" / "file").read_bytes() == b"2"
+
+    home.chmod(0o311)
+    try:
+        as_nobody(body)
+    finally:
+        home.chmod(0o777)

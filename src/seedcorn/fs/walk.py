@@ -15,13 +15,14 @@ from itertools import chain, islice
 from operator import itemgetter
 from typing import NamedTuple
 
-__all__ = ["BLOCK_ENTRIES", "Block", "Listed", "list_directory", "open_directory", "open_source_file"]
+__all__ = ["BLOCK_ENTRIES", "Block", "Listed", "list_directory", "open_directory", "open_leading_directory", "open_source_file"]
 
 BLOCK_ENTRIES = 4096
 Listed = tuple[bytes, os.stat_result]  # name and lstat of one directory entry
 
 _NOATIME = getattr(os, "O_NOATIME", 0)
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_LEADING = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _ENCODING = sys.getfilesystemencoding()
 _SORTED_NAMES = 32_768  # names that are sorted in memory at a time
@@ -48,6 +49,17 @@ def open_directory(path: str | bytes, *, dir_fd: int | None = None) -> int:
         OSError: not a directory (a symbolic link to one is not one), or not readable.
     """
     return _open(path, _DIRECTORY, dir_fd, None)
+
+
+def open_leading_directory(path: bytes) -> int:
+    """A descriptor of a directory that only leads to what is wanted: for ``fstat``, and for opening what is in it. The caller closes it.
+
+    The person who asks needs no right to list it, as with ``/home`` on many machines; and it may be a symbolic link, since they named it.
+
+    Raises:
+        OSError: not a directory, or not to be reached.
+    """
+    return os.open(path, _LEADING)
 
 
 def open_source_file(dir_fd: int, name: bytes, owner: int | None = None) -> int:

@@ -13,6 +13,7 @@ from seedcorn.errors import SeedcornError, UsageError, printable
 from seedcorn.events import Clock, Counter, Monitor
 from seedcorn.format.tree import Extra, Kind, Node
 from seedcorn.fs.selection import Selection
+from seedcorn.fs.walk import open_directory, open_leading_directory
 from seedcorn.ops.backup.entries import Tally
 from seedcorn.ops.backup.run import ATTEMPTS, BackupOptions, BackupResult, BackupRun
 from seedcorn.ops.backup.scan import ScanOptions, TreeScanner
@@ -80,7 +81,7 @@ def backup_stream(
 def _scan_paths(scanner: TreeScanner, writer: Writer, paths: Sequence[bytes]) -> Node:
     """The root node: the given paths under directories that lead to them."""
     if paths == [b"/"]:
-        descriptor = os.open(b"/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        descriptor = open_directory(b"/")
         try:
             return scanner.scan(descriptor, b"", b"/") or _directory(b"", b"", 0, 0)
         finally:
@@ -98,7 +99,7 @@ def _scan_below(scanner: TreeScanner, writer: Writer, parent: bytes, name: bytes
         by_name[path[len(parent) + 1 :].split(b"/", 1)[0]].append(path)
     nodes: list[Node] = []
     try:
-        descriptor = os.open(parent or b"/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        descriptor = open_leading_directory(parent or b"/")
     except OSError as error:
         for path in paths:
             scanner.fail(path, error)
