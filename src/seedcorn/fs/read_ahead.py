@@ -104,12 +104,17 @@ class ReadAhead:
 
     def _hand_over(self, dir_fd: int, stretch: Stretch) -> None:
         if not self._threads:
-            self._threads = [threading.Thread(target=self._read, args=(n,), name=f"read-ahead-{n}", daemon=True) for n in range(_READERS)]
-            for thread in self._threads:
-                thread.start()
+            self._start()
         with suppress(OSError):  # too many open files: then there are fewer readers
-            for _ in range(min(_READERS, stretch.count)):
+            for _ in range(min(len(self._threads), stretch.count)):
                 self._tasks.put((os.dup(dir_fd), stretch))
+
+    def _start(self) -> None:
+        with suppress(RuntimeError):  # no more threads are allowed: then there are fewer readers, or none
+            for number in range(_READERS):
+                thread = threading.Thread(target=self._read, args=(number,), name=f"read-ahead-{number}", daemon=True)
+                thread.start()
+                self._threads.append(thread)
 
     def _read(self, number: int) -> None:
         while (task := self._tasks.get()) is not None:

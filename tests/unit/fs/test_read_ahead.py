@@ -217,6 +217,27 @@ def test_too_many_open_files_are_no_failure(scratch: Path, opened: Opened, monke
         assert ahead.ask_for(opened.fd, opened.device_id, opened.entries) is not None
 
 
+@pytest.mark.parametrize("allowed", [0, 1])
+def test_too_many_threads_are_no_failure(
+    scratch: Path, opened: Opened, advised: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch, allowed: int
+) -> None:
+    (scratch / "file").write_bytes(b"x")
+    opened.list()
+    before = len(open_files())
+    start, begun = threading.Thread.start, itertools.count()
+
+    def refuse(thread: threading.Thread) -> None:
+        if next(begun) >= allowed:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with monkeypatch.context() as patch, ReadAhead() as ahead:
+        patch.setattr(threading.Thread, "start", refuse)
+        assert ahead.ask_for(opened.fd, opened.device_id, opened.entries) is not None
+        wait_for(lambda: len(advised) == allowed)
+    assert (readers(), len(open_files())) == ([], before)
+
+
 def test_it_is_worth_while_after_a_device_has_been_read_by_the_scan_or_a_reader(
     scratch: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
