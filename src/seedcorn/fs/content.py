@@ -9,7 +9,7 @@ import errno
 import os
 from collections.abc import Iterator, Sequence
 
-__all__ = ["HOLE_LIMIT", "ContentReader", "Hole", "data_extents", "holes_of", "write_content"]
+__all__ = ["HOLE_LIMIT", "ContentReader", "Hole", "cut_short", "data_extents", "holes_of", "write_content"]
 
 HOLE_LIMIT = 65_536  # of one file: what comes after is read as data, so a hostile file can not fill a listing with holes
 Hole = tuple[int, int]  # offset and length in bytes
@@ -42,6 +42,18 @@ def data_extents(size: int, holes: Sequence[Hole]) -> Iterator[Hole]:
         begin = offset + length
     if size > begin:
         yield begin, size - begin
+
+
+def cut_short(size: int, holes: Sequence[Hole], content_bytes: int) -> tuple[int, tuple[Hole, ...]]:
+    """Size and holes of what is left of such a file if its content ends after ``content_bytes``."""
+    end = 0
+    for offset, length in data_extents(size, holes):
+        if not content_bytes:
+            break
+        taken = min(length, content_bytes)
+        end = offset + taken
+        content_bytes -= taken
+    return end, tuple(hole for hole in holes if hole[0] < end)
 
 
 def write_content(fd: int, content: Sequence[memoryview], offset: int, holes: Sequence[Hole], size: int) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedcorn.fs import content
-from seedcorn.fs.content import ContentReader, data_extents, holes_of
+from seedcorn.fs.content import ContentReader, cut_short, data_extents, holes_of
 
 BLOCK = 1 << 16
 
@@ -75,6 +75,16 @@ def test_a_file_that_became_shorter_ends_where_it_ends_now(scratch: Path) -> Non
     assert reader.readinto(view) == 100
     assert reader.readinto(view) == 0
     os.close(fd)
+
+
+@given(size=st.integers(0, 60), cuts=st.sets(st.integers(0, 60)), content_bytes=st.integers(0, 60))
+def test_what_is_left_of_a_file_that_was_cut_short(size: int, cuts: set[int], content_bytes: int) -> None:
+    bounds = sorted(cut for cut in cuts if cut <= size)
+    holes = [(begin, end - begin) for begin, end in zip(bounds[::2], bounds[1::2], strict=False)]
+    whole = [at for begin, length in data_extents(size, holes) for at in range(begin, begin + length)]
+    end, left = cut_short(size, holes, content_bytes)
+    assert [at for begin, length in data_extents(end, left) for at in range(begin, begin + length)] == whole[:content_bytes]
+    assert end == (whole[:content_bytes] or [-1])[-1] + 1
 
 
 @given(size=st.integers(0, 60), cuts=st.sets(st.integers(0, 60)), step=st.integers(1, 70))

@@ -17,7 +17,7 @@ import msgspec
 from seedcorn.errors import SourceError, printable
 from seedcorn.events import Counter, Monitor
 from seedcorn.format.tree import Extra, Kind, Node
-from seedcorn.fs.content import ContentReader, Hole, holes_of
+from seedcorn.fs.content import ContentReader, Hole, cut_short, holes_of
 from seedcorn.fs.metadata import XattrReader, Xattrs, error_text, node_from_stat
 from seedcorn.fs.walk import open_source_file
 from seedcorn.repo.content.writer import ReadInto, StoredContent, Writer
@@ -109,9 +109,9 @@ class EntryReader:
         try:
             st = os.lstat(name, dir_fd=dir_fd)
             if stat.S_ISDIR(st.st_mode):
-                raise OSError("was replaced by a directory while this directory was being read")
+                raise OSError("was replaced by a directory while the directory that it is in was being read")
         except OSError as error:
-            self.fail(path, error)
+            self._fail_unless_gone(path, error)
             return None
         return self.read(dir_fd, name, path, st)
 
@@ -129,11 +129,18 @@ class EntryReader:
         self._tally.errors.append(problem)
         self._monitor.error(problem)
 
+    def _fail_unless_gone(self, path: bytes, error: OSError) -> None:
+        """What has vanished since its directory was listed is no failure: a little later it would not have been listed."""
+        if isinstance(error, FileNotFoundError):
+            self._monitor.note(f"{printable(path)}: has vanished since the directory was listed")
+        else:
+            self.fail(path, error)
+
     def _special(self, dir_fd: int, name: bytes, path: bytes, st: os.stat_result, kind: Kind) -> ReadEntry | None:
         try:
             target = os.readlink(name, dir_fd=dir_fd) if kind is Kind.SYMLINK else None
         except OSError as error:
-            self.fail(path, error)
+            self._fail_unless_gone(path, error)
             return None
         xattrs = self._xattrs_of(path, lambda: self._xattrs.of_entry(dir_fd, name, st.st_dev))
         device = st.st_rdev if kind in (Kind.CHAR_DEVICE, Kind.BLOCK_DEVICE) else None
@@ -159,11 +166,8 @@ class EntryReader:
         """Open and read a file, twice if it changes meanwhile."""
         try:
             fd = open_source_file(dir_fd, name, st.st_uid)
-        except FileNotFoundError:
-            self._monitor.note(f"{printable(path)}: has vanished since the directory was listed")
-            return None
         except OSError as error:
-            self.fail(path, error)
+            self._fail_unless_gone(path, error)
             return None
         try:
             stored, holes = self._content(fd, st)
@@ -241,8 +245,9 @@ def _same_state(before: os.stat_result, after: os.stat_result) -> bool:
 
 def _file_node(name: bytes, st: os.stat_result, stored: StoredContent, holes: tuple[Hole, ...], xattrs: Xattrs, changed: bool) -> Node:
     size = stored.size + sum(length for _, length in holes)
-    if size != st.st_size:  # it was cut short under the reader, twice: what was read counts, as it came
-        holes, size, changed = (), stored.size, True
+    if size != st.st_size:  # it was cut short under the reader, twice: what was read counts
+        size, holes = cut_short(st.st_size, holes, stored.size)
+        changed = True
     extra = None
     if holes or xattrs or changed or stored.depth or st.st_nlink > 1:
         extra = Extra(link_count=st.st_nlink, holes=holes, xattrs=xattrs, changed=changed, depth=stored.depth)

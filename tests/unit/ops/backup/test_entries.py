@@ -13,8 +13,10 @@ from zlib import crc32
 import pytest
 from tests.acceptance.workshop import Workshop, open_workshop, scratch
 
+from seedcorn.format.tree import Node
 from seedcorn.fs import walk
 from seedcorn.fs.metadata import XattrReader
+from seedcorn.ops.backup import entries, recall
 from seedcorn.testing.repositories import make_tree
 from seedcorn.testing.trees import describe
 
@@ -122,3 +124,64 @@ def test_many_files_with_attributes_in_one_directory(workshop: Workshop) -> None
     run = workshop.backup()
     assert run.result.exit_code == 0
     workshop.assert_restores(run.id, tree)
+
+
+def test_a_link_that_vanishes_is_no_failure(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with files: a moment later it would not have been listed."""
+    make_tree(workshop.source, {"file": b"1"})
+    link, real = workshop.source / "link", os.readlink
+    link.symlink_to("file")
+
+    def vanishing(path: Any, **options: Any) -> Any:
+        link.unlink(missing_ok=True)
+        return real(path, **options)
+
+    monkeypatch.setattr(os, "readlink", vanishing)
+    run = workshop.backup()
+    assert run.result.exit_code == 0
+    assert run.monitor.notes == [f"{link}: has vanished since the directory was listed"]
+    assert workshop.restore(run.id).tree().keys() == {b".", b"file"}
+
+
+def test_a_sparse_file_that_is_cut_short_while_it_is_read_is_stored_up_to_there(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, block = workshop.source / "file", 1 << 16
+    with open(path, "wb") as file:
+        for number in (0, 3, 6):
+            os.pwrite(file.fileno(), bytes([number + 1]) * block, number * block)
+    whole = path.read_bytes()
+    ends, real = [5 * block, 3 * block + 100], entries.holes_of
+
+    def cutting(fd: int, st: os.stat_result) -> object:
+        found = real(fd, st)
+        os.truncate(path, ends.pop(0))
+        return found
+
+    monkeypatch.setattr(entries, "holes_of", cutting)
+    run = workshop.backup()
+    assert (run.result.exit_code, ends) == (0, [])
+    restored = workshop.restore(run.id)
+    assert restored.errors == []
+    assert (restored.target / "file").read_bytes() == whole[: 3 * block + 100]
+
+
+def test_a_file_that_was_lost_and_has_become_a_directory(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_tree(workshop.source, {"a": b"1", "b": b"2"})
+    workshop.backup()
+    settle()
+    (workshop.source / "b").write_bytes(b"changed")
+    settle()
+    known = recall.Recorder.add_known
+
+    def lost(recorder: recall.Recorder, node: Node, long_contents: Any) -> bool:
+        if node.name != b"a":
+            return known(recorder, node, long_contents)
+        (workshop.source / "a").unlink()
+        make_tree(workshop.source, {"a/inside": b"3"})
+        return False
+
+    monkeypatch.setattr(recall.Recorder, "add_known", lost)
+    run = workshop.backup()
+    assert [(error.path, error.message.partition(" while")[0]) for error in run.result.errors] == [
+        (os.fsencode(workshop.source / "a"), "was replaced by a directory")
+    ]
+    assert workshop.restore(run.id).tree().keys() == {b".", b"b"}
