@@ -22,7 +22,9 @@ from seedcorn.fs.metadata import XattrReader, Xattrs, error_text, node_from_stat
 from seedcorn.fs.walk import open_source_file
 from seedcorn.repo.content.writer import ReadInto, StoredContent, Writer
 
-__all__ = ["EntryReader", "ReadEntry", "Tally"]
+__all__ = ["EntryReader", "OwnListing", "ReadEntry", "Tally"]
+
+OwnListing = tuple[bytes, int, int]  # of a directory: content, depth, number of entries
 
 _NO_EXTRA = Extra()
 _REPORT_BYTES = 1 << 20
@@ -115,8 +117,8 @@ class EntryReader:
             return None
         return self.read(dir_fd, name, path, st)
 
-    def directory(self, fd: int, name: bytes, path: bytes, st: os.stat_result, listing: tuple[bytes, int, int]) -> Node:
-        """The node of an open directory, whose ``listing`` is (content, depth, number of entries)."""
+    def directory(self, fd: int, name: bytes, path: bytes, st: os.stat_result, listing: OwnListing) -> Node:
+        """The node of an open directory."""
         content, depth, entries = listing
         xattrs = self._xattrs_of(path, lambda: self._xattrs.of_open(fd, st.st_dev))
         extra = Extra(xattrs=xattrs or (), depth=depth) if xattrs or depth else None

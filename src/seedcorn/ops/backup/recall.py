@@ -6,19 +6,17 @@ to compare. Both sides go block by block, so memory does not depend on the size 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import islice, takewhile
 
-import msgspec
-
 from seedcorn.crypto.primitives import object_hash
-from seedcorn.format.tree import Kind, Node, content_records, decode_own_nodes, encode_nodes, with_content
-from seedcorn.fs.walk import BLOCK_ENTRIES, Listed
+from seedcorn.format.tree import Kind, Node, content_records, decode_own_nodes, encode_nodes
+from seedcorn.fs.walk import BLOCK_ENTRIES
 from seedcorn.repo.content.writer import ListingWriter, Writer
 from seedcorn.repo.state.listings import CachedListing, CachedPart, ListingCache
 from seedcorn.repo.state.state import FrameSet
 
-__all__ = ["Children", "Recalled", "Recorder", "fingerprint_of", "listing_key"]
+__all__ = ["Recalled", "Recorder", "listing_key"]
 
 _PART_BYTES = 128 << 10
 LongContents = dict[bytes, bytes]  # name -> frames (FrameSet) of each file whose content is indirect
@@ -27,52 +25,6 @@ LongContents = dict[bytes, bytes]  # name -> frames (FrameSet) of each file whos
 def listing_key(path: bytes) -> bytes:
     """Under which a directory is cached."""
     return object_hash(path)[:16]
-
-
-def fingerprint_of(entries: Sequence[Listed]) -> bytes:
-    """Of everything by which a changed entry is known (and a little more: the device): equal for equal lstats, in 16 bytes.
-
-    ``st[:7]`` is mode, inode, device, links, uid, gid and size.
-    """
-    try:
-        seen = msgspec.msgpack.encode([(name, st[:7], st.st_mtime_ns, st.st_ctime_ns) for name, st in entries])
-    except OverflowError:  # a file may claim to be of the year 3000
-        seen = msgspec.msgpack.encode([(name, st[:7], str(st.st_mtime_ns), str(st.st_ctime_ns)) for name, st in entries])
-    return object_hash(seen)[:16]
-
-
-class Children:
-    """The listings of a directory's subdirectories, as they stand in its own.
-
-    A subdirectory can be remembered without its parent: by a run that was killed, that was given only the subdirectory, or that goes on at the same
-    time; and an edit in place shows in no time stamp of the parent. So that the parent is unchanged is not believed before these are compared.
-    """
-
-    __slots__ = ("_listings",)
-
-    def __init__(self) -> None:
-        self._listings: dict[bytes, tuple[bytes, int, int]] = {}
-
-    @staticmethod
-    def of(nodes: Iterable[Node]) -> Children:
-        """The subdirectories among these nodes."""
-        children = Children()
-        for node in nodes:
-            if node.kind == Kind.DIRECTORY:
-                children.add(node.name, node.content, node.extra.depth if node.extra is not None else 0, node.size)
-        return children
-
-    def add(self, name: bytes, content: bytes, depth: int, entries: int) -> None:
-        """One more, in the order of names."""
-        self._listings[name] = content, depth, entries
-
-    def node(self, old: Node) -> Node:
-        """The node of one, which besides its listing is as it was."""
-        return with_content(old, *self._listings[old.name])
-
-    def fingerprint(self) -> bytes:
-        """Equal for equal listings under equal names; 16 bytes, or none if there are no subdirectories, as in most directories."""
-        return object_hash(msgspec.msgpack.encode(self._listings))[:16] if self._listings else b""
 
 
 class Recalled:

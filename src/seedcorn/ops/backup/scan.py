@@ -11,27 +11,24 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
 
-import msgspec
-
-from seedcorn.events import Counter, Monitor
+from seedcorn.events import Monitor
 from seedcorn.format.tree import Kind, Node
 from seedcorn.fs.metadata import node_from_stat
-from seedcorn.fs.read_ahead import ReadAhead
 from seedcorn.fs.selection import CACHE_TAG_NAME, is_cache_directory
 from seedcorn.fs.walk import Block, Listed, list_directory, open_directory
+from seedcorn.ops.backup.ahead import Outlook
 from seedcorn.ops.backup.entries import EntryReader, Tally
-from seedcorn.ops.backup.recall import Children, Recalled, Recorder, fingerprint_of, listing_key
-from seedcorn.ops.backup.scanned import ScannedDirectory
+from seedcorn.ops.backup.listings import Listings
+from seedcorn.ops.backup.recall import listing_key
+from seedcorn.ops.backup.scanned import ScannedDirectory, path_below
+from seedcorn.ops.backup.unchanged import fingerprint_of, is_same_directory, may_take_over, racy_from_ns
 from seedcorn.repo.content.writer import Writer
 from seedcorn.repo.state.state import FrameSet, State
 
 __all__ = ["ScanOptions", "TreeScanner"]
-
-CLOCK_GRANULARITY_NS = 2 * 10**9  # the coarsest time stamps of file systems in use (FAT, some network file systems)
 
 Excluded = Callable[[bytes, bytes, bool], bool]
 
@@ -47,24 +44,25 @@ class ScanOptions:
 
 
 class TreeScanner:
-    """Scans any number of trees into one writer. ``frames`` collects the ordinals of all frames that the result needs.
+    """Scans any number of trees into one writer.
 
-    ``heartbeat`` is called often, with those so far of directories that are done.
+    ``heartbeat`` is called often, with the frames so far of directories that are done.
     """
 
     def __init__(
         self, writer: Writer, state: State, options: ScanOptions, scan_start_ns: int, monitor: Monitor, heartbeat: Callable[[FrameSet], None]
     ) -> None:
         self._writer = writer
-        self._epoch = state.epoch
-        self._cache = state.listings(writer.domain)
         self._options = options
-        self._scan_start_ns = scan_start_ns
-        self._monitor = monitor
         self._heartbeat = heartbeat
-        self.frames = FrameSet()
         self.tally = Tally()
         self._reader = EntryReader(writer, self.tally, monitor, lambda: heartbeat(self.frames))
+        self._listings = Listings(writer, state, self._reader, self.tally, scan_start_ns, monitor)
+
+    @property
+    def frames(self) -> FrameSet:
+        """The ordinals of all frames that the result needs; it may be added to."""
+        return self._listings.frames
 
     # -- trees -------------------------------------------------------------------------------------------------------------------------------
 
@@ -75,12 +73,12 @@ class TreeScanner:
         except OSError as error:
             self.fail(path, error)
             if isinstance(error, FileNotFoundError):
-                self._forget(path)
+                self._listings.forget(path)
             return None
         if stat.S_ISDIR(st.st_mode):
-            with ReadAhead() as self._ahead:
+            with Outlook(force=self._options.force) as self._outlook:
                 return self._scan_tree(dir_fd, name, path, st)
-        return self._scan_entry(dir_fd, name, path, st)
+        return self._scan_lone(dir_fd, name, path, st)
 
     def fail(self, path: bytes, error: OSError) -> None:
         """Note that ``path`` can not be read; the run goes on."""
@@ -88,9 +86,9 @@ class TreeScanner:
 
     def finish(self) -> None:
         """Bring what has been seen into the state."""
-        self._cache.finish()
+        self._listings.finish()
 
-    def _scan_entry(self, dir_fd: int, name: bytes, path: bytes, st: os.stat_result) -> Node | None:
+    def _scan_lone(self, dir_fd: int, name: bytes, path: bytes, st: os.stat_result) -> Node | None:
         """A path that is not a directory: cached like a directory with this one entry."""
         lone = ScannedDirectory(dir_fd, os.path.dirname(path), name, st, iter(()))
         lone.key = listing_key(path)
@@ -99,18 +97,11 @@ class TreeScanner:
         if lone.recalled is not None:
             lone.old = lone.recalled.until(None)
             if lone.old.keys() - {name}:  # it was a directory, whose listing lies under the same key
-                self._forget(path)
+                self._listings.forget(path)
                 lone.old = {}
                 lone.changed = True
         self._scan_entries(lone, st.st_dev)
-        self._count(lone)
-        if lone.recalled is None or lone.changed or lone.reread:
-            recorder = lone.recorder = Recorder(self._writer, self._cache, lone.key)
-            self._record_frames(lone, recorder)
-            recorder.remember_only(lone.nodes)
-            self._remember(lone, recorder)
-        else:
-            self.frames |= FrameSet.deserialize(lone.recalled.listing.frames)
+        self._listings.end_lone(lone)
         return lone.nodes[0] if lone.nodes else None
 
     def _scan_tree(self, dir_fd: int, name: bytes, path: bytes, st: os.stat_result) -> Node | None:
@@ -127,7 +118,7 @@ class TreeScanner:
                     stack.append(child)
                     continue
                 if not directory.last:
-                    self._end_block(directory)
+                    self._listings.end_block(directory)
                     self._begin_block(directory)
                     continue
                 parent = stack[-2] if len(stack) > 1 else None
@@ -140,6 +131,8 @@ class TreeScanner:
         finally:
             for directory in stack:
                 os.close(directory.fd)
+
+    # -- one directory -----------------------------------------------------------------------------------------------------------------------
 
     def _enter(self, dir_fd: int, name: bytes, path: bytes, st: os.stat_result) -> ScannedDirectory | None:
         try:
@@ -156,22 +149,12 @@ class TreeScanner:
         return directory
 
     def _recall(self, directory: ScannedDirectory) -> None:
-        """What the last run knew of the directory."""
-        cached = self._cache.get(directory.key)
-        if cached is not None:
-            directory.recalled = Recalled(self._cache, directory.key, cached)
-            directory.changed = self._options.force
+        self._listings.recall(directory)
+        directory.changed = directory.recalled is not None and self._options.force
 
     def _begin_block(self, directory: ScannedDirectory) -> None:
         """The next entries of a directory, and what the last run knew of them."""
-        try:
-            entries, failed, directory.last = next(directory.blocks)
-        except OSError as error:
-            self.fail(directory.path, error)
-            entries, failed, directory.last, directory.steady = [], [], True, False
-        for name, reason in failed:
-            self.fail(_join(directory.path, name), reason)
-            directory.steady = False
+        entries = self._next_entries(directory)
         directory.passed = directory.bound
         if entries:
             directory.bound = entries[-1][0]
@@ -187,39 +170,62 @@ class TreeScanner:
                 directory.entries = [entry for entry in entries if stat.S_ISDIR(entry[1].st_mode)]
         if recalled is not None and not directory.unchanged:
             directory.old = recalled.until(None if directory.last else directory.bound)
-        if self._ahead.is_worth_while():
-            self._look_ahead(directory)
+        self._outlook.begin_block(directory)
+
+    def _next_entries(self, directory: ScannedDirectory) -> list[Listed]:
+        try:
+            entries, failed, directory.last = next(directory.blocks)
+        except OSError as error:
+            self.fail(directory.path, error)
+            entries, failed, directory.last, directory.steady = [], [], True, False
+        for name, reason in failed:
+            self.fail(path_below(directory.path, name), reason)
+            directory.steady = False
+        return entries
 
     def _excluded(self, path: bytes, entry: Listed) -> bool:
         name, st = entry
         assert self._options.excluded is not None
-        return self._options.excluded(_join(path, name), name, stat.S_ISDIR(st.st_mode))
+        return self._options.excluded(path_below(path, name), name, stat.S_ISDIR(st.st_mode))
 
-    # -- ahead -------------------------------------------------------------------------------------------------------------------------------
+    def _leave(self, directory: ScannedDirectory, parent: ScannedDirectory | None) -> Node | None:
+        """Store the listing if anything in it is new, and make the directory's own node; None if the parent, unchanged so far, need only be told."""
+        self._heartbeat(self.frames)
+        st = directory.st
+        self.tally.users.add(st.st_uid)
+        self.tally.groups.add(st.st_gid)
+        if directory.unchanged and (directory.changed_children or directory.children.fingerprint() != directory.last_listing.children):
+            self._merge_children(directory)
+        if directory.unchanged:
+            own = self._listings.take_over(directory)
+            if parent is not None and parent.unchanged:
+                parent.children.add(directory.name, *own)
+                return None
+        else:
+            self._listings.end_block(directory)
+            own = self._listings.end(directory)
+        return self._reader.directory(directory.fd, directory.name, directory.path, st, own)
 
-    def _look_ahead(self, directory: ScannedDirectory) -> None:
-        """Have the next entries that will be read brought into memory."""
-        if directory.ahead is not None:
-            self._ahead.come_to(directory.ahead)
-        directory.ahead = self._ahead.ask_for(directory.fd, directory.st.st_dev, self._next_wanted(directory))
-        directory.ahead_last = directory.ahead.last if directory.ahead is not None else None
-
-    def _next_wanted(self, directory: ScannedDirectory) -> Iterator[Listed]:
-        """Of the entries still to come, those that the scan can not do without reading. Each of them passes ``_read`` or ``_subdirectory``."""
-        for entry in islice(directory.entries, directory.at, None):
-            name, st = entry
-            old = directory.old.get(name)
-            if old is None or old.ctime_ns != st.st_ctime_ns or self._options.force or stat.S_ISDIR(st.st_mode):
-                yield entry
+    def _merge_children(self, directory: ScannedDirectory) -> None:
+        """A directory whose own entries are as they were, with subdirectories that are not: its nodes after all."""
+        assert directory.recalled is not None
+        directory.unchanged = False
+        directory.old = directory.recalled.until(None)
+        for name, old in directory.old.items():
+            if old.kind == Kind.DIRECTORY:
+                self._add_directory(directory, directory.changed_children.get(name) or directory.children.node(old))
+            else:
+                directory.taken_over.append(len(directory.nodes))
+                directory.nodes.append(old)
 
     # -- entries -----------------------------------------------------------------------------------------------------------------------------
 
     def _scan_entries(self, directory: ScannedDirectory, device_id: int) -> ScannedDirectory | None:
         """Go on with the entries of a block. A subdirectory is returned, to be scanned first; None at the end."""
         entries, nodes, old_nodes, taken_over = directory.entries, directory.nodes, directory.old, directory.taken_over
-        racy_from_ns = 0
+        racy_ns = 0
         if directory.recalled is not None and not self._options.force:
-            racy_from_ns = directory.recalled.listing.scan_start_ns - CLOCK_GRANULARITY_NS
+            racy_ns = racy_from_ns(directory.recalled.listing.scan_start_ns)
         at = directory.at
         count = len(entries)
         while at < count:
@@ -240,8 +246,8 @@ class TreeScanner:
                 and old.inode == st.st_ino
                 and old.mode == mode & 0o7777
                 and (old.size == st.st_size or old.kind != 1)
-                and old.ctime_ns < racy_from_ns
-                and (old.extra is None or _may_take_over(old, st))
+                and old.ctime_ns < racy_ns
+                and (old.extra is None or may_take_over(old, st))
             ):
                 taken_over.append(len(nodes))
                 nodes.append(old)
@@ -262,9 +268,9 @@ class TreeScanner:
     def _read(self, directory: ScannedDirectory, name: bytes, st: os.stat_result, old: Node | None) -> Node | None:
         """Read an entry that is new or may have changed, and count what it is."""
         if name == directory.ahead_last:
-            self._look_ahead(directory)
+            self._outlook.look(directory)
         new_before = self._writer.new_data_bytes
-        entry = self._reader.read(directory.fd, name, _join(directory.path, name), st)
+        entry = self._reader.read(directory.fd, name, path_below(directory.path, name), st)
         if entry is None:
             return None
         node, frames = entry
@@ -276,7 +282,7 @@ class TreeScanner:
             self.tally.new_files += 1
             self.tally.new_file_size += node.size
             if old is not None and old.kind == Kind.DIRECTORY:
-                self._forget_below(directory, name)
+                self.tally.deleted_files += self._listings.forget(path_below(directory.path, name))
         elif node != old:
             self.tally.changed_files += 1
             self.tally.changed_file_size += node.size
@@ -285,8 +291,8 @@ class TreeScanner:
 
     def _subdirectory(self, directory: ScannedDirectory, name: bytes, st: os.stat_result, device_id: int) -> ScannedDirectory | None:
         if name == directory.ahead_last:
-            self._look_ahead(directory)
-        path = _join(directory.path, name)
+            self._outlook.look(directory)
+        path = path_below(directory.path, name)
         if self._options.one_file_system and st.st_dev != device_id:
             self._add_directory(directory, node_from_stat(name, st, Kind.DIRECTORY))  # a mount point: the directory, without what is mounted on it
             return None
@@ -306,181 +312,8 @@ class TreeScanner:
             self.tally.new_files += 1
             directory.changed = True
         elif old != node:
-            if _same_but_device(old, node):
+            if is_same_directory(old, node):
                 node = old
             else:
                 directory.changed = True
         directory.nodes.append(node)
-
-    # -- one directory done ------------------------------------------------------------------------------------------------------------------
-
-    def _leave(self, directory: ScannedDirectory, parent: ScannedDirectory | None) -> Node | None:
-        """Store the listing if anything in it is new, and make the directory's own node; None if the parent, unchanged so far, need only be told."""
-        self._heartbeat(self.frames)
-        st = directory.st
-        self.tally.users.add(st.st_uid)
-        self.tally.groups.add(st.st_gid)
-        recalled = directory.recalled
-        if directory.unchanged:
-            assert recalled is not None
-            if directory.changed_children or directory.children.fingerprint() != recalled.listing.children:
-                self._merge_children(directory, recalled)
-        if directory.unchanged:
-            assert recalled is not None
-            listing = recalled.listing
-            self._count_as(listing.entries, listing.size_bytes)
-            self.frames |= FrameSet.deserialize(listing.frames)
-            own = listing.content, listing.depth, listing.entries
-            if parent is not None and parent.unchanged:
-                parent.children.add(directory.name, *own)
-                return None
-        else:
-            self._end_block(directory)
-            content, depth = self._finish_listing(directory)
-            own = content, depth, directory.count
-        return self._reader.directory(directory.fd, directory.name, directory.path, st, own)
-
-    def _merge_children(self, directory: ScannedDirectory, recalled: Recalled) -> None:
-        """A directory whose own entries are as they were, with subdirectories that are not: its nodes after all."""
-        directory.unchanged = False
-        directory.old = recalled.until(None)
-        for name, old in directory.old.items():
-            if old.kind == Kind.DIRECTORY:
-                self._add_directory(directory, directory.changed_children.get(name) or directory.children.node(old))
-            else:
-                directory.taken_over.append(len(directory.nodes))
-                directory.nodes.append(old)
-
-    def _end_block(self, directory: ScannedDirectory) -> None:
-        """All entries of a block have their nodes: count them, and record them once anything in the directory has changed."""
-        if directory.old:
-            self._note_deleted(directory)
-        self._count(directory)
-        if directory.recorder is None and (directory.recalled is None or directory.changed):
-            directory.recorder = Recorder(self._writer, self._cache, directory.key)
-            if directory.recalled is not None and not directory.is_first:
-                self._record_passed(directory, directory.recalled, directory.recorder)
-        if directory.recorder is not None:
-            self._record_frames(directory, directory.recorder)
-            directory.recorder.add(directory.nodes)
-        directory.is_first = False
-
-    def _record_passed(self, directory: ScannedDirectory, recalled: Recalled, recorder: Recorder) -> None:
-        """Record the blocks in which nothing had changed."""
-        for nodes, long_contents in recalled.up_to(directory.passed):
-            kept = [node if recorder.add_known(node, long_contents) else self._read_lost(directory, node, recorder) for node in nodes]
-            recorder.add([node for node in kept if node is not None])
-
-    def _record_frames(self, directory: ScannedDirectory, recorder: Recorder) -> None:
-        """Tell the recorder which frames hold the content of the block's nodes."""
-        for node, frames in directory.frames:
-            recorder.add_file(node, frames)
-        if directory.taken_over:
-            assert directory.recalled is not None
-            long_contents, nodes = directory.recalled.long_contents, directory.nodes
-            lost = [position for position in directory.taken_over if not recorder.add_known(nodes[position], long_contents)]
-            if lost:
-                fresh = {position: self._read_lost(directory, nodes[position], recorder) for position in lost}
-                kept = [fresh.get(position, node) for position, node in enumerate(nodes)]
-                directory.nodes = [node for node in kept if node is not None]
-
-    def _read_lost(self, directory: ScannedDirectory, node: Node, recorder: Recorder) -> Node | None:
-        """Read a file again of whose content not everything is known to be in the store (it may have been lost and repaired away).
-
-        The node takes the place of one that has been counted already; with None, nothing does.
-        """
-        entry = self._reader.read_again(directory.fd, node.name, _join(directory.path, node.name))
-        if entry is None:
-            directory.steady = False
-            directory.count -= 1
-            directory.size_bytes -= node.size
-            return None
-        recorder.add_file(*entry)
-        directory.size_bytes += entry.node.size - node.size
-        return entry.node
-
-    def _finish_listing(self, directory: ScannedDirectory) -> tuple[bytes, int]:
-        """(content, depth) of the directory's listing."""
-        recorder, recalled = directory.recorder, directory.recalled
-        if recorder is not None:
-            content, depth = recorder.finish()
-            self._remember(directory, recorder)
-            return content, depth
-        assert recalled is not None
-        listing = recalled.listing
-        self.frames |= FrameSet.deserialize(listing.frames)
-        fingerprint, children = self._usable_fingerprints(directory)
-        if directory.reread or (listing.fingerprint, listing.children) != (fingerprint, children):
-            head = msgspec.structs.replace(listing, scan_start_ns=self._scan_start_ns, fingerprint=fingerprint, children=children)
-            self._cache.put(directory.key, head)
-        return listing.content, listing.depth
-
-    def _remember(self, directory: ScannedDirectory, recorder: Recorder) -> None:
-        self.frames |= FrameSet(recorder.frames)
-        fingerprints = self._usable_fingerprints(directory)
-        listing = recorder.listing(self._epoch, self._scan_start_ns, directory.count, directory.size_bytes, *fingerprints)
-        self._cache.put(directory.key, listing)
-
-    def _usable_fingerprints(self, directory: ScannedDirectory) -> tuple[bytes, bytes]:
-        """Of the entries and of the subdirectories' listings, if the next run may conclude from equal ones that nothing has changed."""
-        racy_from_ns = self._scan_start_ns - CLOCK_GRANULARITY_NS
-        if directory.steady and directory.fingerprint and all(st.st_ctime_ns < racy_from_ns for _, st in directory.entries):
-            return directory.fingerprint, Children.of(directory.nodes).fingerprint()
-        return b"", b""
-
-    def _count(self, directory: ScannedDirectory) -> None:
-        size_bytes = sum([node.size for node in directory.nodes if node.kind == 1])
-        directory.count += len(directory.nodes)
-        directory.size_bytes += size_bytes
-        self._count_as(len(directory.nodes), size_bytes)
-        self._reader.report()
-
-    def _count_as(self, entries: int, size_bytes: int) -> None:
-        self.tally.source_files += entries
-        self.tally.source_file_size += size_bytes
-        self._monitor.count(Counter.SOURCE_ENTRIES, entries)
-        self._monitor.count(Counter.SOURCE_BYTES, size_bytes)
-
-    # -- what is gone ------------------------------------------------------------------------------------------------------------------------
-
-    def _note_deleted(self, directory: ScannedDirectory) -> None:
-        present = {node.name for node in directory.nodes}
-        for name in directory.old.keys() - present:
-            directory.changed = True
-            self.tally.deleted_files += 1
-            if directory.old[name].kind == Kind.DIRECTORY:
-                self._forget_below(directory, name)
-
-    def _forget_below(self, directory: ScannedDirectory, name: bytes) -> None:
-        self.tally.deleted_files += self._forget(_join(directory.path, name))
-
-    def _forget(self, path: bytes) -> int:
-        """Take the listings of a directory that is gone, and of all below it, out of the cache; how many entries they had."""
-        count = 0
-        pending = [path]
-        while pending:
-            path = pending.pop()
-            key = listing_key(path)
-            cached = self._cache.get(key)
-            self._cache.forget(key)
-            for node in self._cache.nodes(key, cached) if cached is not None else ():
-                count += 1
-                if node.kind == Kind.DIRECTORY:
-                    pending.append(_join(path, node.name))
-        return count
-
-
-def _may_take_over(old: Node, st: os.stat_result) -> bool:
-    """The rest of the comparison, for nodes with extras: a device number matters only where it tells hard links apart."""
-    extra = old.extra
-    assert extra is not None
-    return not extra.changed and extra.link_count == st.st_nlink and (st.st_nlink == 1 or old.device_id == st.st_dev)
-
-
-def _same_but_device(old: Node, node: Node) -> bool:
-    """Whether a directory is as it was; its device number may be another after each boot."""
-    return msgspec.structs.replace(node, device_id=old.device_id) == old
-
-
-def _join(path: bytes, name: bytes) -> bytes:
-    return path + name if path == b"/" else path + b"/" + name

@@ -8,9 +8,16 @@ from collections.abc import Collection, Iterator
 from seedcorn.format.tree import Node
 from seedcorn.fs.read_ahead import Stretch
 from seedcorn.fs.walk import Block, Listed
-from seedcorn.ops.backup.recall import Children, Recalled, Recorder, listing_key
+from seedcorn.ops.backup.recall import Recalled, Recorder, listing_key
+from seedcorn.ops.backup.unchanged import Children
+from seedcorn.repo.state.listings import CachedListing
 
-__all__ = ["ScannedDirectory"]
+__all__ = ["ScannedDirectory", "path_below"]
+
+
+def path_below(path: bytes, name: bytes) -> bytes:
+    """The path of an entry of the directory ``path``."""
+    return path + name if path == b"/" else path + b"/" + name
 
 
 class ScannedDirectory:
@@ -52,5 +59,11 @@ class ScannedDirectory:
         self.unchanged = False  # by its fingerprint: only subdirectories are looked at
         self.children = Children()  # the subdirectories of such a directory that are unchanged too
         self.changed_children: dict[bytes, Node] = {}  # subdirectories whose node may be another, of such a directory
-        self.count = 0
-        self.size_bytes = 0
+        self.count = 0  # of the nodes that it has
+        self.size_bytes = 0  # of the files among them
+
+    @property
+    def last_listing(self) -> CachedListing:
+        """What the last run knew, of a directory of which it is known that it knew something."""
+        assert self.recalled is not None
+        return self.recalled.listing

@@ -6,7 +6,6 @@ import errno
 import os
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 from zlib import crc32
 
@@ -14,7 +13,7 @@ import pytest
 from tests.acceptance.workshop import Workshop, open_workshop, scratch
 
 from seedcorn.format.tree import Node
-from seedcorn.fs import walk
+from seedcorn.fs.content import holes_of
 from seedcorn.fs.metadata import XattrReader
 from seedcorn.ops.backup import entries, recall
 from seedcorn.testing.repositories import make_tree
@@ -40,7 +39,7 @@ def at_opening(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes, Callable[[],
                 pending.pop()()
             return real(path, *arguments, **options)  # type: ignore[arg-type]  # passed on as it comes
 
-        monkeypatch.setattr(walk.os, "open", opening)
+        monkeypatch.setattr(os, "open", opening)
 
     return arrange
 
@@ -149,7 +148,7 @@ def test_a_sparse_file_that_is_cut_short_while_it_is_read_is_stored_up_to_there(
         for number in (0, 3, 6):
             os.pwrite(file.fileno(), bytes([number + 1]) * block, number * block)
     whole = path.read_bytes()
-    ends, real = [5 * block, 3 * block + 100], entries.holes_of
+    ends, real = [5 * block, 3 * block + 100], holes_of
 
     def cutting(fd: int, st: os.stat_result) -> object:
         found = real(fd, st)
