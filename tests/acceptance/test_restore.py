@@ -12,7 +12,7 @@ from tests.acceptance.workshop import Workshop
 from seedcorn.errors import TargetError, UsageError
 from seedcorn.fs.metadata import node_from_stat
 from seedcorn.ops.backup import entries
-from seedcorn.ops.restore import restore as restore_module
+from seedcorn.ops.restore import files as restore_files
 from seedcorn.ops.restore.restore import Overwrite
 from seedcorn.testing.repositories import make_tree
 from seedcorn.testing.trees import describe, differences
@@ -182,7 +182,7 @@ def test_hard_links_of_which_only_some_are_wanted(workshop: Workshop) -> None:
 def test_an_inode_number_that_two_files_have_had(workshop: Workshop, monkeypatch: pytest.MonkeyPatch, processes: int) -> None:
     """One was deleted while the backup ran, and the next one got its number: they are two files all the same."""
     monkeypatch.setattr(entries, "node_from_stat", lambda *node, **more: msgspec.structs.replace(node_from_stat(*node, **more), inode=7))
-    monkeypatch.setattr(restore_module, "_SPANS_WORTH_PROCESSES", 1)
+    monkeypatch.setattr(restore_files, "_SPANS_WORTH_PROCESSES", 1)
     contents = {"one": b"the first of two", "two": b"the other of two", "big": b"big" * 3_000_000, "bigger": b"abc" * 3_000_001}
     make_tree(workshop.source, contents)
     for name in contents:

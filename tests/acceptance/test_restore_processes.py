@@ -17,7 +17,7 @@ from tests.acceptance.workshop import Workshop, open_workshop
 
 from seedcorn.errors import EXIT_INTEGRITY, SeedcornError, StoreUnavailableError
 from seedcorn.fs.files import PartialFile
-from seedcorn.ops.restore import restore as restore_module
+from seedcorn.ops.restore import files as restore_files
 from seedcorn.ops.restore.crew import CrewJob, ProcessCrew
 from seedcorn.ops.restore.plan import Span
 from seedcorn.ops.restore.write import Written
@@ -77,7 +77,7 @@ class WatchedCrew(ProcessCrew):
 def crews(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[WatchedCrew]]:
     """Every crew of the test; none of their processes outlives it."""
     WatchedCrew.made, WatchedCrew.at_span = [], {}
-    monkeypatch.setattr(restore_module, "ProcessCrew", WatchedCrew)
+    monkeypatch.setattr(restore_files, "ProcessCrew", WatchedCrew)
     yield WatchedCrew.made
     for crew in WatchedCrew.made:
         for pid in crew.pids:
@@ -187,14 +187,14 @@ def test_a_second_day_opens_each_frame_once_in_a_process(stored: Workshop, crews
         path.write_bytes(content[:at] + noise.randbytes(300) + content[at:])
     stored.backup()
     opened = 0
-    written = restore_module._Restore._written
+    written = restore_files.FileRestorer._written
 
     def count(run: Any, span: Span, result: Written) -> None:
         nonlocal opened
         opened += result.opened_frames
         written(run, span, result)
 
-    monkeypatch.setattr(restore_module._Restore, "_written", count)
+    monkeypatch.setattr(restore_files.FileRestorer, "_written", count)
     restored = stored.restore(processes=_PROCESSES)
     assert differences(describe(stored.source), restored.tree()) == []
     frames = {ordinal for span in crews[0].spans for ordinal in span.frames}

@@ -85,7 +85,7 @@ class FileWriter:
 
     def __init__(self, directories: DirectoryCache, options: TargetOptions) -> None:
         self._directories = directories
-        self._options = options
+        self.options = options
         self._counter = itertools.count(1)
         self._process = os.getpid()
 
@@ -99,7 +99,7 @@ class FileWriter:
         with self._writing(directory, name) as dir_fd:
             # Nobody else can look into a new directory until it gets its own mode, so its files may have theirs from the beginning. Attributes of
             # an ordinary user's own file could not be set any more if that mode forbids writing.
-            exact = directory.exact and self._options.no_umask and not (extra is not None and extra.xattrs)
+            exact = directory.exact and self.options.no_umask and not (extra is not None and extra.xattrs)
             mode = node.mode & 0o777 if exact else 0o600
             temporary_name, fd = self._create(lambda temporary_name: os.open(temporary_name, _CREATE, mode, dir_fd=dir_fd))
             try:
@@ -175,10 +175,10 @@ class FileWriter:
         if name is not None and directory.inherits_acl and node.kind != Kind.SYMLINK:
             remove_acls(where)
         if name is None and not directory.fresh:
-            remove_other_xattrs(where, node, as_root=self._options.as_root)
+            remove_other_xattrs(where, node, as_root=self.options.as_root)
         known_owner = directory.owner if directory.exact else None  # of the directory itself, too
-        for problem in apply_metadata(node, where, as_root=self._options.as_root, known_owner=known_owner, known_mode=known_mode):
-            self._options.on_problem(TargetError(directory.path_of(name), problem))
+        for problem in apply_metadata(node, where, as_root=self.options.as_root, known_owner=known_owner, known_mode=known_mode):
+            self.options.on_problem(TargetError(directory.path_of(name), problem))
 
     def _create(self, create: Callable[[bytes], _Created]) -> tuple[bytes, _Created]:
         """Call ``create`` with a name that nothing has yet; the name, and what it returned."""
@@ -190,7 +190,7 @@ class FileWriter:
                 continue
 
     def _install(self, directory: DirectoryHandle, dir_fd: int, temporary_name: bytes, name: bytes) -> None:
-        if directory.fresh or self._options.overwrite is Overwrite.ALWAYS:
+        if directory.fresh or self.options.overwrite is Overwrite.ALWAYS:
             try:
                 os.rename(temporary_name, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
             except IsADirectoryError:

@@ -66,7 +66,7 @@ class Target(FileWriter):
 
     def keeps(self, directory: DirectoryHandle, name: bytes) -> bool:
         """Whether something of this name is there and the options say that it stays. Ask before each file, link or device."""
-        if directory.fresh or self._options.overwrite is not Overwrite.NEVER:
+        if directory.fresh or self.options.overwrite is not Overwrite.NEVER:
             return False
         with self._writing(directory, name) as dir_fd:
             return _exists(dir_fd, name)
@@ -74,7 +74,7 @@ class Target(FileWriter):
     def make_special(self, directory: DirectoryHandle, node: Node) -> None:
         """A symbolic link, FIFO or device named ``node.name``, with its metadata. Devices need root (R7)."""
         kind = Kind(node.kind)
-        if kind in (Kind.CHAR_DEVICE, Kind.BLOCK_DEVICE) and not self._options.as_root:
+        if kind in (Kind.CHAR_DEVICE, Kind.BLOCK_DEVICE) and not self.options.as_root:
             raise TargetError(directory.path_of(node.name), "only root can restore a device")
 
         def create(temporary_name: bytes) -> None:
@@ -87,8 +87,8 @@ class Target(FileWriter):
             if kind is Kind.SYMLINK and directory.exact and not (node.extra and node.extra.xattrs):
                 # Nobody else can get into a new directory, so its entries can be meant by their names.
                 temporary_name, _ = self._create(create)
-                for problem in apply_link_metadata(node, temporary_name, dir_fd, as_root=self._options.as_root, known_owner=directory.owner):
-                    self._options.on_problem(TargetError(directory.path_of(node.name), problem))
+                for problem in apply_link_metadata(node, temporary_name, dir_fd, as_root=self.options.as_root, known_owner=directory.owner):
+                    self.options.on_problem(TargetError(directory.path_of(node.name), problem))
                 try:
                     self._install(directory, dir_fd, temporary_name, node.name)
                 except OSError:
@@ -126,7 +126,7 @@ class Target(FileWriter):
                 with self._writing(directory, None) as fd:
                     self._apply(directory, None, node, fd)
             except TargetError as error:
-                self._options.on_problem(error)
+                self.options.on_problem(error)
         self._finished.clear()
         self.sync()
 
@@ -154,7 +154,7 @@ class Target(FileWriter):
         except FileExistsError:
             if stat.S_ISDIR(os.stat(name, dir_fd=parent_fd, follow_symlinks=False).st_mode):
                 return False
-            if self._options.overwrite is not Overwrite.ALWAYS:
+            if self.options.overwrite is not Overwrite.ALWAYS:
                 raise
         os.unlink(name, dir_fd=parent_fd)
         os.mkdir(name, 0o700, dir_fd=parent_fd)

@@ -22,7 +22,7 @@ from seedcorn.repo.roots.needs import assess_needs, with_standings
 from seedcorn.repo.roots.roots import Roots, RootsReader, Standing
 from seedcorn.repo.state.state import State
 
-__all__ = ["Browser", "Entry", "Snapshot", "SnapshotFilter", "Standing", "open_browser", "split_reference"]
+__all__ = ["Browser", "Entry", "Snapshot", "SnapshotFilter", "Standing", "damaged_listing", "open_browser", "split_reference"]
 
 _LATEST = re.compile(r"latest(?:~([0-9]+))?")
 
@@ -147,8 +147,14 @@ class Browser:
                     if child.node.kind == Kind.DIRECTORY:
                         directories.append(child)
             except IntegrityError as error:
-                monitor.error(IntegrityError(error.message, object_name=f"{printable(at.path)} (listing in {error.object_name or 'the index'})"))
+                monitor.error(damaged_listing(at, error))
             pending += reversed(directories)
+
+
+def damaged_listing(directory: Entry, error: IntegrityError) -> IntegrityError:
+    """The failure as a person is told of it: by the directory, whose entries are not known now."""
+    where = f" in {error.object_name}" if error.object_name else ""
+    return IntegrityError(f"the listing of this directory is damaged{where}: {error.message}", object_name=printable(directory.path))
 
 
 def open_browser(repository: OwnerRepository, state: State) -> Browser:

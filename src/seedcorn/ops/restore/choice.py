@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from seedcorn.errors import IntegrityError, printable
-from seedcorn.events import Monitor
+from seedcorn.errors import IntegrityError
 from seedcorn.format.tree import Kind
 from seedcorn.fs.selection import Inclusion, Selection
-from seedcorn.ops.browse import Browser, Entry
+from seedcorn.ops.browse import Browser, Entry, damaged_listing
 
 __all__ = ["Choice"]
 
@@ -23,8 +22,8 @@ class Choice:
         self._inclusion = Inclusion(includes) if includes else None
         self._selection = Selection(excludes) if excludes else None
 
-    def walk(self, browser: Browser, top: Entry, monitor: Monitor) -> Iterator[tuple[Entry, bool]]:
-        """(entry, wanted itself) of everything below ``top`` that is wanted or leads to it, parents first. A damaged listing is reported."""
+    def walk(self, browser: Browser, top: Entry, on_damage: Callable[[IntegrityError], None]) -> Iterator[tuple[Entry, bool]]:
+        """(entry, wanted itself) of everything below ``top`` that is wanted or leads to it, parents first. ``on_damage`` hears of bad listings."""
         pending = [(top, self.included(top))]
         while pending:
             at, inside = pending.pop()
@@ -40,8 +39,7 @@ class Choice:
                         if is_directory:
                             directories.append((child, wanted))
             except IntegrityError as error:
-                where = f" in {error.object_name}" if error.object_name else ""
-                monitor.error(IntegrityError(f"the listing of this directory is damaged{where}: {error.message}", object_name=printable(at.path)))
+                on_damage(damaged_listing(at, error))
             pending += reversed(directories)
 
     def included(self, entry: Entry) -> bool:

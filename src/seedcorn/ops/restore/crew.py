@@ -29,7 +29,7 @@ import msgspec
 from seedcorn.errors import IntegrityError, SeedcornError
 from seedcorn.format.pack import PackKind
 from seedcorn.fs.directories import DirectoryHandle
-from seedcorn.fs.files import Overwrite, PartialFile
+from seedcorn.fs.files import PartialFile
 from seedcorn.fs.target import Target
 from seedcorn.ids import RepositoryId
 from seedcorn.ops.restore.plan import Span
@@ -56,7 +56,6 @@ class CrewJob:
     reader: Reader
     repository: RepositoryId
     target: Target
-    overwrite: Overwrite
     on_written: OnWritten
 
 
@@ -210,7 +209,8 @@ class _Process:
         self._channel = Channel(ours)
         self._briefing = _Briefing(job.reader, job.target.root)
         self._slots = itertools.cycle(range(_SLOTS))
-        self._hello = Hello(job.repository, os.geteuid() == 0, job.overwrite.value, job.target.root.record, SLOT_BYTES)
+        options = job.target.options
+        self._hello = Hello(job.repository, options.as_root, options.overwrite.value, job.target.root.record, SLOT_BYTES)
 
     def greet(self) -> None:
         """Say what all spans have in common."""
