@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -176,6 +178,44 @@ def test_hard_links_of_which_only_some_are_wanted(workshop: Workshop) -> None:
     assert (restored.target / "b" / "two").read_bytes() == b"shared"
     restored = workshop.restore(includes=("three",))
     assert _files(restored.target) == ["b/three"] and (restored.target / "b" / "three").read_bytes() == b"shared"
+
+
+@pytest.mark.parametrize("number", [errno.EXDEV, errno.EMLINK, errno.EPERM])
+def test_a_name_that_can_not_be_linked_is_a_file_of_its_own(workshop: Workshop, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Another file system is mounted there, there are as many links as it allows, or it knows none at all."""
+    make_tree(workshop.source, {"1/first": b"shared", "4/large": b"large" * 3_000_000})
+    for name in ("2", "3"):
+        (workshop.source / name).mkdir()
+        os.link(workshop.source / "1/first", workshop.source / name / "other")
+    os.link(workshop.source / "4/large", workshop.source / "4/large too")
+    tree = describe(workshop.source)
+    workshop.backup()
+    real, pending = os.link, [number]
+
+    def link(*arguments: Any, **options: Any) -> None:
+        if pending:
+            raise OSError(pending.pop(), "can not be linked")
+        real(*arguments, **options)
+
+    monkeypatch.setattr(os, "link", link)
+    restored = workshop.restore()
+    assert restored.errors == ["2/other: is to be a file of its own, since it can not be linked: can not be linked"]
+    assert (restored.result.files, restored.result.exit_code) == (5, 1)
+    assert {line for line in differences(tree, restored.tree()) if "link_group" not in line} == set()
+    assert (restored.target / "2/other").samefile(restored.target / "3/other")
+    assert (restored.target / "4/large").samefile(restored.target / "4/large too")
+
+
+def test_a_name_whose_first_name_is_in_the_way(workshop: Workshop) -> None:
+    make_tree(workshop.source, {"a": b"shared"})
+    for name in ("b", "c"):
+        os.link(workshop.source / "a", workshop.source / name)
+    workshop.backup()
+    target = make_tree(workshop.folder / "target", {"a/full": b"x"})
+    restored = workshop.restore(target=target, existing=True)
+    assert restored.errors == ["a: Directory not empty"]
+    assert (target / "b").read_bytes() == b"shared"
+    assert (target / "b").samefile(target / "c")
 
 
 @pytest.mark.parametrize("processes", [0, 2])

@@ -62,9 +62,11 @@ class DirectoryHandle:
         return b"/".join(reversed(names))
 
     def path_of(self, name: bytes | None) -> bytes:
-        """The path of an entry of this directory, or for None of itself, relative to the target."""
+        """The path of an entry of this directory, or for None of itself, relative to the target, which is ``.``."""
         path = self.path()
-        return path if name is None else path + b"/" + name if path else name
+        if name is None:
+            return path or b"."
+        return path + b"/" + name if path else name
 
 
 class DirectoryCache:
@@ -185,4 +187,4 @@ class DirectoryCache:
 def _verify(fd: int, handle: DirectoryHandle) -> None:
     st = os.fstat(fd)
     if (st.st_dev, st.st_ino) != (handle.device_id, handle.inode):
-        raise TargetError(handle.path(), "another directory was put in its place during the restore")
+        raise TargetError(handle.path_of(None), "another directory was put in its place during the restore")

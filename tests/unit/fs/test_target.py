@@ -431,6 +431,14 @@ def test_a_link_that_can_not_be_installed_leaves_nothing_behind(scratch: Path) -
     assert os.listdir(scratch / "target") == ["full"]
 
 
+def test_the_target_itself_has_a_name_in_messages(scratch: Path) -> None:
+    told: list[TargetError] = []
+    target = _open(scratch / "target", on_problem=told.append)
+    target.finish_directory(target.root, Node(b"", Kind.DIRECTORY, 0o700, 1 << 40, 0, 5, 0, 0, 0, 0))
+    target.finish()
+    assert [str(error).partition(" could")[0] for error in told] == [f".: owner {1 << 40}:0"]
+
+
 def test_metadata_that_can_not_be_set_is_told_and_the_rest_goes_on(scratch: Path) -> None:
     told: list[TargetError] = []
     target = _open(scratch / "target", on_problem=told.append, open_directories=1)

@@ -14,6 +14,7 @@ import msgspec
 from seedcorn.errors import IntegrityError, TargetError
 from seedcorn.format.tree import Kind, Node, check_lengths
 from seedcorn.fs.directories import DirectoryHandle
+from seedcorn.fs.files import LinkSource
 from seedcorn.fs.target import Target
 from seedcorn.ops.browse import Entry
 from seedcorn.ops.restore.links import HardLinks, linked_file
@@ -107,13 +108,22 @@ class TreeRestorer:
         return WantedFile(parent, node, entry.path, file)
 
     def _make_hard_link(self, directory: DirectoryHandle, entry: Entry, write: Callable[[WantedFile], None]) -> None:
+        """One more name for a file that is there; or, if that can not be, its content once more."""
         node, file = entry.node, linked_file(entry.node)
         assert file is not None, "a file with one name waits for no other"
         source = self._links.source(file)
         try:
-            if source is None:
-                raise TargetError(directory.path_of(node.name), "the file that it is a hard link to could not be restored")
+            if source is not None and self._is_linked(directory, node, source):
+                self._outcome.done(1, [node.size])
+            else:
+                write(self._wanted_file(directory, entry))
+        except IntegrityError as error:
+            self._outcome.fail(entry.path, error)
+
+    def _is_linked(self, directory: DirectoryHandle, node: Node, source: LinkSource) -> bool:
+        try:
             self._target.make_hard_link(directory, node.name, source)
-            self._outcome.done(1, [node.size])
-        except TargetError as error:
-            self._outcome.error(error)
+        except TargetError as error:  # another file system is mounted there, it has enough links, or knows none
+            self._outcome.error(TargetError(error.path, f"is to be a file of its own, since it can not be linked: {error.message}"))
+            return False
+        return True
