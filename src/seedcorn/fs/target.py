@@ -97,8 +97,11 @@ class Target(FileWriter):
                     raise
                 return
             with self._temporary(create, dir_fd) as temporary_name:
-                with _entry(temporary_name, dir_fd) as where:
-                    self._apply(directory, node.name, node, where)
+                with _entry(temporary_name, dir_fd) as fd:
+                    st = os.fstat(fd)
+                    if Kind.of_mode(st.st_mode) is not kind or st.st_nlink != 1:
+                        raise TargetError(directory.path_of(node.name), "something else was put in its place while it was being made")
+                    self._apply(directory, node.name, node, proc_path(fd))
                 self._install(directory, dir_fd, temporary_name, node.name)
 
     def make_hard_link(self, directory: DirectoryHandle, name: bytes, source: LinkSource) -> None:
@@ -208,9 +211,9 @@ def _make_usable(name: bytes, parent_fd: int) -> None:
     """Let an ordinary user into a directory of their own that is closed to them; its mode is set anew at the end anyway."""
     st = os.stat(name, dir_fd=parent_fd, follow_symlinks=False)
     if st.st_mode & stat.S_IRWXU != stat.S_IRWXU and st.st_uid == os.geteuid() != 0:
-        with _entry(name, parent_fd) as where:
-            if stat.S_ISDIR(os.stat(where).st_mode):
-                os.chmod(where, stat.S_IMODE(st.st_mode) | stat.S_IRWXU)
+        with _entry(name, parent_fd) as fd:
+            if stat.S_ISDIR(os.fstat(fd).st_mode):
+                os.chmod(proc_path(fd), stat.S_IMODE(st.st_mode) | stat.S_IRWXU)
 
 
 def _exists(dir_fd: int, name: bytes) -> bool:
@@ -222,11 +225,11 @@ def _exists(dir_fd: int, name: bytes) -> bool:
 
 
 @contextmanager
-def _entry(name: bytes, dir_fd: int) -> Iterator[str]:
-    """A path for exactly the entry that has this name now, whatever it is."""
+def _entry(name: bytes, dir_fd: int) -> Iterator[int]:
+    """A descriptor for exactly the entry that has this name now, whatever it is: for ``fstat``, and for ``proc_path``."""
     fd = os.open(name, _ENTRY, dir_fd=dir_fd)
     try:
-        yield proc_path(fd)
+        yield fd
     finally:
         os.close(fd)
 

@@ -344,6 +344,30 @@ def test_a_directory_that_is_swapped_for_a_link_as_it_is_made_is_not_followed(sc
         target.open_directory(target.root, b"way")
 
 
+@pytest.mark.parametrize("planted", ["precious", "pipe"])
+def test_what_takes_the_place_of_a_pipe_as_it_is_made_keeps_its_owner_and_mode(
+    scratch: Path, outside: Path, monkeypatch: pytest.MonkeyPatch, planted: str
+) -> None:
+    """In a directory of somebody else, who is quick, and may link to files that are not theirs."""
+    os.mkfifo(scratch / "pipe", 0o600)
+    victim = outside / "precious" if planted == "precious" else scratch / "pipe"
+    (scratch / "target").mkdir(mode=0o777)
+    target = _open(scratch / "target", allow_existing=True)
+    before, real_mknod = victim.stat(), os.mknod
+
+    def raced_mknod(name: bytes, mode: int, device: int, *, dir_fd: int) -> None:
+        real_mknod(name, mode, device, dir_fd=dir_fd)
+        os.unlink(name, dir_fd=dir_fd)
+        os.link(victim, name, dst_dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "mknod", raced_mknod)
+    with pytest.raises(TargetError, match=r"^fifo: something else was put in its place"):
+        target.make_special(target.root, _node(b"fifo", Kind.FIFO, mode=0o666))
+    after = victim.stat()
+    assert (after.st_mode, after.st_mtime_ns) == (before.st_mode, before.st_mtime_ns)
+    assert os.listdir(scratch / "target") == []
+
+
 def test_an_ordinary_user_is_told_about_devices_and_let_into_closed_directories_of_their_own(scratch: Path, as_nobody: Callable[..., Any]) -> None:
     def body() -> None:
         path = scratch / "target"
