@@ -12,6 +12,7 @@ import pytest
 from tests.acceptance.workshop import Workshop
 
 from seedcorn.errors import TargetError, UsageError
+from seedcorn.fs import target as target_module
 from seedcorn.fs.metadata import node_from_stat
 from seedcorn.ops.backup import entries
 from seedcorn.ops.restore import files as restore_files
@@ -178,6 +179,20 @@ def test_hard_links_of_which_only_some_are_wanted(workshop: Workshop) -> None:
     assert (restored.target / "b" / "two").read_bytes() == b"shared"
     restored = workshop.restore(includes=("three",))
     assert _files(restored.target) == ["b/three"] and (restored.target / "b" / "three").read_bytes() == b"shared"
+
+
+def test_names_that_differ_only_in_capital_letters(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a file system that does not tell them apart one is restored, and the others are named: none takes the place of another."""
+    make_tree(workshop.source, {"README": b"1", "Readme": b"2", "other/readme": b"3", "Other/README": b"4", "Other/x": b"5"})
+    (workshop.source / "readme").symlink_to("README")
+    workshop.backup()
+    assert workshop.restore().errors == []
+    monkeypatch.setattr(target_module, "_folds_case", lambda _: True)
+    restored = workshop.restore()
+    assert [error.partition(":")[0] for error in restored.errors] == ["Readme", "other", "readme"]
+    assert restored.result.exit_code == 1
+    assert _files(restored.target) == ["Other/README", "Other/x", "README"]
+    assert (restored.target / "README").read_bytes() == b"1"
 
 
 @pytest.mark.parametrize("number", [errno.EXDEV, errno.EMLINK, errno.EPERM])

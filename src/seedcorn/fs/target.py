@@ -18,7 +18,7 @@ import msgspec
 from seedcorn.errors import TargetError, UsageError, printable
 from seedcorn.format.tree import Kind, Node
 from seedcorn.fs.directories import DirectoryCache, DirectoryHandle
-from seedcorn.fs.files import FileWriter, LinkSource, Overwrite, TargetOptions, remove_acls
+from seedcorn.fs.files import TEMPORARY_PREFIX, FileWriter, LinkSource, Overwrite, TargetOptions, remove_acls
 from seedcorn.fs.metadata import DEFAULT_ACL, apply_link_metadata, error_text, proc_path
 
 __all__ = ["Target", "refuse_filled"]
@@ -49,6 +49,7 @@ class Target(FileWriter):
             remove_acls(fd)
         self.root = self._adopt(None, b"", fd, fresh=fresh)
         self.root_fd = fd  # always open, and lent to the processes that write into this target
+        self.folds_case = _folds_case(fd)  # names that differ only in capital letters are one name in it
 
     def open_directory(self, parent: DirectoryHandle, name: bytes) -> DirectoryHandle:
         """The directory ``name`` in ``parent``: created with mode 0700, or, if a real directory is there already, that.
@@ -222,6 +223,18 @@ def _exists(dir_fd: int, name: bytes) -> bool:
     except FileNotFoundError:
         return False
     return True
+
+
+def _folds_case(dir_fd: int) -> bool:
+    name = b"%b%x-case" % (TEMPORARY_PREFIX, os.getpid())
+    try:
+        os.mkdir(name, 0o700, dir_fd=dir_fd)
+    except OSError:  # nothing can be written here, and the first entry will say why
+        return False
+    try:
+        return _exists(dir_fd, name.upper())
+    finally:
+        os.rmdir(name, dir_fd=dir_fd)
 
 
 @contextmanager

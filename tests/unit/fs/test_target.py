@@ -455,6 +455,14 @@ def test_a_link_that_can_not_be_installed_leaves_nothing_behind(scratch: Path) -
     assert os.listdir(scratch / "target") == ["full"]
 
 
+def test_whether_capital_letters_make_a_difference_is_found_out(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not _open(scratch / "target").folds_case
+    exists = target_module._exists
+    monkeypatch.setattr(target_module, "_exists", lambda dir_fd, name: exists(dir_fd, name.lower()))
+    assert _open(scratch / "target").folds_case
+    assert os.listdir(scratch / "target") == []
+
+
 def test_the_target_itself_has_a_name_in_messages(scratch: Path) -> None:
     told: list[TargetError] = []
     target = _open(scratch / "target", on_problem=told.append)

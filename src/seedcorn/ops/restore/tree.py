@@ -7,6 +7,7 @@ made once something in it is. Must never know how files are written. Memory: a h
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Callable, Iterator
 
 import msgspec
@@ -25,6 +26,24 @@ from seedcorn.repo.content.reader import Reader
 __all__ = ["TreeRestorer"]
 
 
+class _FoldedNames:
+    """The names of one directory after the other, as a file system has them to which capital letters make no difference."""
+
+    def __init__(self) -> None:
+        self._directory: bytes | None = None
+        self._names: set[str] = set()
+
+    def add(self, path: bytes) -> bool:
+        """Whether the name is a new one in its directory."""
+        directory, name = os.path.split(path)
+        if directory != self._directory:
+            self._directory, self._names = directory, set()
+        folded = unicodedata.normalize("NFC", os.fsdecode(name)).casefold()
+        is_new = folded not in self._names
+        self._names.add(folded)
+        return is_new
+
+
 class TreeRestorer:
     """Restores one tree, whose top is the target itself, but for the content of files."""
 
@@ -37,11 +56,13 @@ class TreeRestorer:
         self._specials: list[tuple[DirectoryHandle, Node]] = []
         self._directories = {top.path if top.node.kind == Kind.DIRECTORY else os.path.dirname(top.path): target.root}
         self._unwanted: dict[bytes, Entry] = {}  # directories that are made only once something in them is wanted
+        self._names = _FoldedNames()
 
     def take(self, found: Iterator[tuple[Entry, bool]]) -> Iterator[WantedFile]:
         """Make the directories among ``found``, which are (entry, wanted itself); the files, in order, each under the first of its names."""
         for entry, wanted in found:
             node = entry.node
+            is_taken = self._target.folds_case and not self._names.add(entry.path)
             if node.kind == Kind.DIRECTORY and not wanted:
                 self._unwanted[entry.path] = entry
                 continue
@@ -49,6 +70,10 @@ class TreeRestorer:
                 parent = self._directory(os.path.dirname(entry.path))
                 if parent is None:
                     continue  # could not be made, and that has been said
+                if is_taken:
+                    raise TargetError(
+                        parent.path_of(node.name), "the target has another name in its place, since capital letters make no difference there"
+                    )
                 if node.kind == Kind.DIRECTORY:
                     self._make_directory(parent, entry)
                 elif self._target.keeps(parent, node.name):
