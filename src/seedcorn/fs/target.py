@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 import msgspec
 
 from seedcorn.errors import TargetError, UsageError, printable
-from seedcorn.format.tree import Kind, Node
+from seedcorn.format.tree import Extra, Kind, Node
 from seedcorn.fs.directories import DirectoryCache, DirectoryHandle
 from seedcorn.fs.files import TEMPORARY_PREFIX, FileWriter, LinkSource, Overwrite, TargetOptions, remove_acls
 from seedcorn.fs.metadata import DEFAULT_ACL, apply_link_metadata, error_text, proc_path
@@ -77,33 +77,29 @@ class Target(FileWriter):
         kind = Kind(node.kind)
         if kind in (Kind.CHAR_DEVICE, Kind.BLOCK_DEVICE) and not self.options.as_root:
             raise TargetError(directory.path_of(node.name), "only root can restore a device")
-
-        def create(temporary_name: bytes) -> None:
-            if kind is Kind.SYMLINK:
-                os.symlink((node.extra and node.extra.target) or b"", temporary_name, dir_fd=dir_fd)
-            else:
-                os.mknod(temporary_name, _DEVICE_TYPE[kind] | 0o600, (node.extra and node.extra.device) or 0, dir_fd=dir_fd)
-
         with self._writing(directory, node.name) as dir_fd:
             if kind is Kind.SYMLINK and directory.exact and not (node.extra and node.extra.xattrs):
-                # Nobody else can get into a new directory, so its entries can be meant by their names.
-                temporary_name, _ = self._create(create)
-                for problem in apply_link_metadata(node, temporary_name, dir_fd, as_root=self.options.as_root, known_owner=directory.owner):
-                    self.options.on_problem(TargetError(directory.path_of(node.name), problem))
-                try:
-                    self._install(directory, dir_fd, temporary_name, node.name)
-                except OSError:
-                    with suppress(OSError):
-                        os.unlink(temporary_name, dir_fd=dir_fd)
-                    raise
+                self._make_plain_link(directory, node, dir_fd)
                 return
-            with self._temporary(create, dir_fd) as temporary_name:
+            with self._temporary(lambda name: _make(name, node, dir_fd), dir_fd) as temporary_name:
                 with _entry(temporary_name, dir_fd) as fd:
                     st = os.fstat(fd)
                     if Kind.of_mode(st.st_mode) is not kind or st.st_nlink != 1:
                         raise TargetError(directory.path_of(node.name), "something else was put in its place while it was being made")
                     self._apply(directory, node.name, node, proc_path(fd))
                 self._install(directory, dir_fd, temporary_name, node.name)
+
+    def _make_plain_link(self, directory: DirectoryHandle, node: Node, dir_fd: int) -> None:
+        """Most links: nobody else can get into a directory that is new and exact, so its entries can be meant by their names."""
+        temporary_name, _ = self._create(lambda name: _make(name, node, dir_fd))
+        for problem in apply_link_metadata(node, temporary_name, dir_fd, as_root=self.options.as_root, known_owner=directory.owner):
+            self.options.on_problem(TargetError(directory.path_of(node.name), problem))
+        try:
+            self._install(directory, dir_fd, temporary_name, node.name)
+        except OSError:
+            with suppress(OSError):
+                os.unlink(temporary_name, dir_fd=dir_fd)
+            raise
 
     def make_hard_link(self, directory: DirectoryHandle, name: bytes, source: LinkSource) -> None:
         """Another name for a file that this run has written."""
@@ -206,6 +202,15 @@ def refuse_filled(path: bytes) -> None:
 
 def _not_empty(path: bytes) -> str:
     return f"the target {printable(path)} is not empty: name a new or empty directory, or say what becomes of the files in it with --overwrite"
+
+
+def _make(name: bytes, node: Node, dir_fd: int) -> None:
+    """What ``node`` says, which is neither a file nor a directory, under another name."""
+    extra = node.extra or Extra()
+    if node.kind == Kind.SYMLINK:
+        os.symlink(extra.target or b"", name, dir_fd=dir_fd)
+    else:
+        os.mknod(name, _DEVICE_TYPE[Kind(node.kind)] | 0o600, extra.device or 0, dir_fd=dir_fd)
 
 
 def _make_usable(name: bytes, parent_fd: int) -> None:

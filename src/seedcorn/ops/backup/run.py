@@ -113,20 +113,8 @@ class BackupRun:
         self.start_ns = clock.now_ns()
         self._base = read_base(repository, state)
         self._registry = _check_enrolled(repository, state)
-        only = None if repository.header.trust_hosts else repository.host
         self.problems = list(self._registry.problems)
-        for problem in sync_state(repository.store, state, repository.repository, repository.key.index_key, self._registry, only=only):
-            self._add_index_problem(problem)
-        if not repository.header.trust_hosts:
-            state.trust_only(repository.host)
-        if options.force:
-            self._forget_lost_packs(only)
-        state.avoid(self._base.packs)
-        if not repository.header.trust_hosts:
-            domain = repository.key.secrets.domain
-            if is_out_of_date(repository.store, state, repository.host, domain):  # what earlier runs have left here may rely on what is gone
-                self._note(self._load_others())
-            state.before_first_miss(self._load_verified)
+        self._load_index()
         remembered = remembered_heads(state)
         self._heads = list_heads(repository.store, remembered)
         self.problems += check_rollback(remembered, self._heads)
@@ -140,6 +128,22 @@ class BackupRun:
         self._group = group_of(repository.repository, options.host_name, paths)
         self._checkpoint_ns = self._begun_ns
         self._checkpoints = 0
+
+    def _load_index(self) -> None:
+        """H1. What may be relied on: what this host (under ``trust-hosts`` anybody) has stored, and, once something is missing, what is verified."""
+        repository, state = self._repository, self._state
+        only = None if repository.header.trust_hosts else repository.host
+        for problem in sync_state(repository.store, state, repository.repository, repository.key.index_key, self._registry, only=only):
+            self._add_index_problem(problem)
+        if only is not None:
+            state.trust_only(only)
+        if self._options.force:
+            self._forget_lost_packs(only)
+        state.avoid(self._base.packs)
+        if only is not None:
+            if is_out_of_date(repository.store, state, only, repository.key.secrets.domain):  # what earlier runs have left may rely on what is gone
+                self._note(self._load_others())
+            state.before_first_miss(self._load_verified)
 
     def _load_verified(self) -> None:
         """Bring in what other hosts have stored and the owner has verified. Only when something is new: most runs need nothing of it."""

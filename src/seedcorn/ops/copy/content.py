@@ -47,7 +47,7 @@ class ContentSource:
     """The content of one snapshot, which needs the frames ``needed``. For one thread; fetches on those of ``pool``."""
 
     def __init__(self, reader: Reader, needed: FrameSet, pool: Executor) -> None:
-        self._reader = reader
+        self.reader = reader
         self._needed = array("Q", needed)  # ascending
         self._pool = pool
         self._courses: dict[int, _Course] = {}
@@ -62,7 +62,7 @@ class ContentSource:
         """
         for begin in range(0, len(records), _LOOKUP_BYTES):
             piece = records[begin : begin + _LOOKUP_BYTES]
-            places = self._reader.places([chunk_id for chunk_id, _ in content_records(piece)])
+            places = self.reader.places([chunk_id for chunk_id, _ in content_records(piece)])
             for chunk_id, length in content_records(piece):
                 yield self._chunk(places.get(chunk_id), chunk_id, length)
 
@@ -70,8 +70,8 @@ class ContentSource:
         frame = None if place is None else self._frame(place.ordinal)
         if place is not None and frame is not None:
             with suppress(IntegrityError):
-                return self._reader.chunk_in(frame, place, PackKind.DATA, chunk_id, length)
-        return memoryview(self._reader.chunk(PackKind.DATA, chunk_id, length))  # which tries every copy
+                return self.reader.chunk_in(frame, place, PackKind.DATA, chunk_id, length)
+        return memoryview(self.reader.chunk(PackKind.DATA, chunk_id, length))  # which tries every copy
 
     # -- frames ------------------------------------------------------------------------------------------------------------------------------
 
@@ -112,7 +112,7 @@ class ContentSource:
         """Ask for the frames of a window, from the ordinal ``first`` on."""
         at = bisect_left(self._needed, first)
         ordinals = [ordinal for ordinal in self._needed[at : at + 4 * course.window + 1] if ordinal >> 32 == first >> 32]
-        places = self._reader.frame_places(ordinals)
+        places = self.reader.frame_places(ordinals)
         following = [ordinal for ordinal in ordinals if ordinal in places and places[ordinal].kind == PackKind.DATA]
         course.next = following[course.window] if len(following) > course.window else None
         wanted = [ordinal for ordinal in following[: course.window] if ordinal not in self._asked and ordinal not in self._opened]
@@ -126,9 +126,9 @@ class ContentSource:
         """What can be opened of a range; the chunks of the rest are looked for elsewhere."""
         opened: _Opened = {}
         with suppress(IntegrityError):
-            for ordinal, place, sealed in self._reader.read_range(together):
+            for ordinal, place, sealed in self.reader.read_range(together):
                 with suppress(IntegrityError):
-                    opened[ordinal] = memoryview(self._reader.open_frame(ordinal, place, sealed))
+                    opened[ordinal] = memoryview(self.reader.open_frame(ordinal, place, sealed))
         return opened
 
 

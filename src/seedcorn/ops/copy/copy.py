@@ -124,7 +124,6 @@ class _Copier:
         with BackupRun(self.destination, self.state, original.paths, options, self.clock, self.monitor) as run:
             self.problems += [problem for problem in run.problems if str(problem) not in map(str, self.problems)]
             tree = TreeCopier(
-                self.browser.reader,
                 ContentSource(self.browser.reader, self._needed(snapshot), self.pool),
                 run.writer,
                 self.state,

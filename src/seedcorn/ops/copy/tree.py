@@ -19,7 +19,6 @@ from seedcorn.errors import IntegrityError, printable
 from seedcorn.events import Counter, Monitor
 from seedcorn.format.tree import Kind, Node, check_lengths, content_records, with_content
 from seedcorn.ops.copy.content import ContentSource, ContentStream
-from seedcorn.repo.content.reader import Reader
 from seedcorn.repo.content.writer import ListingWriter, Writer
 from seedcorn.repo.state.copied_contents import CopiedContent, CopiedContents
 from seedcorn.repo.state.state import FrameSet, State
@@ -72,7 +71,6 @@ class TreeCopier:
 
     def __init__(
         self,
-        reader: Reader,
         source: ContentSource,
         writer: Writer,
         state: State,
@@ -81,9 +79,9 @@ class TreeCopier:
         heartbeat: Callable[[FrameSet], None],
         label: str,
     ) -> None:
-        """``reader`` and ``source`` are of the repository that is copied from; the others of the one that is copied to."""
-        self._reader = reader
+        """``source`` is of the repository that is copied from; the others of the one that is copied to."""
         self._source = source
+        self._reader = source.reader
         self._writer = writer
         self._state = state
         self._contents = contents
