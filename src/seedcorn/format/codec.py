@@ -15,11 +15,24 @@ import msgspec
 
 from seedcorn.errors import IntegrityError
 
-__all__ = ["ENVELOPE_HEAD_BYTES", "SIGNATURE_BYTES", "SUITE", "VERSION", "Envelope", "Magic", "check_head", "decode", "encode", "envelope_head"]
+__all__ = [
+    "ENVELOPE_HEAD_BYTES",
+    "NUMBER_LIMIT",
+    "SIGNATURE_BYTES",
+    "SUITE",
+    "VERSION",
+    "Envelope",
+    "Magic",
+    "check_head",
+    "decode",
+    "encode",
+    "envelope_head",
+]
 
 VERSION = 1
 SUITE = 1
 SIGNATURE_BYTES = 64
+NUMBER_LIMIT = (1 << 64) - 1  # the largest that MessagePack can hold
 _HEAD = struct.Struct("<8sHHI")
 _LENGTH = struct.Struct("<I")
 ENVELOPE_HEAD_BYTES = _HEAD.size

@@ -12,6 +12,7 @@ import os
 import stat
 from contextlib import suppress
 
+from seedcorn.format.codec import NUMBER_LIMIT
 from seedcorn.format.tree import Extra, Kind, Node
 
 __all__ = [
@@ -37,7 +38,7 @@ XATTRS_LIMIT_BYTES = 512 << 10  # of one entry, names and values: with them its 
 MetadataError = (OSError, ValueError, OverflowError)  # a system call that fails, or that refuses a number or name no honest host stores
 
 _ROOT_ONLY = (b"security.", b"trusted.")
-_FIRST_NS, _LAST_NS = -(1 << 63), (1 << 64) - 1  # the years 1677 and 2554: what MessagePack can hold; some file systems keep any time
+_FIRST_NS, _LAST_NS = -(1 << 63), NUMBER_LIMIT  # the years 1677 and 2554: some file systems keep any time
 _SET_ID = stat.S_ISUID | stat.S_ISGID
 _ABSENT = frozenset({errno.ENODATA, errno.ENOENT})
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from seedcorn.events import Counter, Monitor
+from seedcorn.format.codec import NUMBER_LIMIT
 from seedcorn.format.tree import Kind, Node
 from seedcorn.ops.backup.entries import EntryReader, OwnListing, Tally
 from seedcorn.ops.backup.recall import Recalled, Recorder, listing_key
@@ -144,7 +145,8 @@ class Listings:
     def _remember(self, directory: ScannedDirectory, recorder: Recorder) -> None:
         self.frames |= FrameSet(recorder.frames)
         fingerprints = self._fingerprints(directory)
-        listing = recorder.listing(self._epoch, self._scan_start_ns, directory.count, directory.size_bytes, *fingerprints)
+        size_bytes = min(directory.size_bytes, NUMBER_LIMIT)
+        listing = recorder.listing(self._epoch, self._scan_start_ns, directory.count, size_bytes, *fingerprints)
         self._cache.put(directory.key, listing)
 
     def _fingerprints(self, directory: ScannedDirectory) -> tuple[bytes, bytes]:

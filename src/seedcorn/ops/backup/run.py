@@ -17,6 +17,7 @@ import msgspec
 
 from seedcorn.errors import EXIT_DONE, EXIT_INTEGRITY, EXIT_SOURCE_ERRORS, CredentialError, IntegrityError, SeedcornError, SourceError, UsageError
 from seedcorn.events import Clock, Monitor
+from seedcorn.format.codec import NUMBER_LIMIT
 from seedcorn.format.collection import CheckpointMaintain, SnapshotRef
 from seedcorn.format.names import LAST_NUMBER, pack_key
 from seedcorn.format.pack import PackKind
@@ -336,14 +337,15 @@ def _newest(*heads: Head | None) -> Head | None:
 
 
 def _statistics(tally: Tally, writer: Writer, put_bytes: int) -> Statistics:
+    """What the snapshot says of itself. Three files made of a hole can be larger together than any number in it."""
     return Statistics(
         source_files=tally.source_files,
-        source_file_size=tally.source_file_size,
+        source_file_size=min(tally.source_file_size, NUMBER_LIMIT),
         new_files=tally.new_files,
-        new_file_size=tally.new_file_size,
+        new_file_size=min(tally.new_file_size, NUMBER_LIMIT),
         deleted_files=tally.deleted_files,
         changed_files=tally.changed_files,
-        changed_file_size=tally.changed_file_size,
+        changed_file_size=min(tally.changed_file_size, NUMBER_LIMIT),
         changed_delta_size=tally.changed_delta_size,
         delta_entries=tally.new_files + tally.changed_files + tally.deleted_files,
         raw_delta_size=writer.new_data_bytes,

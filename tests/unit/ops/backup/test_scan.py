@@ -210,6 +210,25 @@ def test_a_year_that_64_bits_can_not_hold(year: int) -> None:
             assert tree[b"a"].mtime_ns == min(max(os.stat(workshop.source / "a").st_mtime_ns, -(1 << 63)), (1 << 64) - 1)
 
 
+def test_sizes_whose_sum_64_bits_can_not_hold() -> None:
+    """Anybody can make such files, out of holes."""
+    with scratch() as folder, open_workshop(folder, settled=True) as workshop:
+        for name in "abc":
+            (workshop.source / name).touch()
+            os.truncate(workshop.source / name, (1 << 63) - 1)
+        for _ in range(2):
+            settle()
+            run = workshop.backup()
+            assert (run.result.exit_code, run.result.statistics.source_file_size) == (0, (1 << 64) - 1)
+        workshop.repository.browser(fresh=True).find(run.id)
+        (workshop.source / "b").unlink()
+        (workshop.source / "c").unlink()
+        settle()
+        run = workshop.backup()
+        assert run.result.statistics.source_file_size == (1 << 63) - 1
+        assert (workshop.restore(run.id).target / "a").stat().st_size == (1 << 63) - 1
+
+
 def test_a_scan_of_what_is_in_memory_starts_no_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     monkeypatch.setattr(ReadAhead, "ask_for", lambda *_: asked.append(threading.active_count()))
