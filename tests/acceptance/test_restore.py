@@ -12,6 +12,7 @@ import pytest
 from tests.acceptance.workshop import Workshop
 
 from seedcorn.errors import TargetError, UsageError
+from seedcorn.format.tree import Extra, Node
 from seedcorn.fs import target as target_module
 from seedcorn.fs.metadata import node_from_stat
 from seedcorn.ops.backup import entries
@@ -219,6 +220,24 @@ def test_a_name_that_can_not_be_linked_is_a_file_of_its_own(workshop: Workshop, 
     assert {line for line in differences(tree, restored.tree()) if "link_group" not in line} == set()
     assert (restored.target / "2/other").samefile(restored.target / "3/other")
     assert (restored.target / "4/large").samefile(restored.target / "4/large too")
+
+
+def test_a_hole_that_no_honest_host_stores_is_the_failure_of_one_file(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_tree(workshop.source, {"a": b"shared", "other": b"x"})
+    os.link(workshop.source / "a", workshop.source / "b")
+    extra = Extra(link_count=2, holes=((0, (1 << 63) - 1),))
+    real = entries._file_node
+    monkeypatch.setattr(
+        entries, "_file_node", lambda name, st, stored, holes, xattrs, changed: _with_hole(real(name, st, stored, (), (), False), extra)
+    )
+    workshop.backup()
+    restored = workshop.restore(processes=0)
+    assert [error.partition(": ")[0] for error in restored.errors] == ["a", "b"]
+    assert _files(restored.target) == ["other"]
+
+
+def _with_hole(node: Node, extra: Extra) -> Node:
+    return node if node.name == b"other" else msgspec.structs.replace(node, size=node.size + (1 << 63) - 1, extra=extra)
 
 
 def test_a_name_whose_first_name_is_in_the_way(workshop: Workshop) -> None:

@@ -232,14 +232,13 @@ def _exists(dir_fd: int, name: bytes) -> bool:
 
 def _folds_case(dir_fd: int) -> bool:
     name = b"%b%x-case" % (TEMPORARY_PREFIX, os.getpid())
-    try:
+    with suppress(OSError):  # where nothing can be written, the first entry will say why
         os.mkdir(name, 0o700, dir_fd=dir_fd)
-    except OSError:  # nothing can be written here, and the first entry will say why
-        return False
-    try:
-        return _exists(dir_fd, name.upper())
-    finally:
-        os.rmdir(name, dir_fd=dir_fd)
+        try:
+            return _exists(dir_fd, name.upper())
+        finally:
+            os.rmdir(name, dir_fd=dir_fd)
+    return False
 
 
 @contextmanager

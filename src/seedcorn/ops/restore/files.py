@@ -16,6 +16,7 @@ from seedcorn.format.pack import PackKind
 from seedcorn.format.tree import content_records
 from seedcorn.fs.content import write_content
 from seedcorn.fs.files import LinkSource, PendingFile
+from seedcorn.fs.metadata import MetadataError, error_text
 from seedcorn.fs.target import Target
 from seedcorn.ids import RepositoryId
 from seedcorn.ops.restore.crew import Crew, CrewJob, InlineCrew, ProcessCrew
@@ -74,8 +75,8 @@ class FileRestorer:
                 offset += length
         except BaseException as error:
             self._target.discard_file(pending)
-            if isinstance(error, OSError):
-                self._outcome.fail(wanted.path, _caused(TargetError(wanted.directory.path_of(node.name), os.strerror(error.errno or 0)), error))
+            if isinstance(error, MetadataError):
+                self._outcome.fail(wanted.path, _caused(TargetError(wanted.directory.path_of(node.name), error_text(error)), error))
             elif isinstance(error, IntegrityError):
                 self._outcome.fail(wanted.path, error)
             else:
@@ -177,6 +178,6 @@ def _target_error(failure: Failure) -> TargetError | None:
     return _caused(TargetError(failure.path, failure.message), OSError(failure.errno, failure.message))
 
 
-def _caused(error: TargetError, cause: OSError) -> TargetError:
+def _caused(error: TargetError, cause: Exception) -> TargetError:
     error.__cause__ = cause
     return error
