@@ -225,7 +225,7 @@ def test_a_name_that_can_not_be_linked_is_a_file_of_its_own(workshop: Workshop, 
 def test_a_hole_that_no_honest_host_stores_is_the_failure_of_one_file(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     make_tree(workshop.source, {"a": b"shared", "other": b"x"})
     os.link(workshop.source / "a", workshop.source / "b")
-    extra = Extra(link_count=2, holes=((0, (1 << 63) - 1),))
+    extra = Extra(link_count=2, holes=((0, 1 << 63),))
     real = entries._file_node
     monkeypatch.setattr(
         entries, "_file_node", lambda name, st, stored, holes, xattrs, changed: _with_hole(real(name, st, stored, (), (), False), extra)
@@ -237,7 +237,7 @@ def test_a_hole_that_no_honest_host_stores_is_the_failure_of_one_file(workshop: 
 
 
 def _with_hole(node: Node, extra: Extra) -> Node:
-    return node if node.name == b"other" else msgspec.structs.replace(node, size=node.size + (1 << 63) - 1, extra=extra)
+    return node if node.name == b"other" else msgspec.structs.replace(node, size=node.size + (1 << 63), extra=extra)
 
 
 def test_a_name_whose_first_name_is_in_the_way(workshop: Workshop) -> None:

@@ -20,6 +20,7 @@ from seedcorn.ids import CHUNK_ID_BYTES, ChunkId
 __all__ = [
     "CONTENT_RECORD_BYTES",
     "LISTING_CHUNK_LIMIT_BYTES",
+    "NAME_LIMIT_BYTES",
     "Extra",
     "Kind",
     "Node",

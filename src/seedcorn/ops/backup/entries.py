@@ -16,7 +16,7 @@ import msgspec
 
 from seedcorn.errors import SourceError, printable
 from seedcorn.events import Counter, Monitor
-from seedcorn.format.tree import Extra, Kind, Node
+from seedcorn.format.tree import NAME_LIMIT_BYTES, Extra, Kind, Node
 from seedcorn.fs.content import ContentReader, Hole, cut_short, holes_of
 from seedcorn.fs.metadata import XattrReader, Xattrs, error_text, node_from_stat
 from seedcorn.fs.walk import open_source_file
@@ -100,11 +100,20 @@ class EntryReader:
             else:
                 self.fail(path, OSError(f"is of a kind that can not be stored (mode {st.st_mode:o})"))
             return None
+        if self.refuses(name, path):
+            return None
         self._tally.users.add(st.st_uid)
         self._tally.groups.add(st.st_gid)
         if kind is not Kind.FILE:
             return self._special(dir_fd, name, path, st, kind)
         return self._file(dir_fd, name, path, st) if st.st_nlink == 1 else self._linked(dir_fd, name, path, st)
+
+    def refuses(self, name: bytes, path: bytes) -> bool:
+        """Whether a name is longer than readers accept, which is said: its node would take those beside it with it."""
+        if len(name) <= NAME_LIMIT_BYTES:
+            return False
+        self.fail(path, OSError(f"has a name of {len(name)} bytes, and at most {NAME_LIMIT_BYTES} can be stored"))
+        return True
 
     def read_again(self, dir_fd: int, name: bytes, path: bytes) -> ReadEntry | None:
         """As ``read``, of what was a file when the directory was listed."""
@@ -141,6 +150,8 @@ class EntryReader:
     def _special(self, dir_fd: int, name: bytes, path: bytes, st: os.stat_result, kind: Kind) -> ReadEntry | None:
         try:
             target = os.readlink(name, dir_fd=dir_fd) if kind is Kind.SYMLINK else None
+            if target == b"":
+                raise OSError("is a link to nothing, which can not be stored")
         except OSError as error:
             self._fail_unless_gone(path, error)
             return None

@@ -293,6 +293,9 @@ class TreeScanner:
         if name == directory.ahead_last:
             self._outlook.look(directory)
         path = path_below(directory.path, name)
+        if self._reader.refuses(name, path):
+            directory.steady = False
+            return None
         if self._options.one_file_system and st.st_dev != device_id:
             self._add_directory(directory, node_from_stat(name, st, Kind.DIRECTORY))  # a mount point: the directory, without what is mounted on it
             return None

@@ -184,3 +184,20 @@ def test_a_file_that_was_lost_and_has_become_a_directory(workshop: Workshop, mon
         (os.fsencode(workshop.source / "a"), "was replaced by a directory")
     ]
     assert workshop.restore(run.id).tree().keys() == {b".", b"b"}
+
+
+def test_names_and_links_that_readers_refuse_do_not_take_their_neighbours_with_them(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some file systems in user space know such."""
+    make_tree(workshop.source, {"a": b"1", "long name": b"2", "long directory/file": b"3", "z": b"4"})
+    (workshop.source / "link").symlink_to("a")
+    monkeypatch.setattr(entries, "NAME_LIMIT_BYTES", 8)
+    monkeypatch.setattr(os, "readlink", lambda *_, **__: b"")
+    for _ in range(3):
+        settle()
+        run = workshop.backup()
+        assert {os.path.basename(error.path): error.message for error in run.result.errors} == {
+            b"link": "is a link to nothing, which can not be stored",
+            b"long directory": "has a name of 14 bytes, and at most 8 can be stored",
+            b"long name": "has a name of 9 bytes, and at most 8 can be stored",
+        }
+        assert workshop.restore(run.id).tree().keys() == {b".", b"a", b"z"}
