@@ -25,7 +25,7 @@ from seedcorn.ops.check.check import CheckOptions, check
 from seedcorn.ops.deep.plan import DeepPlan, plan_deep
 from seedcorn.ops.gc.plan import CollectionOptions
 from seedcorn.ops.gc.survey import Survey, Surveyor
-from seedcorn.repo.content import writer
+from seedcorn.repo.content import frame_writer
 from seedcorn.repo.content.reader import Reader
 from seedcorn.repo.maintenance import maintained_by_owner
 from seedcorn.repo.rewriting.regrouping import Regrouping
@@ -314,8 +314,8 @@ def begin_one_session(patch: pytest.MonkeyPatch) -> None:
         sealed.append(sealed[0] if sealed else seal(self, info, data))
         return sealed[0]
 
-    patch.setattr(writer, "SessionId", lambda _: session)
-    patch.setattr(writer, "new_session_key", lambda: key)
+    patch.setattr(frame_writer, "SessionId", lambda _: session)
+    patch.setattr(frame_writer, "new_session_key", lambda: key)
     patch.setattr(HostKey, "seal_read", seal_once)
 
 

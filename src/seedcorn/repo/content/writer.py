@@ -1,57 +1,36 @@
-"""The writing side of a repository: chunks into frames, frames into packs, packs and their segments into the store.
+"""The writing side of a repository: contents and listings, cut into chunks, of which the new ones go into frames.
 
-One thread (the caller's) reads, cuts, hashes and looks up; worker threads compress, seal and open again to compare; upload threads put packs.
-All buffers are pooled and of fixed size, so memory depends on neither the tree nor the repository, and a slow store slows the reader down.
-Write order: packs, then the segment that lists them; only then does the local state learn of their chunks.
+Owns where content and listings are cut, what their chunks are called, and the form in which a node names them. Reads straight into the buffers of the
+frames. What becomes of full frames is the ``FrameWriter``'s.
 
-docs/format.md, sections "Content", "Frame", "Pack".
+docs/format.md, sections "Chunks", "Listing", "Content".
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
 
 import msgspec
 
 from seedcorn import compression
 from seedcorn.chunking import HEAD_MATTERS_ABOVE, Cutter, Tier, tier_for
 from seedcorn.crypto import primitives
-from seedcorn.crypto.keys import new_session_key
-from seedcorn.errors import SeedcornError
 from seedcorn.events import Clock, Monitor
-from seedcorn.format.codec import SUITE
-from seedcorn.format.names import following_number
-from seedcorn.format.pack import KeyRow, PackEntry, PackKind
-from seedcorn.format.tree import CONTENT_RECORD_BYTES, Node, RunCutter, content_records, encode_nodes
-from seedcorn.ids import CHUNK_ID_BYTES, RANDOM_ID_BYTES, SessionId
-from seedcorn.repo.bindings import session_binding
-from seedcorn.repo.content.packer import FRAME_TARGET_BYTES, Frame, Packer, PackerOptions
-from seedcorn.repo.index import build_segment, next_segment_number
+from seedcorn.format.tree import CONTENT_RECORD_BYTES, Node, RunCutter, encode_nodes
+from seedcorn.ids import CHUNK_ID_BYTES
+from seedcorn.repo.content.frame_writer import CONTENT, LISTING, STORED, FrameWriter, WriterOptions
+from seedcorn.repo.content.packer import FRAME_TARGET_BYTES, Frame
 from seedcorn.repo.repository import HostRepository
-from seedcorn.repo.state.state import FrameSet, SessionRecord, State, frame_ordinal
+from seedcorn.repo.state.state import State
 
 __all__ = ["ListingWriter", "ReadInto", "StoredContent", "Writer", "WriterOptions"]
 
 FRAME_CHUNK_LIMIT = 8192  # so that a footer of tiny chunks stays small
 INLINE_RECORDS_LIMIT = 4
 _PIECE_BYTES_MIN, _PIECE_BYTES_MAX = 8 * CONTENT_RECORD_BYTES, 4096 * CONTENT_RECORD_BYTES
-_PENDING_LIMIT = 100_000  # chunks that only memory knows, about 150 bytes each
 _PIECE_END_BELOW = 32  # a record ends its piece if its chunk id's first byte is below this: 15 records on average
 
-_CONTENT, _STORED, _LISTING = range(3)  # lanes: a frame can be open for content, for content that is kept as it is, and for listings
-_LANES = 3
-
 ReadInto = Callable[[memoryview], int]
-
-
-@dataclass(frozen=True, slots=True)
-class WriterOptions:
-    """How to write. Sizes in bytes, times in seconds."""
-
-    packer: PackerOptions = field(default_factory=PackerOptions)
-    checkpoint_packs: int = 8
-    checkpoint_seconds: int = 300
 
 
 class StoredContent(msgspec.Struct, frozen=True, gc=False):
@@ -67,35 +46,15 @@ class StoredContent(msgspec.Struct, frozen=True, gc=False):
 _EMPTY = StoredContent(b"", 0, 0, 0, ())
 
 
-class Writer:
-    """One session of one host. Not thread-safe: one thread calls it."""
+class Writer(FrameWriter):
+    """Stores what is new of contents and listings. Not thread-safe: one thread calls it."""
 
     def __init__(self, repository: HostRepository, state: State, options: WriterOptions, clock: Clock, monitor: Monitor) -> None:
-        self._repository = repository
-        self._state = state
-        self._options = options
-        self._clock = clock
+        super().__init__(repository, state, options, clock, monitor)
         secrets = repository.key.secrets
-        self.domain = secrets.domain
         self._chunk_id_key = secrets.chunk_id_key
         self._listing_id_key = secrets.listing_id_key
         self._cutter = Cutter(secrets.cut_seed)
-        self.session = SessionId(primitives.random_bytes(RANDOM_ID_BYTES))
-        session_key = new_session_key()
-        sealed_key = repository.key.seal_read(session_binding(repository.repository, repository.host, self.session), session_key)
-        self._row = KeyRow(self.session, repository.host, SUITE, sealed_key)
-        self.session_number = state.begin_session(SessionRecord(self.session, repository.host, secrets.domain), sealed_key)
-        self._next_segment = next_segment_number(state, repository.host)
-        self._packer = Packer(repository, self.session, session_key, self._row, options.packer, monitor)
-        self._next_seq = 0
-        self._open: list[Frame | None] = [None] * _LANES
-        self._pending: dict[bytes, int] = {}  # chunk id -> ordinal, for chunks that no segment lists yet
-        self._unlisted: list[PackEntry] = []  # packs in the store that no segment lists yet
-        self._last_checkpoint_ns = clock.elapsed_ns()
-        self.indexed_frames = FrameSet()  # of this session, and listed in a segment
-        self.new_data_bytes = 0  # content of new chunks, before compression
-        self.new_listing_bytes = 0
-        self.packs = {PackKind.DATA: 0, PackKind.LISTING: 0}
 
     # -- chunks ------------------------------------------------------------------------------------------------------------------------------
 
@@ -114,7 +73,7 @@ class Writer:
 
     def _store_small(self, read_into: ReadInto, size: int) -> StoredContent:
         """One chunk, read straight into the open frame; a duplicate is simply overwritten by what comes next."""
-        frame = self._open[_CONTENT] or self._frame(_CONTENT)
+        frame = self._open[CONTENT] or self._frame(CONTENT)
         begin = frame.filled
         view = frame.view[begin : begin + size]
         length = read_into(view) if size else 0
@@ -137,7 +96,7 @@ class Writer:
 
     def _store_cut(self, read_into: ReadInto, size: int | None, frames: set[int]) -> tuple[list[bytes], int, int]:
         """Read into the free end of the open frame, cut there, and close the gaps that duplicates leave."""
-        frame = self._frame(_CONTENT)
+        frame = self._frame(CONTENT)
         records: list[bytes] = []
         total = new_bytes = 0
         tier: Tier | None = None if size is not None and size > HEAD_MATTERS_ABOVE else tier_for(size)
@@ -159,7 +118,7 @@ class Writer:
                 compressible = compression.is_compressible(frame.view[at:end])
                 tier = tier_for(size, compressible=compressible)
                 if not compressible:
-                    frame, at, end = self._move(frame, at, end, self._frame(_STORED))
+                    frame, at, end = self._move(frame, at, end, self._frame(STORED))
             for length in self._cutter.cuts(frame.view[at:end], tier, start=not total, final=final):
                 chunk = frame.view[at : at + length]
                 chunk_id = primitives.keyed_hash(self._chunk_id_key, chunk, CHUNK_ID_BYTES)
@@ -189,23 +148,6 @@ class Writer:
         target.view[begin : begin + end - at] = source.view[at:end]
         return target, begin, begin + end - at
 
-    def known(self, chunk_id: bytes) -> int | None:
-        """The ordinal of a frame that holds this chunk and may be relied on; None if it has to be stored."""
-        ordinal = self._pending.get(chunk_id)
-        if ordinal is None and self._state.has_chunks:
-            return self._state.find(chunk_id)
-        return ordinal
-
-    def _note_new(self, frame: Frame, chunk_id: bytes, record: bytes, length: int) -> int:
-        frame.records.append(record)
-        ordinal = frame.ordinal
-        self._pending[chunk_id] = ordinal
-        if frame.kind is PackKind.DATA:
-            self.new_data_bytes += length
-        else:
-            self.new_listing_bytes += length
-        return ordinal
-
     # -- listings ----------------------------------------------------------------------------------------------------------------------------
 
     def store_listing(self, nodes: Iterable[Node], frames: set[int]) -> tuple[bytes, int]:
@@ -229,7 +171,7 @@ class Writer:
         record = chunk_id + len(data).to_bytes(4, "little")
         ordinal = self.known(chunk_id)
         if ordinal is None:
-            frame = self._open[_LISTING] or self._frame(_LISTING)
+            frame = self._open[LISTING] or self._frame(LISTING)
             if frame.filled + len(data) > len(frame.view):
                 frame = self._close(frame)
             frame.view[frame.filled : frame.filled + len(data)] = data
@@ -239,80 +181,6 @@ class Writer:
                 self._close(frame)
         frames.add(ordinal)
         return record
-
-    # -- frames ------------------------------------------------------------------------------------------------------------------------------
-
-    def _frame(self, lane: int) -> Frame:
-        """The open frame of a lane."""
-        frame = self._open[lane]
-        if frame is None:
-            kind = PackKind.LISTING if lane == _LISTING else PackKind.DATA
-            ordinal = frame_ordinal(self.session_number, self._next_seq)
-            frame = self._open[lane] = self._packer.new_frame(kind, lane == _STORED, self._next_seq, ordinal)
-            self._next_seq += 1
-        return frame
-
-    def _close(self, frame: Frame, *, keep: tuple[int, int] = (0, 0)) -> Frame:
-        """Send a full frame on and open its successor, which begins with the bytes ``keep`` (from, to) of the old one."""
-        lane = self._open.index(frame)
-        self._open[lane] = None
-        successor = self._frame(lane)
-        successor.view[: keep[1] - keep[0]] = frame.view[keep[0] : keep[1]]
-        self._packer.submit(frame)
-        if self._packer.finished_packs >= self._options.checkpoint_packs or (
-            self._packer.finished_packs
-            and (
-                len(self._pending) > _PENDING_LIMIT or self._clock.elapsed_ns() - self._last_checkpoint_ns > self._options.checkpoint_seconds * 10**9
-            )
-        ):
-            self.checkpoint()
-        return successor
-
-    def checkpoint(self) -> None:
-        """List the packs that are in the store in a segment, and let the state learn of them. One that was interrupted can be called again."""
-        self._unlisted += self._packer.take_finished()
-        self._last_checkpoint_ns = self._clock.elapsed_ns()
-        packs = self._unlisted
-        if not packs:
-            return
-        key, data = build_segment(self._repository, self.session, self._next_segment, self._row, packs)
-        self._next_segment = following_number(self._next_segment)
-        self._packer.put(key, data)
-        self._state.add_segment(key, self._repository.host, self._repository.key.secrets.domain, [self._row], packs)
-        self._unlisted = []
-        for pack in packs:
-            self.packs[pack.kind] += 1
-            for frame in pack.frames:
-                self.indexed_frames.add(frame_ordinal(self.session_number, frame.seq))
-                for chunk_id, _ in content_records(frame.records):
-                    self._pending.pop(chunk_id, None)
-
-    # -- the end -----------------------------------------------------------------------------------------------------------------------------
-
-    def finish(self) -> None:
-        """Seal and put everything that is open, and the last segment. After this every chunk handed out is in the store and indexed.
-
-        Raises:
-            SeedcornError: one is not, because of what had failed before.
-        """
-        for frame in filter(None, self._open):
-            if frame.records:
-                self._packer.submit(frame)
-            else:
-                self._packer.release(frame)
-        self._open = [None] * _LANES
-        self._packer.drain()
-        self.checkpoint()
-        if self._pending:  # whoever went on after an error must not get a snapshot of it
-            raise SeedcornError(f"{len(self._pending)} new chunks have not come to the repository, so there is no snapshot: run the backup again")
-
-    def put(self, key: str, data: bytes) -> None:
-        """Put one object (a snapshot, receipt or checkpoint) from an upload thread, and wait."""
-        self._packer.put(key, data)
-
-    def close(self) -> None:
-        """Stop all threads; what is not yet in the store is given up."""
-        self._packer.close()
 
 
 class ListingWriter:
