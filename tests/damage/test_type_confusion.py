@@ -21,7 +21,7 @@ from seedcorn.format.tree import decode_nodes
 from seedcorn.ops import access
 from seedcorn.ops.browse import open_browser
 from seedcorn.ops.check.check import CheckOptions, check
-from seedcorn.repo.content.reader import coalesce
+from seedcorn.repo.content.ranges import coalesce
 from seedcorn.repo.index import open_segment
 from seedcorn.repo.packs import open_pack
 from seedcorn.testing.damage import OBJECT_KINDS, Pristine, copy_store, keys_by_kind

@@ -27,9 +27,9 @@ from seedcorn.format.pack import (
     parse_pack_head,
     parse_trailer,
 )
-from seedcorn.format.tree import content_records
-from seedcorn.ids import CHUNK_ID_BYTES, HostId, PackId, RepositoryId
+from seedcorn.ids import HostId, PackId, RepositoryId
 from seedcorn.repo.bindings import footer_binding, frame_binding, session_binding
+from seedcorn.repo.frames import open_frame, verify_chunks
 
 __all__ = ["OpenedPack", "check_hash", "entries_digest", "open_indexed_pack", "open_pack", "plausible_sizes"]
 
@@ -92,19 +92,17 @@ class OpenedPack:
             IntegrityError: with what is wrong.
         """
         binding = frame_binding(self.head.kind, self.head.repository, entry.session, entry.seq)
-        plain = memoryview(bytearray(entry.sealed_bytes))
-        length = self._sealers[entry.session].open_into(self.data[entry.offset : entry.offset + entry.sealed_bytes], binding, plain)
-        raw = compression.decompress(plain[:length], entry.raw_bytes)
-        self._check_chunks(entry, memoryview(raw))
+        sealed = self.data[entry.offset : entry.offset + entry.sealed_bytes]
+        try:
+            raw = open_frame(self._sealers[entry.session], binding, sealed, entry.raw_bytes, memoryview(bytearray(len(sealed))))
+            verify_chunks(self._id_key, memoryview(raw), 0, entry.records)
+        except IntegrityError as error:
+            raise IntegrityError(f"frame {entry.seq}: {error.message}") from error
         return raw
 
-    def _check_chunks(self, entry: FrameEntry, raw: memoryview) -> None:
-        key = self._secrets.chunk_id_key if self.head.kind is PackKind.DATA else self._secrets.listing_id_key
-        at = 0
-        for chunk_id, length in content_records(entry.records):
-            if primitives.keyed_hash(key, raw[at : at + length], CHUNK_ID_BYTES) != chunk_id:
-                raise IntegrityError(f"chunk {chunk_id.hex()[:16]} in frame {entry.seq} does not have the content its id stands for")
-            at += length
+    @property
+    def _id_key(self) -> bytes:
+        return self._secrets.chunk_id_key if self.head.kind is PackKind.DATA else self._secrets.listing_id_key
 
 
 def open_pack(data: bytes | memoryview, host: HostId, repository: RepositoryId, key: OwnerKey) -> OpenedPack:

@@ -18,7 +18,8 @@ from seedcorn.errors import IntegrityError
 from seedcorn.format.pack import PackKind
 from seedcorn.format.tree import CONTENT_RECORD_BYTES, content_records
 from seedcorn.ids import ChunkId
-from seedcorn.repo.content.reader import FrameRange, Reader, coalesce
+from seedcorn.repo.content.ranges import FrameRange, coalesce
+from seedcorn.repo.content.reader import Reader
 from seedcorn.repo.state.state import ChunkPlace, FrameSet
 
 __all__ = ["FETCHES", "ContentSource", "ContentStream"]

@@ -24,7 +24,8 @@ from seedcorn.ops.deep.plan import DeepPlan
 from seedcorn.ops.deep.relocate import Frame, relocate
 from seedcorn.ops.gc.survey import Survey, Surveyor
 from seedcorn.repo.content.packer import PackerOptions
-from seedcorn.repo.content.reader import Reader, coalesce
+from seedcorn.repo.content.ranges import coalesce
+from seedcorn.repo.content.reader import Reader
 from seedcorn.repo.maintenance import maintained_by_owner
 from seedcorn.repo.repository import OwnerRepository
 from seedcorn.repo.rewriting.regrouping import Regrouping

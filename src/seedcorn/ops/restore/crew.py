@@ -36,7 +36,8 @@ from seedcorn.ops.restore.plan import Span
 from seedcorn.ops.restore.process import PROGRAM, Channel, Hello
 from seedcorn.ops.restore.write import FileTask, FrameTask, KnownDirectory, Part, SpanTask, SpanWriter, Written
 from seedcorn.repo.content.opener import FrameOpener, SessionKeys
-from seedcorn.repo.content.reader import Reader, coalesce
+from seedcorn.repo.content.ranges import coalesce
+from seedcorn.repo.content.reader import Reader
 
 __all__ = ["Crew", "CrewJob", "InlineCrew", "ProcessCrew"]
 

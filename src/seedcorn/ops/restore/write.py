@@ -16,7 +16,8 @@ from seedcorn.errors import IntegrityError, TargetError
 from seedcorn.format.tree import CONTENT_RECORD_BYTES, Node
 from seedcorn.fs.directories import DirectoryHandle, DirectoryRecord
 from seedcorn.fs.files import FileWriter, PartialFile
-from seedcorn.repo.content.opener import FrameOpener, SessionKeys, verify_chunks
+from seedcorn.repo.content.opener import FrameOpener, SessionKeys
+from seedcorn.repo.frames import verify_chunks
 
 __all__ = ["Failure", "FileTask", "FrameTask", "KnownDirectory", "Link", "Part", "SpanTask", "SpanWriter", "Written"]
 

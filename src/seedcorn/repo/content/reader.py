@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -24,11 +24,13 @@ from seedcorn.format.pack import PackKind
 from seedcorn.format.tree import CONTENT_RECORD_BYTES, Kind, Node, content_records, decode_nodes, pack_content
 from seedcorn.ids import ChunkId, PackId, SessionId
 from seedcorn.repo.bindings import frame_binding, session_binding
-from seedcorn.repo.content.opener import SessionKeys, open_frame, verify_chunks
+from seedcorn.repo.content.opener import SessionKeys
+from seedcorn.repo.content.ranges import FrameRange, surroundings
+from seedcorn.repo.frames import open_frame, verify_chunks
 from seedcorn.repo.repository import OwnerRepository
 from seedcorn.repo.state.state import ChunkPlace, FramePlace, State
 
-__all__ = ["FetchChunk", "FrameRange", "Reader", "coalesce", "surroundings"]
+__all__ = ["FetchChunk", "Reader"]
 
 FetchChunk = Callable[[ChunkId, int], bytes | memoryview]  # by id and length; raises IntegrityError
 _DEPTH_LIMIT = 8
@@ -41,18 +43,6 @@ _EXPECTED_RECORDS = 64
 _EXPECTED_LIMIT = 20_000
 _READ_AHEADS = 2  # ranges of listing frames that are kept as they came
 _READ_AHEAD_SEQS = 4096  # how far from a frame its neighbours are looked for; a session numbers content and listings together
-COALESCE_GAP_BYTES = 256 << 10  # cheaper to read over than to ask twice
-COALESCE_LIMIT_BYTES = 8 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class FrameRange:
-    """Frames that lie close together in one pack, in order of their offset: fetched in one request."""
-
-    key: str
-    start: int
-    length: int
-    frames: tuple[tuple[int, FramePlace], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +135,7 @@ class Reader:
     def _frame_at(self, ordinal: int, place: FramePlace) -> bytes | memoryview:
         sealed = self._sealed_listing(ordinal, place) if place.kind == PackKind.LISTING else None
         if sealed is None:
-            ((_, _, sealed),) = self.read_range(_range([(ordinal, place)]))
+            ((_, _, sealed),) = self.read_range(FrameRange.over([(ordinal, place)]))
         return self.open_frame(ordinal, place, sealed)
 
     def _sealed_listing(self, ordinal: int, place: FramePlace) -> bytes | memoryview | None:
@@ -293,39 +283,3 @@ class Reader:
     def frame_places(self, ordinals: Iterable[int]) -> dict[int, FramePlace]:
         """A place for each frame; those that are not indexed are left out."""
         return self._state.frame_places(ordinals)
-
-
-def surroundings(places: Mapping[int, FramePlace], ordinal: int) -> FrameRange:
-    """The range that one of ``places`` is fetched with: what lies around it in its pack, as much as a request may bring."""
-    center = places[ordinal]
-    beside = {other: place for other, place in places.items() if (place.host, place.pack) == (center.host, center.pack)}
-    pack_end = max(place.offset + place.sealed_bytes for place in beside.values())
-    begin = min(center.offset - COALESCE_LIMIT_BYTES // 2, pack_end - COALESCE_LIMIT_BYTES)
-    end = max(begin, 0) + COALESCE_LIMIT_BYTES
-    around = {other: place for other, place in beside.items() if begin <= place.offset and place.offset + place.sealed_bytes <= end}
-    return next(found for found in coalesce(around | {ordinal: center}) if any(other == ordinal for other, _ in found.frames))
-
-
-def coalesce(places: dict[int, FramePlace]) -> list[FrameRange]:
-    """Ranges over frames, sorted by pack and offset; close neighbours together up to a limit."""
-    ranges: list[FrameRange] = []
-    run: list[tuple[int, FramePlace]] = []
-    for ordinal, place in sorted(places.items(), key=lambda item: (item[1].host, item[1].pack, item[1].offset)):
-        if run and (place.pack != run[0][1].pack or not _near(run, place)):
-            ranges.append(_range(run))
-            run = []
-        run.append((ordinal, place))
-    if run:
-        ranges.append(_range(run))
-    return ranges
-
-
-def _near(run: Sequence[tuple[int, FramePlace]], place: FramePlace) -> bool:
-    last = run[-1][1]
-    gap = place.offset - (last.offset + last.sealed_bytes)
-    return gap <= COALESCE_GAP_BYTES and place.offset + place.sealed_bytes - run[0][1].offset <= COALESCE_LIMIT_BYTES
-
-
-def _range(run: Sequence[tuple[int, FramePlace]]) -> FrameRange:
-    first, last = run[0][1], run[-1][1]
-    return FrameRange(pack_key(first.host, first.pack), first.offset, last.offset + last.sealed_bytes - first.offset, tuple(run))
