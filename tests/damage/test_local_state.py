@@ -1,12 +1,15 @@
-"""A flipped bit in what a machine remembers between its runs: noticed or harmless, and never in the next snapshot."""
+"""What a machine remembers, after a flipped bit, on a full disk and after a Ctrl-C: noticed or harmless, and never in the next snapshot."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
+import resource
 import shutil
+import signal
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,10 +18,15 @@ from seedcorn.errors import IntegrityError, SeedcornError
 from seedcorn.events import SystemClock
 from seedcorn.format.tree import Node
 from seedcorn.ops import access
+from seedcorn.ops.backup.backup import BackupOptions
+from seedcorn.repo.content import packer
+from seedcorn.repo.content.packer import PackerOptions
+from seedcorn.repo.content.writer import WriterOptions
 from seedcorn.testing.memory_store import MemoryStore
 from seedcorn.testing.repositories import SmallRepository, make_tree, read_tree
 
 FLIPS = 300
+INTERRUPTIONS = 20
 
 
 class SettledClock(SystemClock):
@@ -108,3 +116,69 @@ def test_a_flipped_bit_anywhere(remembering: Remembering) -> None:
     used = [at for at, byte in enumerate(remembering.whole) if byte]
     for _ in range(FLIPS):
         remembering.back_up_after_a_flip(chosen.choice(used), chosen.randrange(8))
+
+
+# -- a full disk, and a Ctrl-C ---------------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def files_no_longer_than(length: int) -> Iterator[None]:
+    """Whoever makes a file longer hears of it from the kernel, as on a full disk."""
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (length, usual[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+
+
+def test_the_disk_of_the_state_is_full_at_any_point(tmp_path: Path) -> None:
+    tree = make_tree(tmp_path / "tree", {f"d{n}/f{m}": os.urandom(500) for n in range(30) for m in range(3)})
+    refused = 0
+    for pages in itertools.count(14, 4):
+        with SmallRepository(MemoryStore(), tmp_path / str(pages)) as repository:
+            try:
+                with files_no_longer_than(4096 * pages):
+                    repository.backup(tree)
+                break
+            except SeedcornError as error:
+                refused += str(repository.first.state.folder) in str(error) and "is its disk full" in str(error)
+            assert repository.backup(tree).exit_code == 0
+            content = read_tree(repository.browser(fresh=True))
+            assert all(content[os.fsencode(path)] == path.read_bytes() for path in tree.rglob("f*"))
+    assert refused == (pages - 14) // 4 > 3
+
+
+@pytest.fixture
+def interrupting() -> Iterator[None]:
+    """The signal of the timer of this process's own seconds is a Ctrl-C."""
+    usual = signal.signal(signal.SIGVTALRM, signal.default_int_handler)
+    yield
+    signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+    signal.signal(signal.SIGVTALRM, usual)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("interrupting")
+def test_interrupted_at_any_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packer, "PACK_TARGET_BYTES", 1 << 20)
+    tree = make_tree(tmp_path / "tree", {f"d{n}/f": random.Random(n).randbytes(300_000) for n in range(12)})
+    options = BackupOptions("alpha", writer=WriterOptions(PackerOptions(workers=2), checkpoint_packs=1))
+    interrupted = 0
+    with SmallRepository(MemoryStore(), tmp_path / "machines", clock=SettledClock()) as repository:
+        begun = os.times().user
+        repository.backup(tree, options=options)
+        usual_seconds = os.times().user - begun
+        for number in range(INTERRUPTIONS):
+            for path in tree.rglob("f"):
+                path.write_bytes(os.urandom(300_000))
+            try:
+                signal.setitimer(signal.ITIMER_VIRTUAL, usual_seconds * (number + 1) / INTERRUPTIONS)
+                repository.backup(tree, options=options)
+                signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+            except KeyboardInterrupt:
+                interrupted += 1
+            assert repository.backup(tree, options=options).exit_code == 0
+            content = read_tree(repository.browser(fresh=True))
+            assert all(content[os.fsencode(path)] == path.read_bytes() for path in tree.rglob("f"))
+    assert interrupted > INTERRUPTIONS // 4

@@ -7,6 +7,7 @@ seal, shape; and one whose domain's key is not at hand is never taken for one th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 
 from seedcorn import compression
@@ -149,12 +150,10 @@ def sync_state(
     Segments of domains of which ``index_key`` has no key are left to whoever has it: not opened, and not fetched more than once. Damaged ones are
     returned, not raised: what they list is simply not found.
     """
+    sync = _Sync(store, state, repository, cache(index_key), registry)
     for _ in range(_LISTING_TRIES):
-        # Before the listing: what another process adds to the state meanwhile is not gone.
-        known = {key: domain for key, domain in state.segment_domains().items() if key.startswith(_room(only))}
-        loaded = state.segments()
         try:
-            return _sync_with(_list_segments(store, only), known, loaded, store, state, repository, index_key, registry)
+            return sync.run(only)
         except ObjectNotFoundError as error:  # a maintainer has just rewritten it, and the list is another one now
             gone = error
     raise gone
@@ -175,55 +174,65 @@ def _room(only: HostId | None) -> str:
     return f"index/{only.hex()}/" if only else "index/"
 
 
-def _sync_with(
-    listed: dict[str, ObjectInfo],
-    known: Mapping[str, int],
-    loaded: set[str],
-    store: Store,
-    state: State,
-    repository: RepositoryId,
-    index_key: IndexKey,
-    registry: HostRegistry,
-) -> list[IntegrityError]:
-    key_of = cache(index_key)
-    problems: list[IntegrityError] = []
-    vanished: ObjectNotFoundError | None = None
-    for key in sorted(listed.keys() - loaded):
-        name = parse_numbered_key(key)
-        assert name is not None
-        if not _may_open(key, name.host, known, registry, key_of):
-            continue
-        try:
-            if listed[key].size_bytes > Magic.SEGMENT.limit_bytes:
-                raise IntegrityError("is larger than a segment may be")
-            verified = verify_segment(store.get(key), name, repository, registry)
-            domain_key = key_of(verified.public.domain)
-            opened = verified.open(domain_key) if domain_key is not None else None
-        except ObjectNotFoundError as error:
-            vanished = error
-            continue
-        except IntegrityError as error:
-            problems.append(error.named(key))
-            continue
-        if opened is None:
-            state.note_closed_segment(key, verified.public.domain)
+@dataclass(frozen=True, slots=True)
+class _Sync:
+    """What it takes to bring a state up to date. ``key_of`` gives the index key of a domain, if it is at hand."""
+
+    store: Store
+    state: State
+    repository: RepositoryId
+    key_of: IndexKey
+    registry: HostRegistry
+
+    def run(self, only: HostId | None) -> list[IntegrityError]:
+        """One try; what is damaged.
+
+        Raises:
+            ObjectNotFoundError: a segment that was listed is gone. All others are loaded.
+        """
+        # Before the listing: what another process adds to the state meanwhile is not gone.
+        known = {key: domain for key, domain in self.state.segment_domains().items() if key.startswith(_room(only))}
+        loaded = self.state.segments()
+        listed = _list_segments(self.store, only)
+        problems: list[IntegrityError] = []
+        vanished: ObjectNotFoundError | None = None
+        for key in sorted(listed.keys() - loaded):
+            name = parse_numbered_key(key)
+            assert name is not None
+            if not self._is_worth_fetching(key, name.host, known):
+                continue
+            try:
+                self._load(name, listed[key])
+            except ObjectNotFoundError as error:
+                vanished = error
+            except IntegrityError as error:
+                problems.append(error.named(key))
+        if vanished:
+            raise vanished
+        # Only now: what has been rewritten is never unknown in between. And what one could not load again is left to who can.
+        gone = {key for key, domain in known.items() if key not in listed and (key not in loaded or self.key_of(domain) is not None)}
+        if gone:
+            self.state.remove_segments(gone)
+        return problems
+
+    def _load(self, name: NumberedKey, info: ObjectInfo) -> None:
+        if info.size_bytes > Magic.SEGMENT.limit_bytes:
+            raise IntegrityError("is larger than a segment may be")
+        verified = verify_segment(self.store.get(info.key), name, self.repository, self.registry)
+        domain = verified.public.domain
+        index_key = self.key_of(domain)
+        if index_key is None:
+            self.state.note_closed_segment(info.key, domain)
         else:
-            state.add_segment(key, name.host, opened.public.domain, opened.public.key_rows, opened.packs)
-    if vanished:
-        raise vanished
-    # Only now: what has been rewritten is never unknown in between. And what one could not load again is left to who can.
-    gone = {key for key, domain in known.items() if key not in listed and (key not in loaded or key_of(domain) is not None)}
-    if gone:
-        state.remove_segments(gone)
-    return problems
+            opened = verified.open(index_key)
+            self.state.add_segment(info.key, name.host, domain, opened.public.key_rows, opened.packs)
 
-
-def _may_open(key: str, host: HostId, known: Mapping[str, int], registry: HostRegistry, key_of: IndexKey) -> bool:
-    """Whether it is worth fetching: its domain, or one in which its host has been, is one's own. What no enrolled host has put is looked at."""
-    if key in known:
-        return key_of(known[key]) is not None
-    enrolled = registry.hosts.get(host)
-    return enrolled is None or any(key_of(domain) is not None for domain in enrolled.domains)
+    def _is_worth_fetching(self, key: str, host: HostId, known: Mapping[str, int]) -> bool:
+        """Its domain, or one in which its host has been, is one's own. What no enrolled host has put is looked at."""
+        if key in known:
+            return self.key_of(known[key]) is not None
+        enrolled = self.registry.hosts.get(host)
+        return enrolled is None or any(self.key_of(domain) is not None for domain in enrolled.domains)
 
 
 def next_segment_number(state: State, host: HostId) -> int:
