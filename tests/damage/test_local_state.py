@@ -135,7 +135,7 @@ def files_no_longer_than(length: int) -> Iterator[None]:
 def test_the_disk_of_the_state_is_full_at_any_point(tmp_path: Path) -> None:
     tree = make_tree(tmp_path / "tree", {f"d{n}/f{m}": os.urandom(500) for n in range(30) for m in range(3)})
     refused = 0
-    for pages in itertools.count(14, 4):
+    for pages in itertools.count(14, 2):
         with SmallRepository(MemoryStore(), tmp_path / str(pages)) as repository:
             try:
                 with files_no_longer_than(4096 * pages):
@@ -146,7 +146,7 @@ def test_the_disk_of_the_state_is_full_at_any_point(tmp_path: Path) -> None:
             assert repository.backup(tree).exit_code == 0
             content = read_tree(repository.browser(fresh=True))
             assert all(content[os.fsencode(path)] == path.read_bytes() for path in tree.rglob("f*"))
-    assert refused == (pages - 14) // 4 > 3
+    assert refused == (pages - 14) // 2 > 3
 
 
 @pytest.fixture

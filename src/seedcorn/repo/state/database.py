@@ -188,7 +188,7 @@ class Database:
             shutil.rmtree(self._path, ignore_errors=True)  # with all files in it: LMDB's lock file belongs to this database and to no other
             return DamagedStateError(
                 f"the state directory {self.folder} was damaged and has been emptied ({error}): run the command again. What it held is read from "
-                "the repository, and from the sources once more"
+                "the repository, and from the sources once more; that the store was set back before now would not be noticed"
             )
         if isinstance(error, lmdb.MapFullError):
             return SeedcornError(

@@ -1,7 +1,7 @@
 """What this machine remembers of a repository between runs: where chunks lie, the host's last listings, and small facts.
 
 Never authoritative: losing it costs a re-read of the sources, not a re-upload. A cached listing counts only if every frame it needs is in the index,
-so a killed run can leave nothing that lies; and what was damaged is begun anew.
+so a killed run can leave nothing that lies; and a state that was damaged is begun anew, once that has been said.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from seedcorn.ids import RepositoryId
 from seedcorn.repo.state.chunk_table import ChunkPlace
 from seedcorn.repo.state.copied_contents import CopiedContents
-from seedcorn.repo.state.database import DamagedStateError, Database
+from seedcorn.repo.state.database import Database
 from seedcorn.repo.state.file_lock import file_lock
 from seedcorn.repo.state.indexed import FramePlace, FrameSet, PackRecord, SessionRecord, frame_ordinal
 from seedcorn.repo.state.listings import CachedListing, ListingCache
@@ -29,19 +29,14 @@ class State(LocalIndex):
     """One repository's state directory: its index, and what else is remembered. Several processes may have it open."""
 
     def __init__(self, folder: Path, repository: RepositoryId) -> None:
-        """Open or make the state in ``folder`` (made with mode 0700). One of another repository or schema, and one that is damaged, is thrown away
-        and begun anew.
+        """Open or make the state in ``folder`` (made with mode 0700). One of another repository or schema is thrown away and begun anew.
 
         Raises:
-            SeedcornError: the folder can not be used.
+            SeedcornError: the folder can not be used; or the state in it was damaged, and the next try begins anew. Not without a word: with it
+                is gone by what one would notice that the store was set back.
         """
         self.folder = folder
-        try:
-            self._open(Database(folder, _SCHEMA + repository))
-        except DamagedStateError:
-            self._open(Database(folder, _SCHEMA + repository))
-
-    def _open(self, database: Database) -> None:
+        database = Database(folder, _SCHEMA + repository)
         super().__init__(database)
         self._heads = database.table(b"listings", is_cache=True)  # directory key -> CachedListing
         self._parts = database.table(b"listing-parts")  # directory key, session number, part -> CachedPart

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -239,6 +240,21 @@ def test_a_folder_that_can_not_be_used_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(SeedcornError, match="state directory"):
         State(tmp_path / "file" / "state", REPOSITORY)
+
+
+@pytest.mark.parametrize("pages", [2, 5, 9])
+def test_a_damaged_state_is_told_once_and_begun_anew(tmp_path: Path, pages: int) -> None:
+    state = State(tmp_path / "state", REPOSITORY)
+    add(state, "index/one", ALPHA, S1, entry(b"p", S1, (0, [(A, 10)])))
+    state.close()
+    os.truncate(tmp_path / "state" / "index" / "data.mdb", 4096 * pages)
+    with pytest.raises(SeedcornError, match="was damaged and has been emptied"):
+        State(tmp_path / "state", REPOSITORY)
+    state = State(tmp_path / "state", REPOSITORY)
+    assert (state.segments(), state.find(A)) == (set(), None)
+    add(state, "index/one", ALPHA, S1, entry(b"p", S1, (0, [(A, 10)])))
+    assert state.find(A) is not None
+    state.close()
 
 
 def test_opening_what_is_there_writes_nothing(tmp_path: Path) -> None:
