@@ -86,6 +86,7 @@ TESTS: Mapping[str, Sequence[str]] = {
     "repo.maintenance": (_ROOTS,),
     "repo.roots.needs": ("tests/unit/repo/roots/test_needs.py", _PLAN),
     "repo.content.opener": ("tests/unit/repo/content/test_opener.py", "tests/unit/repo/content/test_reader.py"),
+    "repo.frames": ("tests/unit/repo/test_frames.py", "tests/unit/repo/content/test_opener.py", "tests/unit/repo/content/test_reader.py"),
     "repo.roots.receipts": ("tests/unit/repo/roots/test_receipts.py", _ROOTS),
     "repo.rewriting.repacking": (
         "tests/unit/repo/rewriting/test_repacking.py",

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import lmdb
 
@@ -42,6 +43,36 @@ _FAILURES = (lmdb.Error, DamagedRowError)
 
 class DamagedStateError(SeedcornError):
     """The database was not as it had been written, and has been emptied."""
+
+
+class _Block:
+    """A transaction for a ``with`` statement, at whose end LMDB's errors are what they mean. A generator would cost more than what it is for."""
+
+    __slots__ = ("_database", "_env", "_is_writing", "_txn")
+
+    def __init__(self, database: Database, env: Any, *, is_writing: bool) -> None:
+        self._database = database
+        self._env = env
+        self._is_writing = is_writing
+
+    def __enter__(self) -> Transaction:
+        try:
+            self._txn = self._env.begin(write=self._is_writing)
+        except _FAILURES as error:
+            raise self._database.meaning(error) from error
+        return self._txn
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        failure = error if isinstance(error, _FAILURES) else None
+        try:
+            if kind is None and self._is_writing and not self._database.discard_writes:
+                self._txn.commit()
+            else:
+                self._txn.abort()
+        except _FAILURES as at_the_end:
+            failure = at_the_end
+        if failure is not None:
+            raise self._database.meaning(failure) from failure
 
 
 class View:
@@ -143,28 +174,22 @@ class Database:
 
     # -- transactions ------------------------------------------------------------------------------------------------------------------------
 
-    @contextmanager
-    def reading(self) -> Iterator[Transaction]:
+    def reading(self) -> AbstractContextManager[Transaction]:
         """The state of things at this moment.
 
         Raises:
             DamagedStateError: what is read is not what was written.
         """
-        with self._watched(), self._env.begin() as txn:
-            yield txn
+        return _Block(self, self._env, is_writing=False)
 
-    @contextmanager
-    def writing(self) -> Iterator[Transaction]:
+    def writing(self) -> AbstractContextManager[Transaction]:
         """One change; nothing of it is kept if the block is left by an exception.
 
         Raises:
             DamagedStateError: as ``reading``.
             SeedcornError: it can not be written.
         """
-        with self._watched(), self._env.begin(write=True) as txn:
-            yield txn
-            if self.discard_writes:
-                txn.abort()
+        return _Block(self, self._env, is_writing=True)
 
     def view(self) -> View:
         """As ``reading``, for longer."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 import msgspec
 from pyroaring import BitMap
@@ -167,32 +167,43 @@ class FrameIndex:
         """A place for each frame; those that are not indexed are left out."""
         found: dict[int, FramePlace] = {}
         with self._database.reading() as txn:
+            decode = self._place_decoder(txn)
             for ordinal in ordinals:
                 place = self._frames.get(txn, _frame_key(ordinal))
                 if place is not None:
-                    found[ordinal] = self._decode_place(txn, place)
+                    found[ordinal] = decode(place)
         return found
 
     def places_between(self, first: int, end: int) -> dict[int, FramePlace]:
         """A place for each indexed frame from the ordinal ``first`` up to, and without, ``end``."""
         found: dict[int, FramePlace] = {}
         with self._database.reading() as txn:
+            decode = self._place_decoder(txn)
             for key, place in self._frames.items_from(txn, _frame_key(first)):
                 ordinal = frame_ordinal(*_FRAME_KEY.unpack(key))
                 if ordinal >= end:
                     break
-                found[ordinal] = self._decode_place(txn, place)
+                found[ordinal] = decode(place)
         return found
 
     def all_places(self, ordinal: int) -> list[FramePlace]:
         """Every place that an index segment gives for one frame."""
         with self._database.reading() as txn:
-            return [self._decode_place(txn, place) for place in self._frames.all(txn, _frame_key(ordinal))]
+            return list(map(self._place_decoder(txn), self._frames.all(txn, _frame_key(ordinal))))
 
-    def _decode_place(self, txn: Transaction, place: bytes) -> FramePlace:
-        pack_number, offset, sealed_bytes, raw_bytes, kind = _PLACE.unpack(place)
-        record = _decode_pack(self._packs.require(txn, _NUMBER.pack(pack_number)))
-        return FramePlace(record.host, record.pack, offset, sealed_bytes, raw_bytes, kind)
+    def _place_decoder(self, txn: Transaction) -> Callable[[bytes], FramePlace]:
+        """Rows of places as what they say; each pack is looked up once."""
+        packs: dict[int, tuple[HostId, PackId]] = {}
+
+        def decode(place: bytes) -> FramePlace:
+            number, offset, sealed_bytes, raw_bytes, kind = _PLACE.unpack(place)
+            pack = packs.get(number)
+            if pack is None:
+                record = _decode_pack(self._packs.require(txn, _NUMBER.pack(number)))
+                pack = packs[number] = record.host, record.pack
+            return FramePlace(*pack, offset, sealed_bytes, raw_bytes, kind)
+
+        return decode
 
     def frames(self) -> Iterator[tuple[int, int, int, int]]:
         """(ordinal, pack number, sealed bytes, raw bytes) of every place of a frame."""
