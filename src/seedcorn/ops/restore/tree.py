@@ -18,7 +18,7 @@ from seedcorn.fs.directories import DirectoryHandle
 from seedcorn.fs.files import LinkSource
 from seedcorn.fs.target import Target
 from seedcorn.ops.browse import Entry
-from seedcorn.ops.restore.links import HardLinks, linked_file
+from seedcorn.ops.restore.links import HardLinks, LinkedFile, linked_file
 from seedcorn.ops.restore.outcome import Outcome
 from seedcorn.ops.restore.plan import WantedFile
 from seedcorn.repo.content.reader import Reader
@@ -80,10 +80,12 @@ class TreeRestorer:
                     self._outcome.skip()
                 elif node.kind != Kind.FILE:
                     self._specials.append((parent, node))
-                elif self._is_first_name(node):
-                    yield self._wanted_file(parent, entry)
                 else:
-                    self._later_links.append((parent, entry))
+                    file = linked_file(node)
+                    if file is None or self._links.is_first(file):
+                        yield self._wanted_file(parent, entry, file)
+                    else:
+                        self._later_links.append((parent, entry))
             except (TargetError, IntegrityError) as error:
                 self._outcome.fail(entry.path, error)
 
@@ -117,15 +119,11 @@ class TreeRestorer:
         self._target.finish_directory(handle, entry.node)
         self._outcome.done(1)
 
-    def _is_first_name(self, node: Node) -> bool:
-        file = linked_file(node)
-        return file is None or self._links.is_first(file)
-
-    def _wanted_file(self, parent: DirectoryHandle, entry: Entry) -> WantedFile:
+    def _wanted_file(self, parent: DirectoryHandle, entry: Entry, file: LinkedFile | None) -> WantedFile:
         """Raises:
         IntegrityError: the list of its content is damaged.
         """
-        node, file = entry.node, linked_file(entry.node)
+        node = entry.node
         if node.extra is not None and node.extra.depth:
             content = self._reader.records(node)
             check_lengths(node, content)
@@ -141,7 +139,7 @@ class TreeRestorer:
             if source is not None and self._is_linked(directory, node, source):
                 self._outcome.done(1, [node.size])
             else:
-                write(self._wanted_file(directory, entry))
+                write(self._wanted_file(directory, entry, file))
         except IntegrityError as error:
             self._outcome.fail(entry.path, error)
 
