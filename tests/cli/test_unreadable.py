@@ -17,10 +17,15 @@ NOW = ("--grace", "0", "--allow-large")
 @pytest.fixture
 def rotten(machine: Machine) -> Path:
     """The older of two snapshots, with one byte changed, on a machine that has never read it."""
+    older = spoil_older(machine)
+    shutil.rmtree(machine.home / ".local", ignore_errors=True)
+    return older
+
+
+def spoil_older(machine: Machine) -> Path:
     older, _ = sorted((machine.repository / "snapshots").rglob("0*-*"))
     older.chmod(0o600)
     older.write_bytes(older.read_bytes()[:-1] + b"?")
-    shutil.rmtree(machine.home / ".local", ignore_errors=True)
     return older
 
 
@@ -59,6 +64,16 @@ def test_prune_says_what_to_type_and_that_helps(machine: Machine, rotten: Path) 
     assert not rotten.exists()
     assert machine.owner("check", "--read-data").code == 0
     assert machine.owner("restore", "latest", "--target", "back").code == 0
+
+
+def test_what_check_tells_to_type_helps_on_a_machine_that_has_kept_good_bytes(machine: Machine) -> None:
+    assert machine.owner("snapshots").code == 0
+    spoil_older(machine)
+    checked = machine.owner("check")
+    assert checked.code == 13, checked.err
+    assert machine.owner(*command_in(checked.err)).code == 0
+    again = machine.owner("check")
+    assert again.code == 0, again.err
 
 
 def test_as_json(machine: Machine, rotten: Path) -> None:

@@ -16,7 +16,7 @@ from seedcorn.format.header import HEADER_KEY
 from seedcorn.format.names import pack_key, parse_numbered_key
 from seedcorn.format.pack import PackEntry, SegmentPublic
 from seedcorn.ids import HostId, PackId, SnapshotId
-from seedcorn.ops.browse import Browser
+from seedcorn.ops.browse import Browser, Standing
 from seedcorn.ops.check.findings import Findings
 from seedcorn.ops.parallel import work_ahead
 from seedcorn.repo.hosts import HostRegistry, load_registry
@@ -28,6 +28,8 @@ from seedcorn.repo.repository import read_header
 from seedcorn.repo.roots.standings import way_out
 
 __all__ = ["IndexedPack", "IndexedPacks", "ObjectCheck"]
+
+_GIVEN_UP = (Standing.FORGOTTEN, Standing.EXPIRED)  # a machine that has never read such a one does not miss it either
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +99,8 @@ class ObjectCheck:
         return registry
 
     def snapshots(self) -> None:
-        """That the store still has, byte for byte, every snapshot that the history was read from."""
-        names = {snapshot.key: snapshot.id for snapshot in self._browser.all_snapshots}
+        """That the store still has, byte for byte, every snapshot that the history was read from and nobody has given up."""
+        names = {snapshot.key: snapshot.id for snapshot in self._browser.all_snapshots if snapshot.standing not in _GIVEN_UP}
         for key, data in self._fetch(names):
             if data is None:
                 self._is_missing(key)
