@@ -142,7 +142,7 @@ def test_no_secret_of_a_host_opens_what_issealed_to_the_owner(stolen: Workshop) 
 
 def test_no_secret_of_a_host_opens_a_key_slot_or_passes_for_a_passphrase(stolen: Workshop) -> None:
     secrets = secrets_of(stolen.machine.host_file.serialize())
-    (slot,) = access.keys(stolen.store)
+    ((slot,), _) = access.keys(stolen.store)
     for secret in secrets:
         out = bytearray(32)
         _assert_closed(lambda: primitives.open_once(secret, slot.sealed_seed, slot_binding(slot.public_part), out))  # noqa: B023

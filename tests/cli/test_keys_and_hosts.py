@@ -38,6 +38,24 @@ def test_add_and_remove_a_key(machine: Machine) -> None:
     assert machine.run("snapshots", "-r", machine.repository, "--passphrase-file", new).code == 0
 
 
+def test_a_damaged_slot_from_the_first_alarm_to_its_end(machine: Machine) -> None:
+    new = machine.folder / "new"
+    new.touch(mode=0o600)
+    new.write_text("a second one\n")
+    assert machine.owner("key", "add", "--new-passphrase-file", new).code == 0
+    first, *_ = (machine.repository / "keys").iterdir()
+    first.chmod(0o600)
+    first.write_bytes(first.read_bytes()[:-1] + b"?")
+    listed = machine.run("key", "list", "-r", machine.repository, "--json")
+    assert (listed.code, len(listed.of_type("key"))) == (13, 1)
+    assert [error["object"] for error in listed.of_type("error")] == [f"keys/{first.name}"]
+    good = next(file for file in (new, machine.secret) if machine.run("snapshots", "-r", machine.repository, "--passphrase-file", file).code == 0)
+    checked = machine.run("check", "-r", machine.repository, "--passphrase-file", good)
+    assert checked.code == 13 and f"`seedcorn key remove {first.name}`" in checked.err
+    assert machine.run("key", "remove", first.name, "-r", machine.repository, "--passphrase-file", good).code == 0
+    assert machine.run("check", "-r", machine.repository, "--passphrase-file", good).code == 0
+
+
 def test_key_add_needs_a_new_passphrase(machine: Machine) -> None:
     finished = machine.owner("key", "add")
     assert finished.code == 12

@@ -314,7 +314,7 @@ def _read_everything(repository: SmallRepository, objects: Mapping[str, bytes], 
         for _, info, sealed in sealed_to_the_owner(objects, host.repository, bytes.fromhex(room)):
             for private_key in private_keys:
                 attempt(lambda: primitives.hpke_open(private_key, info, sealed))  # noqa: B023
-    for slot in access.keys(repository.store):
+    for slot in access.keys(repository.store)[0]:
         for secret in secrets:
             attempt(lambda: primitives.open_once(secret, slot.sealed_seed, slot_binding(slot.public_part), bytearray(32)))  # noqa: B023
             attempt(lambda: access.open_owner(repository.store, secret.hex()))  # noqa: B023

@@ -25,9 +25,10 @@ def list_keys(invocation: Invocation) -> int:
     output = invocation.output
     repository = access.repository_id(invocation.store)
     output.line(f"Repository  {repository.hex()}\nPlace       {invocation.place}\n\nKey slots:")
-    for number, slot in enumerate(access.keys(invocation.store)):
+    slots, problems = access.keys(invocation.store)
+    for number, slot in enumerate(slots):
         _show(invocation, number, slot)
-    return EXIT_DONE
+    return invocation.finish(problems)
 
 
 def _show(invocation: Invocation, number: int, slot: KeySlot) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from seedcorn.crypto.keys import OwnerKey, new_owner_seed
 from seedcorn.crypto.slots import KdfParameters
 from seedcorn.crypto.words import seed_to_words, words_to_seed
-from seedcorn.errors import SeedcornError, UsageError
+from seedcorn.errors import IntegrityError, SeedcornError, UsageError
 from seedcorn.events import Clock
 from seedcorn.format.header import FLAG_TRUST_HOSTS
 from seedcorn.ids import RepositoryId, SlotId, match_prefix
@@ -219,10 +219,10 @@ def maintain_file(owner: OwnerRepository) -> MaintainFile:
 # -- key slots -------------------------------------------------------------------------------------------------------------------------------
 
 
-def keys(store: Store) -> list[KeySlot]:
-    """The key slots, oldest first. Needs no secret."""
+def keys(store: Store) -> tuple[list[KeySlot], list[IntegrityError]]:
+    """The key slots, oldest first, and what is wrong with those that are damaged. Needs no secret."""
     signed = read_header(store)
-    return keyslots.list_slots(store, signed.repository, signed.header.owner_sign_public)
+    return keyslots.read_slots(store, signed.repository, signed.header.owner_sign_public)
 
 
 def add_key(owner: OwnerRepository, passphrase: str, label: str, clock: Clock, *, kdf: KdfParameters | None = None) -> SlotId:
@@ -231,11 +231,12 @@ def add_key(owner: OwnerRepository, passphrase: str, label: str, clock: Clock, *
 
 
 def remove_key(owner: OwnerRepository, slot_prefix: str) -> SlotId:
-    """Remove the slot whose id starts with ``slot_prefix``. Whoever opened it before may still know the seed."""
-    slots = [slot.slot for slot in keyslots.list_slots(owner.store, owner.repository, owner.key.public.owner_sign)]
-    slot = SlotId(match_prefix(slot_prefix, slots, noun="key slot"))
-    keyslots.remove_slot(owner.store, owner.repository, owner.key.public.owner_sign, slot)
-    return slot
+    """Remove the slot whose id starts with ``slot_prefix``, a damaged one too. Whoever opened it before may still know the seed.
+
+    Raises:
+        UsageError: there is none or there are several, or it is the last good one.
+    """
+    return keyslots.remove_slot(owner.store, owner.repository, owner.key.public.owner_sign, slot_prefix)
 
 
 def recover_key(store: Store, words: str, passphrase: str, label: str, clock: Clock, *, kdf: KdfParameters | None = None) -> SlotId:

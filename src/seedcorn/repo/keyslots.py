@@ -14,11 +14,11 @@ from seedcorn.errors import CredentialError, IntegrityError, UsageError
 from seedcorn.format.codec import Envelope, Magic, decode, encode
 from seedcorn.format.header import SlotPublic
 from seedcorn.format.names import parse_slot_key, slot_key
-from seedcorn.ids import RANDOM_ID_BYTES, RepositoryId, SlotId
+from seedcorn.ids import RANDOM_ID_BYTES, RepositoryId, SlotId, match_prefix
 from seedcorn.repo.bindings import signature_binding, slot_binding
 from seedcorn.store.api import ObjectInfo, Store
 
-__all__ = ["KeySlot", "add_slot", "list_slots", "open_with_passphrase", "read_slots", "remove_slot"]
+__all__ = ["KeySlot", "add_slot", "open_with_passphrase", "read_slots", "remove_slot"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,8 @@ def read_slots(
     found: list[KeySlot] = []
     problems: list[IntegrityError] = []
     for info in store.list("keys/") if listed is None else listed:
-        if parse_slot_key(info.key) is None:
+        slot = parse_slot_key(info.key)
+        if slot is None:
             continue
         try:
             if info.size_bytes > Magic.SLOT.limit_bytes:
@@ -75,18 +76,19 @@ def read_slots(
             envelope = Envelope.parse(Magic.SLOT, store.get(info.key))
             primitives.verify(owner_sign, envelope.signature, signature_binding(Magic.SLOT) + envelope.signed_bytes)
             public = decode(envelope.parts[0], SlotPublic)
-            if public.repository != repository or info.key != slot_key(SlotId(public.slot)):
+            if public.repository != repository or public.slot != slot:
                 raise IntegrityError("belongs to another repository or has been moved")
         except IntegrityError as error:
-            problems.append(error.named(info.key))
+            problems.append(_damaged(slot, error))
             continue
         found.append(KeySlot(public, *envelope.parts))
     return sorted(found, key=lambda slot: (slot.public.created_ns, slot.public.slot)), problems
 
 
-def list_slots(store: Store, repository: RepositoryId, owner_sign: bytes) -> list[KeySlot]:
-    """The good slots, oldest first."""
-    return read_slots(store, repository, owner_sign)[0]
+def _damaged(slot: SlotId, error: IntegrityError) -> IntegrityError:
+    """What is wrong with a slot, and how an operator gets rid of it."""
+    remove = f"`seedcorn key remove {slot.hex()}` (if no other passphrase is left, `seedcorn key recover` comes first)"
+    return IntegrityError(f"{error.message}; put it back from a copy, or {remove}", object_name=slot_key(slot))
 
 
 def open_with_passphrase(store: Store, repository: RepositoryId, owner_sign: bytes, passphrase: str) -> OwnerSeed:
@@ -111,20 +113,23 @@ def open_with_passphrase(store: Store, repository: RepositoryId, owner_sign: byt
         except CredentialError:
             continue
         except IntegrityError as error:
-            problems.append(error.named(slot_key(slot.slot)))
+            problems.append(_damaged(slot.slot, error))
     if problems:
         raise problems[0]
     noun = "the key slot" if len(slots_found) == 1 else f"any of the {len(slots_found)} key slots"
     raise CredentialError(f"this passphrase does not open {noun} of {store.url}")
 
 
-def remove_slot(store: Store, repository: RepositoryId, owner_sign: bytes, slot: SlotId) -> None:
-    """Delete a slot.
+def remove_slot(store: Store, repository: RepositoryId, owner_sign: bytes, slot_prefix: str) -> SlotId:
+    """Delete the slot whose id starts with ``slot_prefix``, be it good or damaged; its id.
 
     Raises:
-        UsageError: it is the last one.
+        UsageError: there is none or there are several, or it is the last good one.
     """
-    remaining = [other for other in list_slots(store, repository, owner_sign) if other.slot != slot]
-    if not remaining:
-        raise UsageError("this is the last key slot: add another one first, or only the recovery words could open the repository")
+    good, problems = read_slots(store, repository, owner_sign)
+    damaged = [slot for problem in problems if (slot := parse_slot_key(problem.object_name))]
+    slot = SlotId(match_prefix(slot_prefix, [*(one.slot for one in good), *damaged], noun="key slot"))
+    if all(other.slot == slot for other in good):
+        raise UsageError("this is the last key slot that is good: add another one first, or only the recovery words could open the repository")
     store.delete([slot_key(slot)])
+    return slot

@@ -213,7 +213,7 @@ def test_no_repository(store: MemoryStore) -> None:
 
 def test_several_passphrases(repository: SmallRepository) -> None:
     slot = access.add_key(repository.owner(), "second", "for the safe", CLOCK, kdf=cheap_kdf())
-    assert [key.public.label for key in access.keys(repository.store)] == [access.INITIAL_LABEL, "for the safe"]
+    assert [key.public.label for key in access.keys(repository.store)[0]] == [access.INITIAL_LABEL, "for the safe"]
     seeds = {access.open_owner(repository.store, passphrase).key.seed for passphrase in (PASSPHRASE, "second")}
     assert seeds == {repository.owner().key.seed}
     access.remove_key(repository.owner(), slot.hex()[:8])
@@ -223,7 +223,7 @@ def test_several_passphrases(repository: SmallRepository) -> None:
 
 
 def test_the_last_slot_stays(repository: SmallRepository) -> None:
-    (slot,) = access.keys(repository.store)
+    ((slot,), _) = access.keys(repository.store)
     with pytest.raises(UsageError, match="last"):
         access.remove_key(repository.owner(), slot.slot.hex())
 
@@ -243,6 +243,19 @@ def test_a_slot_of_another_repository_is_refused(repository: SmallRepository, st
     _, problems = keyslots.read_slots(store, repository.made.repository, repository.owner().key.public.owner_sign)
     assert [problem.object_name for problem in problems] == [planted]
     access.open_owner(store, PASSPHRASE)
+
+
+def test_a_damaged_slot_can_be_removed_by_what_is_said_of_it(repository: SmallRepository, store: MemoryStore) -> None:
+    slot = access.add_key(repository.owner(), "second", "", CLOCK, kdf=cheap_kdf())
+    data = bytearray(store.get(slot_key(slot)))
+    data[-1] ^= 1
+    store.objects[slot_key(slot)] = bytes(data)
+    good, (problem,) = access.keys(store)
+    assert len(good) == 1 and f"`seedcorn key remove {slot.hex()}`" in problem.message
+    with pytest.raises(UsageError, match="last"):  # of the good ones
+        access.remove_key(repository.owner(), good[0].slot.hex())
+    assert access.remove_key(repository.owner(), slot.hex()) == slot
+    assert access.keys(store)[1] == []
 
 
 def _signed(repository: SmallRepository, parts: list[bytes]) -> bytes:
@@ -273,7 +286,7 @@ def test_a_slot_of_a_future_method_is_passed_over(repository: SmallRepository, s
     future = SlotPublic(repository.made.repository, bytes(16), "security-key", "x", 0, "none", 0, 0, 0, b"")
     store.put(slot_key(SlotId(bytes(16))), _signed(repository, [encode(future), bytes(5)]))
     access.open_owner(store, PASSPHRASE)
-    assert len(access.keys(store)) == 2
+    assert len(access.keys(store)[0]) == 2
 
 
 def test_what_lies_beside_key_slots_is_ignored(repository: SmallRepository) -> None:
