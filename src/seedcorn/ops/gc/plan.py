@@ -118,6 +118,11 @@ class CollectionPlan:
         return bool(self.ripe or self.expired or self.expired_checkpoints or self.removed)
 
     @property
+    def doomed(self) -> frozenset[Pack]:
+        """The packs that go sooner or later by what is done now."""
+        return self.new.union(self.ripe, self.repack)
+
+    @property
     def is_empty(self) -> bool:
         return not (self.new or self.repack or self.merge or self.stale or self.needs_sweep)
 
@@ -156,9 +161,10 @@ def plan_collection(survey: Survey, options: CollectionOptions) -> CollectionPla
 
 def check_brake(survey: Survey, packs: Collection[Pack], judgement: Judgement, options: CollectionOptions) -> None:
     """Raises:
-    SeedcornError: without these packs, those apart of which copies stay, more than 30 % of all bytes would be gone.
+    SeedcornError: without these packs, but for what is needed of them and stays in copies, more than 30 % of all bytes would be gone.
     """
-    size_bytes = sum(survey.packs[name].size_bytes for name in packs if name not in judgement.copied)
+    kept = (judgement.uses[name].used_bytes if name in judgement.uses else 0 for name in packs)
+    size_bytes = sum(survey.packs[name].size_bytes for name in packs) - sum(kept)
     if size_bytes > _BRAKE_SHARE * survey.total_bytes and not options.allow_large:
         share = 100 * size_bytes / survey.total_bytes
         raise SeedcornError(

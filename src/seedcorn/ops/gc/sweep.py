@@ -102,7 +102,7 @@ class Collector:
         """
         survey = self._surveyed
         assert survey is not None, "plan comes first"
-        check_brake(survey, plan.new | plan.ripe, plan.judgement, self._options)
+        check_brake(survey, plan.doomed, plan.judgement, self._options)
         result = self._mark(survey, plan)
         if plan.needs_sweep or (self._options.grace_ns == 0 and result.marked_packs):
             return self._sweep(plan, result)

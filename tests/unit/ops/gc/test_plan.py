@@ -229,6 +229,22 @@ def test_the_brake_counts_what_is_lost_and_not_what_is_moved() -> None:
     check_brake(found, {A, C}, judged, CollectionOptions(allow_large=True))
 
 
+def test_the_brake_counts_the_garbage_in_packs_of_which_a_little_is_moved() -> None:
+    packs = {pack(name): stored(record(name, {number: [0, 1, 2, 3]})) for number, name in enumerate("ab", 1)}
+    needed = [snapshot(1, {1: [0], 2: [0]})]
+    found = survey(packs, needed)
+    plan = plan_collection(found, CollectionOptions(max_unused=MaxUnused.parse("0%"), grace_ns=0))
+    assert set(plan.repack) == {A, B} and not plan.new
+    with pytest.raises(SeedcornError, match=r"would delete 600 of 800 bytes \(75 %\)"):  # before anything is moved
+        check_brake(found, plan.doomed, plan.judgement, LAX)
+    moved = stored(record("c", {1: [0], 2: [0]}))
+    later = survey(packs | {C: moved}, needed, Collections((mark(A, B, copies=[copy_of("c")]),), (), {}, 2))
+    judged = judge(later)
+    assert judged.copied == {A, B}
+    with pytest.raises(SeedcornError, match="would delete 600 of 1,000 bytes"):  # and after the grace
+        check_brake(later, {A, B}, judged, LAX)
+
+
 def test_the_brake_is_at_thirty_percent_of_all_bytes() -> None:
     packs = {pack(f"{number}"): stored(record(f"{number}", {1: [number]})) for number in range(10)}
     found = survey(packs, [])
