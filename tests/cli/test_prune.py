@@ -6,6 +6,13 @@ import stat
 
 import pytest
 
+from seedcorn.cli.app import ROOT
+from seedcorn.cli.invocation import Invocation
+from seedcorn.cli.options import declare_common
+from seedcorn.cli.parser import read_command_line
+from seedcorn.errors import StoreError
+from seedcorn.jobs.environment import Environment
+from seedcorn.jobs.maintain_session import Maintaining
 from seedcorn.testing.machine import Machine
 
 NOW = ("--grace", "0", "--allow-large")
@@ -53,6 +60,23 @@ def test_forget_and_prune_at_once(machine: Machine, snapshots: list[str]) -> Non
     assert machine.owner("check", "--read-data").code == 0
     assert machine.owner("restore", "latest", "--target", "back").code == 0
     assert machine.back_up("source").code == 0
+
+
+def test_nothing_is_said_to_be_forgotten_before_it_is(
+    machine: Machine, snapshots: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise StoreError("the disk is full", key="forget/")
+
+    monkeypatch.setattr(Maintaining, "forget", fail)
+    for form in ((), ("--json",)):
+        line = ["forget", snapshots[0], "-r", str(machine.repository), "--passphrase-file", str(machine.secret), *form]
+        run, options = read_command_line(ROOT, "seedcorn", line, declare_common)
+        with Invocation(options, Environment(machine.environment, machine.folder)) as invocation, pytest.raises(StoreError):
+            run(invocation)
+        shown = capsys.readouterr().out
+        assert snapshots[0][:12] in shown  # what was to be done
+        assert "Forgot" not in shown and "summary" not in shown
 
 
 def test_nothing_is_forgotten_or_deleted_without_what_was_seen_before(machine: Machine, snapshots: list[str]) -> None:

@@ -130,6 +130,7 @@ def test_a_host_that_is_not_trusted_any_more(machine: Machine) -> None:
     assert shown.code == 0 and "counts for nothing" in shown.out and "ask for --last-seq" in shown.out
     refused = revoke(machine)
     assert refused.code == 2 and "--last-seq 2" in refused.err and garbage.name in refused.err
+    assert revoke(machine, "--json").lines == []  # nothing has been done, and nothing else is said
     assert revoke(machine, "--last-seq", "5").code == 2
     chosen = revoke(machine, "--last-seq", "1", "--json")
     (summary,) = chosen.of_type("summary")

@@ -55,15 +55,19 @@ def forget(invocation: Invocation) -> int:
         policy, grouping = chosen_policy(options), chosen_grouping(options)
         session = invocation.maintainer()
         plan = session.plan_forget(policy, grouping=grouping, hosts=options.host, tags=options.tag)
-    _show(output, session, plan, options.dry_run)
+    _show(output, session, plan)
     if not options.dry_run:
         session.forget(plan)
+    _report(output, plan, options.dry_run)
     if options.prune:
+        if options.dry_run and plan.chosen:
+            output.report("What `prune` would do now, while what would be forgotten is still needed:")
         return run_prune(invocation, session, **prune_arguments(options))
     return EXIT_DONE
 
 
-def _show(output: Output, session: Maintaining, plan: ForgetPlan, dry_run: bool) -> None:
+def _show(output: Output, session: Maintaining, plan: ForgetPlan) -> None:
+    """Which snapshots go, and why."""
     names = session.host_names()
 
     def describe(group: RetentionGroup) -> str:
@@ -77,22 +81,28 @@ def _show(output: Output, session: Maintaining, plan: ForgetPlan, dry_run: bool)
     for line in retention_lines(plan.retention, plan.freed.alone, describe):
         output.line(line)
     _show_unreadable(output, plan)
+
+
+def _report(output: Output, plan: ForgetPlan, dry_run: bool) -> None:
+    """What has been done, or would be."""
     count = sum(bool(ref.snapshot) for ref in plan.chosen)
+    lacking = len(plan.chosen) - count
     output.emit(
         "summary",
         forgotten=[ref.snapshot.hex() for ref in plan.chosen if ref.snapshot],
-        lacking=len(plan.chosen) - count,
+        lacking=lacking,
         kept=len(plan.retention.kept),
         frees_bytes=plan.freed.together,
         dry_run=dry_run,
     )
     would = "Would forget" if dry_run else "Forgot"
-    output.report(f"{would} {count_text(count, 'snapshot')}; `prune` will free about {size_text(plan.freed.together)} for it")
+    if count or not lacking:
+        output.report(f"{would} {count_text(count, 'snapshot')}; `prune` will free about {size_text(plan.freed.together)} for it")
     for ref in plan.gone:
         if ref.snapshot:
             output.report(f"{ref.snapshot.hex()[:SHORT_ID_DIGITS]} is gone from the store already")
-    if count < len(plan.chosen):
-        output.report(f"{would} {count_text(len(plan.chosen) - count, 'snapshot')} of which only the numbers are known")
+    if lacking:
+        output.report(f"{would} {count_text(lacking, 'snapshot')} of which only {'the number is' if lacking == 1 else 'the numbers are'} known")
 
 
 def _show_unreadable(output: Output, plan: ForgetPlan) -> None:

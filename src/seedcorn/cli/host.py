@@ -128,7 +128,12 @@ def revoke(invocation: Invocation) -> int:
 
     session, options, output = invocation.owner(), invocation.options, invocation.output
     plan = plan_revocation(session.repository, session.state, options.name, last_seq=options.last_seq)
-    name = shown(plan.host.name)
+    for key in plan.left_out:
+        output.report(f"counts for nothing: {key}")
+    for doubt in plan.doubts:
+        output.warn(doubt)
+    if not options.dry_run:
+        carry_out(session.repository, plan, session.clock)
     output.emit(
         "summary",
         host=plan.host.name,
@@ -139,16 +144,12 @@ def revoke(invocation: Invocation) -> int:
         doubts=list(plan.doubts),
         dry_run=options.dry_run,
     )
-    for key in plan.left_out:
-        output.report(f"counts for nothing: {key}")
-    for doubt in plan.doubts:
-        output.warn(doubt)
+    name = shown(plan.host.name)
     kept = f"{count_text(plan.kept, 'snapshot')} of {name} up to number {plan.last_seq}"
     if options.dry_run:
         output.report(f"Would {'ask for --last-seq' if plan.doubts else f'revoke {name} and keep {kept}'}")
-        return EXIT_DONE
-    carry_out(session.repository, plan, session.clock)
-    output.report(f"Revoked {name}; what stays is {kept}. Take its credential away at the store, too: only that keeps it from writing there.")
+    else:
+        output.report(f"Revoked {name}; what stays is {kept}. Take its credential away at the store, too: only that keeps it from writing there.")
     return EXIT_DONE
 
 
