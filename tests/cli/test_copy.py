@@ -57,6 +57,9 @@ def test_what_is_refused(machine: Machine, offsite: Machine) -> None:
     assert machine.run("copy", "-r", offsite.repository).code == 2
     ambiguous = machine.run(*copy(machine, offsite), "--passphrase-file", offsite.secret)
     assert ambiguous.code == 2 and "--from-passphrase-file" in ambiguous.err
+    silent = machine.run("copy", "--from-repo", machine.repository, "-r", offsite.repository)
+    assert silent.code == 12 and "--from-passphrase-file or SEEDCORN_FROM_PASSPHRASE_FILE" in silent.err
+    assert " --passphrase" not in silent.err and "SEEDCORN_PASSPHRASE" not in silent.err  # those would be refused, or not looked at
     offsite.secret.write_text("something else\n")
     wrong = ("copy", "--from-repo", machine.repository, "-r", offsite.repository, "--from-passphrase-file", offsite.secret)
     assert machine.run(*wrong).code == 12

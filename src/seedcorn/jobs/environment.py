@@ -20,17 +20,19 @@ from seedcorn.store.options import StoreOptions
 __all__ = ["Environment", "bucket_of", "place_of"]
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]*:")
-_FROM = "SEEDCORN_FROM_"
-_OWN = tuple(f"SEEDCORN_{name}" for name in ("REPOSITORY", "PASSPHRASE", "PASSPHRASE_FILE", "PASSPHRASE_COMMAND"))
+_PREFIX, _FROM = "SEEDCORN_", "SEEDCORN_FROM_"
+_OWN = tuple(f"{_PREFIX}{name}" for name in ("REPOSITORY", "PASSPHRASE", "PASSPHRASE_FILE", "PASSPHRASE_COMMAND"))
 _PROVIDERS = ("AWS_", "GOOGLE_", "AZURE_")
 
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """The variables of a process and what follows from them. ``cwd`` is what relative paths are relative to."""
+    """The variables of a process and what follows from them. ``cwd`` is what relative paths are relative to, ``prefix`` how the names of
+    those begin that are about the repository itself, as they were set."""
 
     variables: Mapping[str, str]
     cwd: Path
+    prefix: str = _PREFIX
 
     @classmethod
     def of_process(cls) -> Environment:
@@ -43,8 +45,12 @@ class Environment:
         for name, value in self.variables.items():
             if name.startswith(_FROM):
                 meant = name.removeprefix(_FROM)
-                variables[meant if meant.startswith(_PROVIDERS) else f"SEEDCORN_{meant}"] = value
-        return replace(self, variables=variables)
+                variables[meant if meant.startswith(_PROVIDERS) else f"{_PREFIX}{meant}"] = value
+        return replace(self, variables=variables, prefix=_FROM)
+
+    def option(self, name: str) -> str:
+        """How the command line spells an option that only one of two repositories takes."""
+        return f"--from-{name}" if self.prefix == _FROM else f"--{name}"
 
     @property
     def config_dir(self) -> Path:

@@ -27,13 +27,6 @@ Warn = Callable[[str], None]
 CREDENTIAL_NAME = "seedcorn-passphrase"
 KEYRING_SERVICE = "seedcorn"
 COMMAND_TIMEOUT_SECONDS = 300
-_SOURCES = (
-    "--passphrase-file or SEEDCORN_PASSPHRASE_FILE, "
-    f"the systemd credential {CREDENTIAL_NAME}, "
-    "--passphrase-command or SEEDCORN_PASSPHRASE_COMMAND, "
-    "the keyring (if the package `keyring` is installed), "
-    "or a terminal to ask on"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +55,18 @@ class PassphraseSources:
         if command := self.command or self._variables.get("SEEDCORN_PASSPHRASE_COMMAND"):
             return _run(command)
         if found := self._variables.get("SEEDCORN_PASSPHRASE"):
-            warn("the passphrase is in SEEDCORN_PASSPHRASE, where other processes of this user can see it: SEEDCORN_PASSPHRASE_FILE is safer")
+            name = f"{self.environment.prefix}PASSPHRASE"
+            warn(f"the passphrase is in {name}, where other processes of this user can see it: {name}_FILE is safer")
             return found
         return _from_keyring(self.place)
+
+    def __str__(self) -> str:
+        """All that there could be, for who has given none."""
+        variable, option = f"{self.environment.prefix}PASSPHRASE", self.environment.option
+        return (
+            f"{option('passphrase-file')} or {variable}_FILE, the systemd credential {CREDENTIAL_NAME}, {option('passphrase-command')} or "
+            f"{variable}_COMMAND, the keyring (if the package `keyring` is installed), or a terminal to ask on"
+        )
 
     def _credential(self, warn: Warn) -> str | None:
         folder = self._variables.get("CREDENTIALS_DIRECTORY")
@@ -81,7 +83,7 @@ def read_passphrase(sources: PassphraseSources, prompt: Prompt | None, warn: War
     found = sources.unattended(warn)
     if found is None:
         if prompt is None:
-            raise CredentialError(f"no passphrase for {sources.place}; it can come from {_SOURCES}")
+            raise CredentialError(f"no passphrase for {sources.place}; it can come from {sources}")
         found = prompt(f"Passphrase of {sources.place}: ")
     return found
 
@@ -101,7 +103,7 @@ def new_passphrase(file: Path | None, sources: PassphraseSources | None, prompt:
     if found is not None:
         return found
     if prompt is None:
-        raise CredentialError(f"no passphrase to set; {'it can come from ' + _SOURCES if sources else 'give --new-passphrase-file FILE'}")
+        raise CredentialError(f"no passphrase to set; {f'it can come from {sources}' if sources else 'give --new-passphrase-file FILE'}")
     typed = prompt("New passphrase: ")
     if not typed:
         raise UsageError("a passphrase can not be empty")
