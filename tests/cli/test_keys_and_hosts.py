@@ -107,6 +107,23 @@ def test_a_second_host(machine: Machine, tmp_path: Path) -> None:
     assert machine.owner("host", "revoke", "nobody").code == 2
 
 
+def test_a_damaged_host_file_by_what_the_messages_say(machine: Machine) -> None:
+    (installed,) = machine.host_files
+    installed.write_bytes(installed.read_bytes()[:100])
+    damaged = machine.back_up("source")
+    assert damaged.code == 12 and "`seedcorn host move NAME --domain D --out FILE`" in damaged.err
+    taken = machine.owner("host", "add", "here", "--out", "new.json")
+    assert taken.code == 2 and "`seedcorn host move here --domain 0 --out FILE`" in taken.err
+    assert machine.owner("host", "move", "here", "--domain", "0", "--out", "new.json").code == 0
+    in_the_way = machine.run("host", "install", "new.json")
+    assert in_the_way.code == 2 and f"{installed} is in the way" in in_the_way.err
+    installed.unlink()
+    lost = machine.back_up("source")
+    assert lost.code == 12 and "host move NAME" in lost.err and "host install" in lost.err
+    assert machine.run("host", "install", "new.json").code == 0
+    assert machine.back_up("source").code == 0
+
+
 def test_domains(machine: Machine) -> None:
     for wrong in ("7", "other"):
         finished = machine.owner("host", "add", "web", "--out", "web.json", "--domain", wrong)

@@ -30,8 +30,9 @@ def load_host_file(path: Path, place: str) -> HostFile:
         data = read_private(path)
     except FileNotFoundError as error:
         raise CredentialError(
-            f"this machine is not enrolled in {place}: there is no {path}. The owner makes a host file with `seedcorn host add NAME --out FILE`; "
-            "bring it here and run `seedcorn host install FILE` (`seedcorn init` enrols the machine that it runs on)"
+            f"this machine is not enrolled in {place}: there is no {path}. The owner makes a host file with `seedcorn host add NAME --out FILE`, or, "
+            "if this machine was enrolled and has lost its own, with `seedcorn host move NAME --domain D --out FILE` (as `seedcorn host list` shows "
+            "them); bring it here and run `seedcorn host install FILE`"
         ) from error
     return HostFile.parse(data, source=str(path))
 
@@ -98,7 +99,7 @@ def install_host_file(source: Path, environment: Environment, given: str | None)
 
     Raises:
         CredentialError: it is none.
-        UsageError: it can not be read, or this machine is enrolled as another host already.
+        UsageError: it can not be read, this machine is enrolled as another host already, or something else is in its place.
     """
     try:
         host_file = HostFile.parse(source.read_bytes(), source=str(source))
@@ -109,6 +110,8 @@ def install_host_file(source: Path, environment: Environment, given: str | None)
         installed = HostFile.parse(read_private(path), source=str(path))
     except FileNotFoundError:
         installed = None
+    except CredentialError as error:
+        raise UsageError(f"{path} is in the way, and is no host file that can be read: move it away, then install {source} again") from error
     if installed and installed.key.host != host_file.key.host:
         raise UsageError(f"this machine is enrolled as {installed.name} already ({path}): move that file away if {source} is to take its place")
     if installed and installed.key.secrets.domain != host_file.key.secrets.domain:

@@ -267,8 +267,12 @@ def add_host(owner: OwnerRepository, name: str, clock: Clock, *, domain: str | N
         SeedcornError: the domain was to be new, and somebody else has begun it at the same moment.
     """
     known = registry(owner)
-    if any(host.name == name and not host.revoked for host in known.hosts.values()):
-        raise UsageError(f"there is a host named {name} already: choose another name, or `seedcorn host revoke {name}` first")
+    for host in known.hosts.values():
+        if host.name == name and not host.revoked:
+            raise UsageError(
+                f"there is a host named {name} already: choose another name. If it needs a new host file: `seedcorn host move {name} --domain "
+                f"{host.domain} --out FILE`; if that machine is gone: `seedcorn host revoke {name}` first"
+            )
     made = enroll_host(owner, name, created_ns=clock.now_ns(), domain=choose_domain(known, domain))
     return _in_its_domain(owner, made, domain)
 

@@ -170,7 +170,10 @@ class HostFile:
             key = HostKey(RepositoryId(raw["repository"]), HostId(raw["host"]), raw["host_sign"], public, secrets)
             return HostFile(key, str(fields["name"]), str(fields["url"]))
         except (ValueError, KeyError, TypeError, IntegrityError) as error:
-            raise CredentialError(f"{source} is not a host file ({error!r}); get a new one with `seedcorn host add`") from error
+            raise CredentialError(
+                f"{source} is not a host file, or is damaged: the owner makes another one with `seedcorn host move NAME --domain D --out FILE`, "
+                "with the name and domain that `seedcorn host list` shows"
+            ) from error
 
 
 def enroll_host(repository: OwnerRepository, name: str, *, created_ns: int, domain: int = 0) -> HostFile:
