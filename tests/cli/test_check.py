@@ -30,7 +30,7 @@ def test_a_part_and_what_was_read_lately(machine: Machine) -> None:
     assert all(part["read_data"] and part["read_packs"] + part["skipped_packs"] == part["packs"] for part in parts)
     again = machine.owner("check", "--read-data", "--max-age", "1d")
     assert again.code == 0, again.err
-    assert "Read 0 packs, left out" in again.out
+    assert "Read 0 packs, left out" in again.out and "has been verified lately" in again.out and "--read-data would" not in again.out
     assert machine.owner("check", "--read-data-subset", "100%", "--json").lines[-1]["skipped_packs"] == 0
 
 
@@ -90,6 +90,28 @@ def test_a_lost_pack_from_the_first_alarm_to_a_whole_snapshot(machine: Machine) 
     assert (machine.folder / "restored" / "file").read_bytes() == (template_source / "file").read_bytes()
 
 
+def test_a_lost_index_is_not_called_harmless(machine: Machine) -> None:
+    shutil.rmtree(machine.repository / "index")
+    alarm = machine.owner("check")
+    assert alarm.code == 13
+    assert ":/ (a directory, and all that was below)" in alarm.out and "of them 1 directory with all that was below" in alarm.out
+    assert "0 bytes" not in alarm.out.partition("Checked")[0]  # nobody knows how much it was
+    assert "that no index segment lists: a repair lists again those that are good" in alarm.out and "harmless" not in alarm.out
+    assert {line["directories"] for line in machine.owner("check", "--json").of_type("damage")} == {1}
+    assert machine.owner("check", "--read-data", "--repair").code == 0
+    assert machine.owner("check", "--read-data").code == 0
+
+
+def test_a_damaged_header_is_said_to_be_put_back(machine: Machine) -> None:
+    header = machine.repository / "seedcorn.json"
+    flip(header, 300)
+    for command in (("check",), ("snapshots",), ("scrub",), ("key", "list"), ("backup", "source")):
+        refused = machine.owner(*command)
+        assert refused.code == 13 and "seedcorn.json: " in refused.err and "put it back from a copy" in refused.err
+    header.write_bytes(b"")
+    assert "put it back from a copy" in machine.owner("check").err
+
+
 def test_a_damaged_segment_and_a_damaged_pack(machine: Machine) -> None:
     segment = max(machine.repository.glob("index/*/*"))  # another one than lists the pack: without footer and index nobody knows what was in it
     flip(segment, 300)
@@ -139,7 +161,7 @@ def test_scrub_needs_no_secret(machine: Machine) -> None:
     for arguments in ((), ("--packs-only",), ("--read-data-subset", "1/1")):
         bad = machine.run("scrub", "-r", machine.repository, *arguments)
         assert bad.code == 13
-        assert pack.name in bad.err
+        assert pack.name in bad.err and "1 object not as it was put" in bad.out
     summary = machine.run("scrub", "-r", machine.repository, "--json").lines[-1]
     assert [problem["object"] for problem in summary["problems"]] == [f"packs/{pack.parent.name}/{pack.name}"]
     assert machine.run("scrub", "-r", machine.folder / "nowhere").code == 10

@@ -140,8 +140,8 @@ def _show(output: Output, browser: Browser, result: CheckResult, read_data: bool
         exit_code=result.exit_code,
     )
     for affected in result.affected:
-        lost = f" ({size_text(affected.lost_bytes)} of it lost)" if affected.lost_bytes else ""
-        output.line(f"can not be restored whole: {affected.snapshot.hex()[:SHORT_ID_DIGITS]}:{printable(affected.path)}{lost}")
+        lost = "a directory, and all that was below" if affected.is_directory else f"{size_text(affected.lost_bytes)} of it lost"
+        output.line(f"can not be restored whole: {affected.snapshot.hex()[:SHORT_ID_DIGITS]}:{printable(affected.path)} ({lost})")
     if result.affected_count > len(result.affected):
         output.line(f"and {result.affected_count - len(result.affected)} more")
     for damage in result.damage:
@@ -158,10 +158,12 @@ def _report(output: Output, result: CheckResult, options: Namespace) -> None:
         published = f"; {count_text(result.published_packs, 'pack')} newly published as verified" if options.publish else ""
         output.report(f"Read {count_text(result.read_packs, 'pack')}, left out {result.skipped_packs}{published}")
     if result.unreferenced_packs:
-        size = size_text(result.unreferenced_bytes)
-        output.report(
-            f"{count_text(result.unreferenced_packs, 'pack')} ({size}) that no index segment lists, as interrupted runs leave them: harmless"
-        )
+        packs = f"{count_text(result.unreferenced_packs, 'pack')} ({size_text(result.unreferenced_bytes)}) that no index segment lists"
+        if not result.problems:
+            packs += ", as interrupted runs leave them: harmless"
+        elif not options.repair:  # the index may have lost them
+            packs += ": a repair lists again those that are good"
+        output.report(packs)
     if result.problems:
         output.report(f"{count_text(len(result.problems), 'problem')} found, see the errors above")
         if not options.repair:
@@ -170,6 +172,8 @@ def _report(output: Output, result: CheckResult, options: Namespace) -> None:
         output.report("Everything is there and every byte is what was written")
     elif result.read_packs:
         output.report("Everything is there, and what was read is what was written")
+    elif result.skipped_packs:
+        output.report("Everything is there, and all that was to be read has been verified lately")
     else:
         output.report("Everything is there; --read-data would also read the content of files")
 

@@ -36,6 +36,7 @@ def damage_fields(damage: SnapshotDamage, snapshot: Snapshot) -> dict[str, Any]:
         "host": owner.host_name,
         "time": time_text(owner.start_ns),
         "paths": damage.paths,
+        "directories": damage.directories,
         "lost_bytes": damage.lost_bytes,
     }
 
@@ -43,7 +44,10 @@ def damage_fields(damage: SnapshotDamage, snapshot: Snapshot) -> dict[str, Any]:
 def damage_line(damage: SnapshotDamage, snapshot: Snapshot) -> str:
     """The same for a person."""
     name = f"{snapshot.id.hex()[:SHORT_ID_DIGITS]} of {shown(snapshot.owner.host_name)}, {local_time(snapshot.owner.start_ns)}"
-    return f"Snapshot {name}: {count_text(damage.paths, 'path')} can not be restored whole, {size_text(damage.lost_bytes)} of file content lost"
+    lost = [f"{size_text(damage.lost_bytes)} of file content lost"] if damage.lost_bytes else []
+    if damage.directories:
+        lost.append(f"of them {count_text(damage.directories, 'directory')} with all that was below")
+    return f"Snapshot {name}: {count_text(damage.paths, 'path')} can not be restored whole, {', '.join(lost)}"
 
 
 def plan_lines(plan: RepairPlan) -> Iterator[str]:

@@ -47,7 +47,8 @@ def scrub_store(invocation: Invocation) -> int:
     amount = f"{count_text(result.objects, 'object')} ({size_text(result.checked_bytes)})"
     output.report(f"Hashed {amount} in {duration_text(result.elapsed_ns / 1e9)}{left_out}")
     if result.problems:
-        output.report(f"{count_text(len(result.problems), 'object')} not as it was put, see the errors above")
+        were = "it was" if len(result.problems) == 1 else "they were"
+        output.report(f"{count_text(len(result.problems), 'object')} not as {were} put, see the errors above")
     else:
         output.report("Every object is what its name says")
     return result.exit_code

@@ -19,6 +19,7 @@ __all__ = [
     "FLAG_TRUST_HOSTS",
     "HEADER_KEY",
     "HEADER_LIMIT_BYTES",
+    "HEADER_WAY_OUT",
     "FormerKey",
     "Header",
     "HostPrivate",
@@ -31,6 +32,7 @@ __all__ = [
 ]
 
 HEADER_KEY = "seedcorn.json"
+HEADER_WAY_OUT = "put it back from a copy"  # what nobody can make anew
 HEADER_LIMIT_BYTES = 64 << 10
 FLAG_TRUST_HOSTS = "trust-hosts"
 _KNOWN_FLAGS = {FLAG_TRUST_HOSTS}
@@ -89,7 +91,7 @@ def parse_header(data: bytes) -> tuple[Header, bytes, bytes]:
             len(bytes.fromhex(text)) for text in (header.repository, header.owner_sign, header.read_kem, header.maintain_kem, header.maintain_sign)
         ]
     except (ValueError, KeyError, TypeError, RecursionError, msgspec.ValidationError) as error:
-        raise IntegrityError(f"malformed repository header: {error}", object_name=HEADER_KEY) from error
+        raise IntegrityError(f"malformed repository header ({error}): {HEADER_WAY_OUT}", object_name=HEADER_KEY) from error
     if header.format != VERSION or header.suite != SUITE:
         raise IntegrityError(
             f"format {header.format}, suite {header.suite} is not known to this program; a newer seedcorn may read it", object_name=HEADER_KEY

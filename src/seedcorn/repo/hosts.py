@@ -114,7 +114,8 @@ class HostRegistry:
     def _enrolled(self, host: HostId) -> EnrolledHost:
         enrolled = self.hosts.get(host)
         if enrolled is None:
-            raise IntegrityError(f"comes from host {host.hex()[:12]}, which the owner never enrolled, or whose record can not be read")
+            record = f"hosts/{host.hex()}/ can not be read: put that back from a copy first"
+            raise IntegrityError(f"comes from host {host.hex()[:12]}, which the owner never enrolled, or whose record under {record}")
         return enrolled
 
 

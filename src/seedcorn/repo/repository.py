@@ -16,7 +16,7 @@ from seedcorn.crypto import primitives
 from seedcorn.crypto.keys import HostKey, OwnerKey, OwnerSeed, PublicKeys
 from seedcorn.errors import CredentialError, IntegrityError, ObjectNotFoundError, RepositoryNotFoundError, UsageError
 from seedcorn.format.codec import SUITE, VERSION
-from seedcorn.format.header import HEADER_KEY, HEADER_LIMIT_BYTES, Header, header_payload, parse_header, serialize_header
+from seedcorn.format.header import HEADER_KEY, HEADER_LIMIT_BYTES, HEADER_WAY_OUT, Header, header_payload, parse_header, serialize_header
 from seedcorn.ids import RANDOM_ID_BYTES, HostId, RepositoryId
 from seedcorn.repo.bindings import header_binding
 from seedcorn.store.api import Store
@@ -68,7 +68,7 @@ class SignedHeader:
         try:
             primitives.verify(owner_sign, self.signature, header_binding() + self.payload)
         except IntegrityError as error:
-            raise error.named(HEADER_KEY) from error
+            raise IntegrityError(f"{error.message}: {HEADER_WAY_OUT}", object_name=HEADER_KEY) from error
 
 
 @dataclass(frozen=True, slots=True)

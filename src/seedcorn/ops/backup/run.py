@@ -321,7 +321,10 @@ def _check_enrolled(repository: HostRepository, state: State) -> HostRegistry:
         raise damaged[0]
     own = registry.hosts.get(repository.host)
     if own is None:
-        raise SeedcornError(f"host {repository.host_name} is not enrolled in {repository.store.url}: its record is missing from the store")
+        raise SeedcornError(
+            f"host {repository.host_name} is not enrolled in {repository.store.url}: its record is missing from the store. The owner puts "
+            f"hosts/{repository.host.hex()}/ back from a copy, or enrols this machine anew with `seedcorn host add`"
+        )
     if own.revoked:
         raise SeedcornError(f"host {repository.host_name} has been revoked in {repository.store.url}: ask the owner for a new host file")
     if own.public.sign_public != key.sign_public:

@@ -23,13 +23,18 @@ class AffectedPath:
     path: bytes
     lost_bytes: int  # of the file's content; 0 for a directory, as nobody knows what was in it
 
+    @property
+    def is_directory(self) -> bool:
+        return not self.lost_bytes
+
 
 @dataclass(slots=True)
 class SnapshotDamage:
-    """How much of one snapshot can not be restored."""
+    """How much of one snapshot can not be restored. Of the ``paths``, ``directories`` can not be listed: what was below them is not counted."""
 
     snapshot: SnapshotId
     paths: int = 0
+    directories: int = 0
     lost_bytes: int = 0
 
 
@@ -61,15 +66,18 @@ class Findings:
     def hit(self, snapshot: SnapshotId, path: bytes, lost_bytes: int) -> None:
         """Damage makes this path unrestorable. The first ``AFFECTED_LIMIT`` are kept, all are counted."""
         damage = self.damage.setdefault(snapshot, SnapshotDamage(snapshot))
+        affected = AffectedPath(snapshot, path, lost_bytes)
         damage.paths += 1
+        damage.directories += affected.is_directory
         damage.lost_bytes += lost_bytes
         if self.names_more:
-            self.affected.append(AffectedPath(snapshot, path, lost_bytes))
+            self.affected.append(affected)
 
-    def hit_again(self, snapshot: SnapshotId, paths: int, lost_bytes: int) -> None:
+    def hit_again(self, snapshot: SnapshotId, paths: int, directories: int, lost_bytes: int) -> None:
         """Damage that is known makes so many paths more unrestorable, which are not named."""
         damage = self.damage.setdefault(snapshot, SnapshotDamage(snapshot))
         damage.paths += paths
+        damage.directories += directories
         damage.lost_bytes += lost_bytes
 
     @property

@@ -44,14 +44,17 @@ class _Closure:
 
 @dataclass(slots=True)
 class _Damage:
-    """What can not be restored of a subtree: how many paths, how much of their content, and how many files have chunks that no segment lists."""
+    """What can not be restored of a subtree: how many paths, how many of them directories, how much of their content, and how
+    many files have chunks that no segment lists."""
 
     paths: int = 0
+    directories: int = 0
     lost_bytes: int = 0
     unindexed: int = 0
 
     def add(self, other: _Damage) -> None:
         self.paths += other.paths
+        self.directories += other.directories
         self.lost_bytes += other.lost_bytes
         self.unindexed += other.unindexed
 
@@ -101,7 +104,8 @@ class TreeCheck:
     def _missing(self, snapshot: Snapshot, missing: Sequence[Missing]) -> None:
         healed = "" if snapshot.id in self._findings.damage else "; a later backup has stored again what they held, so its files can be restored"
         for lost in missing:
-            message = f"needs {lost.count} frames of session {lost.session.hex()[:12]} that the index does not have (the first is {lost.seq}){healed}"
+            frames = f"{lost.count} frame{'' if lost.count == 1 else 's'} of session {lost.session.hex()[:12]}"
+            message = f"needs {frames} that the index does not have (the first is {lost.seq}){healed}"
             self._findings.problem(IntegrityError(message, object_name=snapshot.key))
 
     def _walk(self, snapshot: Snapshot) -> tuple[_Closure, _Damage]:
@@ -133,7 +137,7 @@ class TreeCheck:
             return known
         if self._findings.names_more:
             return None
-        self._findings.hit_again(snapshot.id, known[1].paths, known[1].lost_bytes)
+        self._findings.hit_again(snapshot.id, known[1].paths, known[1].directories, known[1].lost_bytes)
         return known
 
     def _enter(self, snapshot: Snapshot, entry: Entry) -> _Directory:
@@ -166,7 +170,7 @@ class TreeCheck:
         self._findings.problem(IntegrityError(error.message + where, object_name=f"{snapshot.id.hex()[:12]}:{printable(path)}"))
 
     def _hit(self, snapshot: Snapshot, directory: _Directory, path: bytes, lost_bytes: int, *, unindexed: bool = False) -> None:
-        directory.damage.add(_Damage(1, lost_bytes, int(unindexed)))
+        directory.damage.add(_Damage(1, int(not lost_bytes), lost_bytes, int(unindexed)))
         self._findings.hit(snapshot.id, path, lost_bytes)
 
     # -- content -----------------------------------------------------------------------------------------------------------------------------
