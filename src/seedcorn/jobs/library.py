@@ -7,11 +7,13 @@ the recovery words are never looked for.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from seedcorn.errors import UsageError
 from seedcorn.events import SystemClock
+from seedcorn.ids import RepositoryId
 from seedcorn.jobs.environment import Environment
 from seedcorn.jobs.founding import FoundingOptions, NewRepository, found_repository
 from seedcorn.jobs.host_files import load_host_file
@@ -59,9 +61,9 @@ def open(  # noqa: A001  # it is called as seedcorn.open
         CredentialError: this machine is not enrolled in it.
     """
     environment = Environment.of_process()
-    store = _open_store(environment, url, credentials)
-    repository = access.open_host_with(store, lambda found: load_host_file(environment.host_file(_text(host_file), found), store.url))
-    return HostSession(repository, access.open_state(_state_dir(environment, state_dir), repository.repository))
+    with _opening(environment, url, credentials) as store:
+        repository = access.open_host_with(store, lambda found: load_host_file(environment.host_file(_text(host_file), found), store.url))
+        return HostSession(repository, _state(environment, state_dir, repository.repository))
 
 
 def open_maintainer(
@@ -74,9 +76,9 @@ def open_maintainer(
         CredentialError: the file is none, others can read it, or it is another repository's.
     """
     environment = Environment.of_process()
-    store = _open_store(environment, url, credentials)
-    repository = access.open_maintainer(store, load_maintain_file(environment.cwd / Path(maintain_file)))
-    return MaintainSession(repository, access.open_state(_state_dir(environment, state_dir), repository.repository))
+    with _opening(environment, url, credentials) as store:
+        repository = access.open_maintainer(store, load_maintain_file(environment.cwd / Path(maintain_file)))
+        return MaintainSession(repository, _state(environment, state_dir, repository.repository))
 
 
 def open_owner(
@@ -97,9 +99,20 @@ def open_owner(
     if (passphrase is None) == (words is None):
         raise UsageError("give either the passphrase or the recovery words")
     environment = Environment.of_process()
+    with _opening(environment, url, credentials) as store:
+        repository = access.open_owner(store, passphrase) if passphrase is not None else access.open_owner_with_words(store, words or "")
+        return OwnerSession(repository, _state(environment, state_dir, repository.repository))
+
+
+@contextmanager
+def _opening(environment: Environment, url: AnyPath, credentials: Mapping[str, str] | None) -> Iterator[access.Store]:
+    """The store, which belongs to the session that comes of it; closed if none does."""
     store = _open_store(environment, url, credentials)
-    repository = access.open_owner(store, passphrase) if passphrase is not None else access.open_owner_with_words(store, words or "")
-    return OwnerSession(repository, access.open_state(_state_dir(environment, state_dir), repository.repository))
+    try:
+        yield store
+    except BaseException:
+        store.close()
+        raise
 
 
 def _open_store(environment: Environment, url: AnyPath, credentials: Mapping[str, str] | None) -> access.Store:
@@ -107,8 +120,8 @@ def _open_store(environment: Environment, url: AnyPath, credentials: Mapping[str
     return access.open_at(environment.repository(os.fspath(url)), given, environment.store_options())
 
 
-def _state_dir(environment: Environment, given: AnyPath | None) -> Path:
-    return Path(given) if given is not None else environment.state_dir
+def _state(environment: Environment, folder: AnyPath | None, repository: RepositoryId) -> access.State:
+    return access.open_state(Path(folder) if folder is not None else environment.state_dir, repository)
 
 
 def _text(path: AnyPath | None) -> str | None:

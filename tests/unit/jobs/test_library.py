@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import seedcorn
 from seedcorn.errors import CredentialError, RepositoryNotFoundError, UsageError
+from seedcorn.store.local import LocalStore
 
 
 @pytest.fixture
@@ -51,6 +53,21 @@ def test_there_and_back(home: Path) -> None:
         assert owner.restore(f"latest~1:{home}/source", home / "out-2").files == 1
     assert [(home / out / "file").read_text() for out in ("out-1", "out-2")] == ["one", "two!"]
     assert second.public.previous == first.id
+
+
+def test_what_does_not_open_leaves_no_store_behind(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seedcorn.init(home / "repository", passphrase="something", host_name="here")
+    closed: list[LocalStore] = []
+    monkeypatch.setattr(LocalStore, "close", lambda store: closed.append(store))
+    attempts: list[Callable[[], object]] = [
+        lambda: seedcorn.open(home / "repository", host_file=home / "none"),
+        lambda: seedcorn.open_maintainer(home / "repository", maintain_file=home / "none"),
+        lambda: seedcorn.open_owner(home / "repository", passphrase="something else"),
+    ]
+    for number, attempt in enumerate(attempts, 1):
+        with pytest.raises(CredentialError):
+            attempt()
+        assert len(closed) == number
 
 
 def test_copies(home: Path) -> None:
