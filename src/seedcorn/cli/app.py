@@ -43,6 +43,24 @@ COMMANDS = {  # name, which is also the module's -> what the list of commands sa
     "host": "Manage machines that may back up.",
     "version": "Show the version.",
 }
+ELSEWHERE = {  # names of restic, borg and kopia, of which the nearest in letters would be another thing
+    "create": "is it backup?",
+    "extract": "is it restore?",
+    "list": "is it snapshots or ls?",
+    "delete": "is it forget?",
+    "expire": "is it forget?",
+    "compact": "is it prune?",
+    "maintenance": "is it prune?",
+    "verify": "is it check?",
+    "repair": "is it check --repair?",
+    "rebuild-index": "is it check --repair?",
+    "sync-to": "is it copy?",
+    "transfer": "is it copy?",
+    "recover": "is it key recover?",
+    "info": "is it stats?",
+    "unlock": "nothing is ever locked here",
+    "break-lock": "nothing is ever locked here",
+}
 EXAMPLES = """
     seedcorn init -r /mnt/disk/backups     # once; keep the 24 words on paper
     seedcorn backup -r /mnt/disk/backups /etc /home
@@ -61,7 +79,7 @@ def _declare(parser: Parser) -> None:
     parser.answer("--version", help="Show the version.", text=lambda: f"{PROGRAM}\n")
 
 
-ROOT = Group("Incremental, deduplicated, encrypted backups to any object store.", COMMANDS, _find, _declare, EXAMPLES)
+ROOT = Group("Incremental, deduplicated, encrypted backups to any object store.", COMMANDS, _find, _declare, EXAMPLES, ELSEWHERE)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

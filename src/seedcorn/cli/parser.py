@@ -41,16 +41,24 @@ class Command:
 
 
 class Group:
-    """Commands below one name. ``find`` gives the one of a name in ``summaries``, and may load it only then."""
+    """Commands below one name. ``find`` gives the one of a name in ``summaries``, and may load it only then. ``elsewhere`` has names by which other
+    programs call something, and what to say to who types one."""
 
     def __init__(
-        self, text: str, summaries: Mapping[str, str], find: Callable[[str], Command | Group], declare: Declare | None = None, examples: str = ""
+        self,
+        text: str,
+        summaries: Mapping[str, str],
+        find: Callable[[str], Command | Group],
+        declare: Declare | None = None,
+        examples: str = "",
+        elsewhere: Mapping[str, str] | None = None,
     ) -> None:
         self.text = text
         self.summaries = summaries
         self.find = find
         self.declare = declare or (lambda parser: None)
         self.examples = examples
+        self.elsewhere = elsewhere or {}
 
     @classmethod
     def of(cls, text: str, commands: Mapping[str, Command]) -> Group:
@@ -79,7 +87,8 @@ def read_command_line(found: Command | Group, name: str, arguments: Sequence[str
         if not rest:
             parser.error("which command?")
         if rest[0] not in found.summaries:
-            parser.error(f"no such command: {rest[0]}{_suggestion(rest[0], found.summaries)}")
+            meant = found.elsewhere.get(rest[0])
+            parser.error(f"no such command: {rest[0]}{f'; {meant}' if meant else _suggestion(rest[0], found.summaries)}")
         found, name, arguments = found.find(rest[0]), f"{name} {rest[0]}", rest[1:]
 
 

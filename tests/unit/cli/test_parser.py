@@ -86,6 +86,13 @@ def test_mistakes(line: str, said: str) -> None:
     assert str(caught.value) == said
 
 
+def test_the_names_of_other_programs_are_not_taken_for_what_they_resemble() -> None:
+    for word, said in (("create", "is it backup?"), ("extract", "is it restore?"), ("unlock", "nothing is ever locked here")):
+        with pytest.raises(UsageError, match=re.escape(f"no such command: {word}; {said} (see")):
+            read_command_line(ROOT, "seedcorn", [word], declare_common)
+    assert not ROOT.elsewhere.keys() & ROOT.summaries.keys()
+
+
 def test_too_many_words() -> None:
     with pytest.raises(UsageError, match="'a' is one argument too many"):
         read_command_line(Command(copy), "tool", ["a"], declare_loud)
