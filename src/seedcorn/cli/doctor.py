@@ -74,10 +74,7 @@ def _report(output: Output, result: DoctorResult) -> None:
         for line in _finding_lines(finding):
             output.line(line)
     output.line()
-    times = [
-        [each.verb, str(each.requests), *(f"{ms:.1f}" for ms in (each.p50_ms, each.p90_ms, each.p99_ms, each.max_ms))] for each in result.latencies
-    ]
-    for line in table(["Latency", " Requests", " p50 ms", " p90 ms", " p99 ms", " max ms"], times):
+    for line in table(["Latency", " Requests", " p50 ms", " p90 ms", " p99 ms", " max ms"], [_times(each) for each in result.latencies]):
         output.line(line)
     output.line()
     if result.left:

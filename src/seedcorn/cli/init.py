@@ -10,6 +10,7 @@ from seedcorn.cli.invocation import Invocation
 from seedcorn.cli.output import Output
 from seedcorn.cli.parser import Command, Parser
 from seedcorn.cli.progress import RunMonitor
+from seedcorn.cli.render_json import SHORT_ID_DIGITS
 from seedcorn.errors import EXIT_DONE
 
 if TYPE_CHECKING:
@@ -78,13 +79,13 @@ def _report(invocation: Invocation, made: NewRepository, recovery_file: str | No
         output.line(f"\n{_ADVICE}\n")
     _report_places(output, invocation.place, made, recovery_file)
     if seen:
-        output.report(f"Grade {seen.grade} of the store, at a first look: {seen.reason}. More by:  seedcorn doctor")
+        output.report(f"Grade {seen.grade} of the store, at a first look: {seen.reason}. More by:  seedcorn doctor -r {invocation.place}")
         for finding in seen.broken:
             output.warn(f"{finding.seen}: {finding.advice}")
 
 
 def _report_places(output: Output, place: str, made: NewRepository, recovery_file: str | None) -> None:
-    output.report(f"Made repository {made.repository.hex()[:12]} at {place}")
+    output.report(f"Made repository {made.repository.hex()[:SHORT_ID_DIGITS]} at {place}")
     if recovery_file:
         output.report(f"The recovery words are in {recovery_file}: move that file off this machine")
     output.report(f"This machine can back up to it with {made.host_file}, which opens no backup; try:  seedcorn backup -r {place} /etc")
