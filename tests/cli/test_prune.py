@@ -50,6 +50,15 @@ def test_by_id_and_back_again(machine: Machine, snapshots: list[str]) -> None:
     assert machine.owner("check", "--read-data").code == 0
 
 
+def test_quiet_is_for_cron_and_a_plan_is_shown_to_who_asks_for_it(machine: Machine, snapshots: list[str]) -> None:
+    for command in (("forget", "--keep-last", "1", "-q"), ("prune", "-q"), ("forget", "--keep-last", "1", "--prune", "-q")):
+        plan = machine.owner(*command, "-n")
+        assert plan.code == 0 and plan.out, command
+        assert "What `prune` would do now" not in plan.out
+        finished = machine.owner(*command)
+        assert (finished.code, finished.out, finished.err) == (0, "", ""), command
+
+
 def test_forget_and_prune_at_once(machine: Machine, snapshots: list[str]) -> None:
     before = sum(path.stat().st_size for path in (machine.repository / "packs").rglob("*") if path.is_file())
     plan = machine.owner("prune", "-n", "--json", *NOW).of_type("plan")[0]

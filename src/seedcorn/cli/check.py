@@ -110,7 +110,7 @@ def _repair(session: OwnerSession, examination: Examination, options: Namespace,
     plan = plan_repair(examination.browser, examination, RepairOptions(delete_damaged=options.delete_damaged))
     emit_plan(output, plan)
     for line in plan_lines(plan):
-        output.line(line)
+        output.plan(line, dry_run=options.dry_run)
     if options.dry_run or plan.is_empty:
         return False
     with watched(output, CHECK) as monitor:

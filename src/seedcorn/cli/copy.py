@@ -109,7 +109,7 @@ def _report(output: Output, plan: CopyPlan, result: CopyResult, code: int) -> No
         rows.append([*_columns(one.source), size_text(one.read_bytes), size_text(one.new_bytes), name + damage])
     if rows:
         for line in table(["ID", "Time", "Host", " Read", " New", "Copy"], rows):
-            output.line(line)
+            output.report(line)
     made = sum(one.copy is not None for one in result.copies)
     seconds = result.elapsed_ns / 1e9
     output.emit(

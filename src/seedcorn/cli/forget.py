@@ -55,7 +55,7 @@ def forget(invocation: Invocation) -> int:
         policy, grouping = chosen_policy(options), chosen_grouping(options)
         session = invocation.maintainer()
         plan = session.plan_forget(policy, grouping=grouping, hosts=options.host, tags=options.tag)
-    _show(output, session, plan)
+    _show(output, session, plan, options.dry_run)
     if not options.dry_run:
         session.forget(plan)
     _report(output, plan, options.dry_run)
@@ -66,7 +66,7 @@ def forget(invocation: Invocation) -> int:
     return EXIT_DONE
 
 
-def _show(output: Output, session: Maintaining, plan: ForgetPlan) -> None:
+def _show(output: Output, session: Maintaining, plan: ForgetPlan, dry_run: bool) -> None:
     """Which snapshots go, and why."""
     names = session.host_names()
 
@@ -79,8 +79,8 @@ def _show(output: Output, session: Maintaining, plan: ForgetPlan) -> None:
         for decision in group.decisions:
             output.emit("decision", **decision_fields(decision, plan.freed.alone))
     for line in retention_lines(plan.retention, plan.freed.alone, describe):
-        output.line(line)
-    _show_unreadable(output, plan)
+        output.plan(line, dry_run=dry_run)
+    _show_unreadable(output, plan, dry_run)
 
 
 def _report(output: Output, plan: ForgetPlan, dry_run: bool) -> None:
@@ -105,13 +105,14 @@ def _report(output: Output, plan: ForgetPlan, dry_run: bool) -> None:
         output.report(f"{would} {count_text(lacking, 'snapshot')} of which only {'the number is' if lacking == 1 else 'the numbers are'} known")
 
 
-def _show_unreadable(output: Output, plan: ForgetPlan) -> None:
+def _show_unreadable(output: Output, plan: ForgetPlan, dry_run: bool) -> None:
     """What they are, and what it means to give them up."""
     for one in plan.unreadable:
         output.emit("unreadable", id=one.id.hex(), object=one.key, size_bytes=one.size_bytes, stored_time=time_text(one.stored_ns), reason=one.reason)
-        output.line(f"{one.key} can not be read: {shown(one.reason)} ({size_text(one.size_bytes)}, stored {local_time(one.stored_ns)})")
+        what = f"{one.key} can not be read: {shown(one.reason)} ({size_text(one.size_bytes)}, stored {local_time(one.stored_ns)})"
+        output.plan(what, dry_run=dry_run)
     if plan.unreadable:
-        output.line("What is in it can not be known. Nothing else is lost: all other snapshots keep what they need.")
+        output.plan("What is in it can not be known. Nothing else is lost: all other snapshots keep what they need.", dry_run=dry_run)
 
 
 COMMAND = Command(forget, declare, EXAMPLES)

@@ -33,7 +33,7 @@ def declare_common(parser: Parser) -> None:
     parser.option("--connections", metavar="N", type=int, help="Requests to the store at a time.")
     parser.option("--ca-certificate", metavar="FILE", help="Trust this certificate (PEM), too.")
     parser.flag("--json", help="Print JSON lines.")
-    parser.flag("-q", "--quiet", help="Print errors only.")
+    parser.flag("-q", "--quiet", help="Say nothing of the run itself but errors.")
     parser.option("-v", "--verbose", action="count", default=0, help="Say more.")
 
 

@@ -40,14 +40,18 @@ class Output:
         self._lock = threading.Lock()
 
     def line(self, text: str = "") -> None:
-        """A line of the result, for a person. Names in it have been escaped."""
+        """A line of what was asked for, for a person. Names in it have been escaped."""
         if not self.as_json:
             self._write(sys.stdout, text)
 
     def report(self, text: str) -> None:
-        """A line that says what was done; not for who asked for errors only."""
+        """A line about the run: what was done, or is about to be. Not for who wants to hear of errors only."""
         if not self.quiet:
             self.line(text)
+
+    def plan(self, text: str, *, dry_run: bool) -> None:
+        """A line of a plan: what was asked for if nothing else is done."""
+        (self.line if dry_run else self.report)(text)
 
     def emit(self, message_type: str, **fields: Any) -> None:
         """A line of the result, for a program."""

@@ -105,7 +105,7 @@ def _show_plan(output: Output, plan: CollectionPlan, dry_run: bool) -> None:
         ["all", "", size_text(plan.total_bytes)],
     ]
     for line in table(["What", " Packs", "Size"], rows):
-        output.report(line)
+        output.plan(line, dry_run=dry_run)
 
 
 def plan_fields(plan: CollectionPlan) -> dict[str, Any]:

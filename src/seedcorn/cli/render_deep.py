@@ -33,7 +33,7 @@ def show_deep(output: Output, plan: DeepPlan, *, dry_run: bool) -> None:
         rows.append([name, local_time(owner.start_ns), shown(owner.host_name), str(poor.frames), size_text(poor.sealed_bytes)])
     if rows:
         for line in table(["ID", "Time", "Host", " Poor frames", " As stored"], rows):
-            output.line(line)
+            output.plan(line, dry_run=dry_run)
     output.emit(
         "deep_plan",
         dry_run=dry_run,
@@ -46,11 +46,10 @@ def show_deep(output: Output, plan: DeepPlan, *, dry_run: bool) -> None:
         needed_bytes=plan.needed_bytes,
     )
     amount = f"{count_text(len(plan.frames), 'frame')} in {count_text(len(plan.packs), 'pack')}, of {size_text(plan.needed_bytes)} that are needed"
-    output.report(f"Mostly dead: {amount}")
-    would = "Would read" if dry_run else "Reads"
-    output.report(
-        f"{would} {size_text(plan.read_bytes)}, write about {size_text(plan.written_bytes)}; about {size_text(plan.freed_bytes)} become free"
-    )
+    output.plan(f"Mostly dead: {amount}", dry_run=dry_run)
+    does = "Would read" if dry_run else "Reads"
+    sizes = f"{does} {size_text(plan.read_bytes)}, write{'' if dry_run else 's'} about {size_text(plan.written_bytes)}"
+    output.plan(f"{sizes}; about {size_text(plan.freed_bytes)} become free", dry_run=dry_run)
 
 
 def report_deep(output: Output, result: DeepResult) -> None:
