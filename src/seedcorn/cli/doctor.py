@@ -28,7 +28,7 @@ TEXT_COLUMN = 32
 def examine(invocation: Invocation) -> int:
     """Find out what a store guarantees, what this credential may do there, and how quickly it answers.
 
-    Needs no passphrase. Puts some 130 small objects under doctor/ and deletes them again, if it may; touches nothing else.
+    Needs no passphrase. Puts some 110 small objects under doctor/ and deletes them again, if it may; touches nothing else.
 
     Grade A: the store enforces create-only puts and lists what is new at once. B: it keeps versions, and enforces nothing. C: neither, so
     append-only is NOT enforced.
