@@ -9,6 +9,8 @@ import stat
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from seedcorn.testing.machine import Machine
 from seedcorn.testing.tree_state import describe, differences
 
@@ -69,6 +71,19 @@ def made_secret(machine: Machine) -> Path:
     machine.secret.touch(mode=0o600)
     machine.secret.write_text("a new one")
     return machine.secret
+
+
+@pytest.mark.parametrize("variable", ["SEEDCORN_CONFIG_DIR", "SEEDCORN_HOST_FILE"])
+def test_no_repository_is_made_whose_host_file_can_not_be_written(variable: str, empty_machine: Machine) -> None:
+    empty_machine.secret.touch(mode=0o600)
+    empty_machine.secret.write_text("something\n")
+    words = empty_machine.folder / "words"
+    impossible = {variable: str(empty_machine.source / "file" / "below")}
+    refused = empty_machine.owner("init", "--recovery-file", words, **impossible)
+    assert refused.code == 1 and "can not be written" in refused.err
+    assert not words.exists() and not [path for path in empty_machine.repository.rglob("*") if path.is_file()]
+    assert empty_machine.owner("init", "--recovery-file", words).code == 0
+    assert empty_machine.back_up("source").code == 0
 
 
 def test_init_refuses_before_it_does_anything(empty_machine: Machine) -> None:

@@ -1,20 +1,18 @@
 """Making a repository together with the files on this machine that belong to it: the host file and, if wanted, the recovery words.
 
-Invariant: no file of an earlier repository is touched, and whatever can be refused is refused before the repository exists.
+Invariant: no file of an earlier repository is touched, and there is no repository whose files could not be written.
 """
 
 from __future__ import annotations
 
-import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from seedcorn.errors import UsageError
 from seedcorn.events import Clock
 from seedcorn.ids import RepositoryId
 from seedcorn.jobs.environment import Environment
-from seedcorn.jobs.host_files import save_host_file
-from seedcorn.jobs.private_files import reserve_private, write_reserved
+from seedcorn.jobs.private_files import refuse_existing_file, reserve_private, write_reserved
 from seedcorn.ops import access
 from seedcorn.repo.repository import refuse_existing
 
@@ -47,26 +45,36 @@ class NewRepository:
 
 
 def found_repository(store: access.Store, passphrase: str, options: FoundingOptions, environment: Environment, clock: Clock) -> NewRepository:
-    """Make the repository, then write the words and the host file.
+    """Make the repository, and write the words and the host file before it exists: without them nobody could use it.
 
     Raises:
         UsageError: there is a repository already, one of the files exists, or the passphrase is empty.
+        SeedcornError: one of the files can not be written.
         StoreError: the store can not be reached or written.
     """
     chosen = environment.given_host_file(options.host_file)
-    if chosen and chosen.exists():
-        raise UsageError(f"{chosen} exists already, and what is in it may still be needed: choose another name, or move it away")
-    words_file = reserve_private(options.recovery_file) if options.recovery_file else None
+    for path in filter(None, (chosen, options.recovery_file)):
+        refuse_existing_file(path)
+    written: list[Path] = []
+
+    def keep(made: access.InitResult) -> None:
+        files = {chosen or environment.host_file(None, made.repository): made.host_file.serialize()}
+        if options.recovery_file:
+            files[options.recovery_file] = _words_text(made.words)
+        for path, data in files.items():
+            descriptor = reserve_private(path)
+            written.append(path)
+            write_reserved(descriptor, path, data)
+
     try:
-        made = access.initialize(store, passphrase, options.host_name, clock, label=options.label, trust_hosts=options.trust_hosts)
+        made = access.initialize(store, passphrase, options.host_name, clock, label=options.label, trust_hosts=options.trust_hosts, keep=keep)
     except BaseException:
-        if words_file is not None and options.recovery_file:
-            os.close(words_file)
-            options.recovery_file.unlink()
+        for path in written:
+            path.unlink()
         raise
-    if words_file is not None and options.recovery_file:
-        lines = (made.words[at : at + WORDS_A_LINE] for at in range(0, len(made.words), WORDS_A_LINE))
-        write_reserved(words_file, options.recovery_file, "".join(" ".join(line) + "\n" for line in lines).encode())
-    path = chosen or environment.host_file(None, made.repository)
-    save_host_file(path, made.host_file)
-    return NewRepository(made.repository, made.words, path)
+    return NewRepository(made.repository, made.words, written[0])
+
+
+def _words_text(words: Sequence[str]) -> bytes:
+    lines = (words[at : at + WORDS_A_LINE] for at in range(0, len(words), WORDS_A_LINE))
+    return "".join(" ".join(line) + "\n" for line in lines).encode()

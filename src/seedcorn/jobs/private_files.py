@@ -13,7 +13,7 @@ from pathlib import Path
 
 from seedcorn.errors import CredentialError, SeedcornError, UsageError
 
-__all__ = ["create_private", "read_private", "replace_private", "reserve_private", "write_reserved"]
+__all__ = ["create_private", "read_private", "refuse_existing_file", "replace_private", "reserve_private", "write_reserved"]
 
 SIZE_LIMIT_BYTES = 1 << 20
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO must not make us wait
@@ -49,6 +49,18 @@ def _check_private(path: Path, st: os.stat_result) -> None:
         raise CredentialError(f"{path} can be read by others, and it holds a secret: `chmod 600 {path}`")
 
 
+def refuse_existing_file(path: Path) -> None:
+    """Raises:
+    UsageError: there is a file of that name.
+    """
+    if path.exists():
+        raise _taken(path)
+
+
+def _taken(path: Path) -> UsageError:
+    return UsageError(f"{path} exists already, and what is in it may still be needed: choose another name, or move it away")
+
+
 def reserve_private(path: Path) -> int:
     """A descriptor of a new, empty file of mode 0600; its directory is made if need be.
 
@@ -60,7 +72,7 @@ def reserve_private(path: Path) -> int:
         _make_directory(path.parent)
         return os.open(path, _CREATE, 0o600)
     except FileExistsError as error:
-        raise UsageError(f"{path} exists already, and what is in it may still be needed: choose another name, or move it away") from error
+        raise _taken(path) from error
     except OSError as error:
         raise SeedcornError(f"{path} can not be written: {error.strerror}") from error
 

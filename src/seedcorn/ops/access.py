@@ -113,8 +113,10 @@ def initialize(
     label: str = INITIAL_LABEL,
     trust_hosts: bool = False,
     kdf: KdfParameters | None = None,
+    keep: Callable[[InitResult], None] = lambda _: None,
 ) -> InitResult:
-    """Make a repository: new owner seed, one passphrase slot, this machine enrolled as its first host, and the header last.
+    """Make a repository: new owner seed, one passphrase slot, this machine enrolled as its first host, and the header last. ``keep`` puts what is
+    made where it will be found; if it fails, there is no repository.
 
     Raises:
         UsageError: there is a repository already, or the passphrase is empty.
@@ -127,12 +129,13 @@ def initialize(
     owner = new_repository(store, repository, key, flags=flags, created_ns=now_ns, program=PROGRAM)
     try:
         keyslots.add_slot(store, repository, key, passphrase, label=label, created_ns=now_ns, kdf=kdf)
-        host_file = enroll_host(owner, host_name, created_ns=now_ns)
+        made = InitResult(repository, tuple(seed_to_words(seed)), enroll_host(owner, host_name, created_ns=now_ns))
+        keep(made)
         put_header(owner)
     except SeedcornError:
         _remove_beginnings(store)
         raise
-    return InitResult(repository, tuple(seed_to_words(seed)), host_file)
+    return made
 
 
 def _remove_beginnings(store: Store) -> None:
