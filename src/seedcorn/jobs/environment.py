@@ -20,6 +20,7 @@ from seedcorn.store.options import StoreOptions
 __all__ = ["Environment", "bucket_of", "place_of"]
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]*:")
+_SSH = re.compile(r"[^/:]+@[^/:]+:")
 _PREFIX, _FROM = "SEEDCORN_", "SEEDCORN_FROM_"
 _OWN = tuple(f"{_PREFIX}{name}" for name in ("REPOSITORY", "PASSPHRASE", "PASSPHRASE_FILE", "PASSPHRASE_COMMAND"))
 _PROVIDERS = ("AWS_", "GOOGLE_", "AZURE_")
@@ -141,9 +142,15 @@ class Environment:
 
 
 def place_of(address: str, cwd: Path) -> str:
-    """An address as the stores take it: URLs as they are, directories by their absolute path."""
+    """An address as the stores take it: URLs as they are, directories by their absolute path.
+
+    Raises:
+        UsageError: it is meant for ssh, and would be taken for the name of a directory.
+    """
     if _URL.match(address):
         return address
+    if _SSH.match(address):
+        raise UsageError(f"{address!r} is a place on another machine, and seedcorn does not go there by ssh; if it is a directory here: ./{address}")
     return os.path.normpath(cwd / os.path.expanduser(address))
 
 

@@ -49,6 +49,13 @@ def test_place(typed: str, place: str) -> None:
     assert place_of(typed, Path("/here")) == place
 
 
+def test_a_place_for_ssh_is_not_taken_for_a_directory() -> None:
+    with pytest.raises(UsageError, match=r"if it is a directory here: \./user@host:repo"):
+        place_of("user@host:repo", Path("/here"))
+    assert place_of("./user@host:repo", Path("/here")) == "/here/user@host:repo"
+    assert place_of("a/user@host:repo", Path("/here")) == "/here/a/user@host:repo"
+
+
 def test_bucket() -> None:
     assert bucket_of("s3:https://host/bucket/a/b") == ("bucket", "a/b")
     for other in ("/srv/b", "gs://bucket/b"):
