@@ -20,7 +20,7 @@ from seedcorn.cli.render_text import count_text, duration_text, size_text
 from seedcorn.errors import SeedcornError
 from seedcorn.events import Counter
 
-__all__ = ["RunMonitor", "watched"]
+__all__ = ["BACKUP", "CHECK", "COPY", "PROBE", "RESTORE", "SCRUB", "RunMonitor", "watched"]
 
 BAR_SECONDS = 0.2
 STATUS_SECONDS = 1.0

@@ -14,7 +14,17 @@ if TYPE_CHECKING:  # rendering needs their fields, and no command should load wh
     from seedcorn.ops.backup.backup import Requests
     from seedcorn.ops.browse import Entry, Snapshot
 
-__all__ = ["entry_fields", "error_fields", "path_fields", "paths_fields", "requests_fields", "snapshot_fields", "statistics_fields", "time_text"]
+__all__ = [
+    "SHORT_ID_DIGITS",
+    "entry_fields",
+    "error_fields",
+    "path_fields",
+    "paths_fields",
+    "requests_fields",
+    "snapshot_fields",
+    "statistics_fields",
+    "time_text",
+]
 
 SHORT_ID_DIGITS = 12
 KIND_NAMES = {1: "file", 2: "directory", 3: "symlink", 4: "fifo", 5: "char_device", 6: "block_device"}
