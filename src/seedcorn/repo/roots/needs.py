@@ -119,6 +119,6 @@ def explains(taken: Mapping[bytes, SeqSet], missing: Iterable[Missing]) -> bool:
 
 def _lacks(root: RootSnapshot, missing: list[Missing]) -> IntegrityError:
     count = sum(absent.count for absent in missing)
-    return IntegrityError(
-        f"needs {count} frames that are in no pack of the store: run `seedcorn check --repair`; {way_out(root.key)}", object_name=root.key
-    )
+    frames = "1 frame that is" if count == 1 else f"{count} frames that are"
+    repair = "run `seedcorn check --repair`, which also tells whether a later backup has stored again what they held"
+    return IntegrityError(f"needs {frames} in no pack of the store: {repair}; {way_out(root.key)}", object_name=root.key)
