@@ -114,8 +114,10 @@ class HostRegistry:
     def _enrolled(self, host: HostId) -> EnrolledHost:
         enrolled = self.hosts.get(host)
         if enrolled is None:
-            record = f"hosts/{host.hex()}/ can not be read: put that back from a copy first"
-            raise IntegrityError(f"comes from host {host.hex()[:12]}, which the owner never enrolled, or whose record under {record}")
+            room = f"hosts/{host.hex()}/"
+            raise IntegrityError(
+                f"comes from host {host.hex()[:12]}, which the owner never enrolled, or whose record under {room} can not be read: that comes first"
+            )
         return enrolled
 
 
