@@ -240,7 +240,7 @@ def test_a_host_that_claims_frames_which_another_is_going_to_store(garden: Garde
     garden.expected[late] = expected
     garden.assert_whole()
     del garden.store.objects[key]
-    assert_refused(garden, "needs 1 frames that are in no pack")
+    assert_refused(garden, "needs 1 frame that is in no pack")
 
 
 def test_a_host_that_claims_copies_of_its_own_frames(garden: Garden) -> None:

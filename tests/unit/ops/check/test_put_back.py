@@ -212,7 +212,7 @@ def test_packs_of_a_sweep_that_only_this_machine_can_read_are_left_alone(remembe
 
 
 def test_a_check_notes_what_is_read_from_spares_and_scrub_is_content(remembering: Remembering) -> None:
-    for kind in ("snapshot", "forget record"):
+    for kind in ("snapshot", "verified record"):
         remembering.rot(remembering.put(kind))
     assert len(scrub(remembering.store, ScrubOptions(), SystemClock(), VoidMonitor()).problems) == 2
     remembering.repair()

@@ -111,7 +111,7 @@ def recorded(tmp_path: Path) -> Iterator[Recorded]:
 
 def test_good_records_are_no_problem_and_all_are_read(recorded: Recorded) -> None:
     before = recorded.examine().result.checked_bytes
-    keys = [recorded.put(kind) for kind in RECORDS]
+    keys = [recorded.put(kind) for kind in RECORDS if kind != "forget record"]  # what is forgotten is not read
     result = recorded.examine().result
     assert result.problems == ()
     assert result.checked_bytes - before == sum(len(recorded.store.objects[key]) for key in keys)
