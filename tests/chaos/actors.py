@@ -26,7 +26,7 @@ from seedcorn.errors import EXIT_INTEGRITY
 from seedcorn.testing.machine import Finished
 from seedcorn.testing.trees import Entry, describe
 
-__all__ = ["Actor", "Chances", "Host", "Journal", "Maintainer", "Owner", "Promise", "Tree", "Verifier", "story"]
+__all__ = ["Actor", "Chances", "Host", "Journal", "Maintainer", "Owner", "Promise", "Relocator", "Tree", "Verifier", "story"]
 
 Tree = dict[bytes, Entry]
 
@@ -47,7 +47,8 @@ _COUNTED = (
     "forgets_attempted", "forgets_done", "forgets_killed", "snapshots_forgotten",
     "undeletes_attempted", "undeletes_done", "undeletes_too_late", "undeletes_killed", "snapshots_taken_back",
     "prunes_attempted", "prunes_done", "prunes_killed", "deleted_packs", "repacked_packs", "kept_packs", "deleted_snapshots",
-    "checks_done", "checks_alarmed", "verifications_done", "verifications_killed", "verifications_alarmed", "packs_published", "kills", "stops",
+    "checks_done", "checks_alarmed", "verifications_done", "verifications_killed", "verifications_alarmed", "packs_published",
+    "deep_prunes_done", "deep_prunes_killed", "frames_written_anew", "kills", "stops",
 )  # fmt: skip
 
 
@@ -320,6 +321,27 @@ class Verifier(Actor):
 
     def killed(self) -> None:
         self._journal.counts["verifications_killed"] += 1
+
+
+class Relocator(Actor):
+    """The owner once more, on a third machine: writes the live chunks of frames anew that have many dead ones, and prunes."""
+
+    def prepare(self) -> list[str | Path]:
+        shares = ["--max-dead", self._rng.choice(("5%", "30%")), "--max-unused", "0%"]
+        return ["prune", "--deep", *shares, "--grace", GRACE, "--allow-large", "--json", *self._ground.owners_secret]
+
+    def ended(self, finished: Finished) -> None:
+        if finished.code:
+            self.unexpected("prune --deep", finished)
+            return
+        counts = self._journal.counts
+        counts["deep_prunes_done"] += 1
+        for line in map(json.loads, finished.out.splitlines()):
+            if line["message_type"] == "deep":
+                counts["frames_written_anew"] += line["frames"]
+
+    def killed(self) -> None:
+        self._journal.counts["deep_prunes_killed"] += 1
 
 
 def story(finished: Finished) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.chaos.actors import Actor, Chances, Host, Journal, Maintainer, Owner, Verifier
+from tests.chaos.actors import Actor, Chances, Host, Journal, Maintainer, Owner, Relocator, Verifier
 from tests.chaos.ground import Ground, open_ground
 from tests.chaos.verdict import judge
 
@@ -83,6 +83,7 @@ def _actors(ground: Ground, journal: Journal, hosts: Sequence[str], options: Cha
         Maintainer("other-maintainer", ground, journal, chance("other"), _MAINTAINERS_CHANCES, 10, forgets=False),
         Owner("owner", ground, journal, chance("owner"), Chances(), 10),
         Verifier("verifier", ground, journal, chance("verifier"), _MAINTAINERS_CHANCES, 2),
+        Relocator("relocator", ground, journal, chance("relocator"), _MAINTAINERS_CHANCES, 5),
     ]
 
 

@@ -53,3 +53,4 @@ def test_a_minute_on_a_server(trust_hosts: bool) -> None:
     assert counts["packs_published"] > 0
     assert counts["snapshots_sharing"] > 0
     assert counts["undeletes_attempted"] > 0
+    assert counts["frames_written_anew"] > 0

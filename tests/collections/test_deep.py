@@ -22,6 +22,7 @@ from seedcorn.format.collection import VerifiedPack
 from seedcorn.format.pack import PackKind, parse_pack_head
 from seedcorn.ids import ChunkId, SessionId, SnapshotId
 from seedcorn.ops.check.check import CheckOptions, check
+from seedcorn.ops.deep.deep import Deep
 from seedcorn.ops.deep.plan import DeepPlan, plan_deep
 from seedcorn.ops.gc.plan import CollectionOptions
 from seedcorn.ops.gc.survey import Survey, Surveyor
@@ -317,6 +318,24 @@ def begin_one_session(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(frame_writer, "SessionId", lambda _: session)
     patch.setattr(frame_writer, "new_session_key", lambda: key)
     patch.setattr(HostKey, "seal_read", seal_once)
+
+
+def test_a_segment_that_another_prune_has_rewritten_waits_for_the_next_run(garden: Garden, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the plan, which somebody may be looking at, and its execution."""
+    monkeypatch.setattr("seedcorn.ops.gc.plan._MERGE_FROM", 2)
+    repository, monitor = garden.repository.owner(), RecordingMonitor()
+    with closing(garden.state()) as state:
+        survey = Surveyor(maintained_by_owner(repository), state).survey()
+        plan = plan_deep(repository, state, survey)
+        assert plan.frames
+        garden.prune()
+        garden.prune()
+        assert not set(survey.segments) & set(garden.keys("index")), "all were small, and are one now"
+        result = Deep(repository, state, survey, plan, ALONE, garden.repository.clock, monitor).carry_out()
+    assert (result.frames, result.problems) == (0, ())
+    assert all("wait for the next deep one" in note for note in monitor.notes) and monitor.notes
+    garden.deep()
+    assert_finished(garden)
 
 
 def test_nothing_is_moved_while_a_listing_can_not_be_read(garden: Garden) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from seedcorn.chunking import LARGEST_CHUNK
-from seedcorn.errors import EXIT_DONE, EXIT_INTEGRITY, IntegrityError
+from seedcorn.errors import EXIT_DONE, EXIT_INTEGRITY, IntegrityError, ObjectNotFoundError
 from seedcorn.events import Clock, Monitor
 from seedcorn.format.collection import VerifiedPack
 from seedcorn.format.pack import FrameEntry, PackKind
@@ -146,7 +146,11 @@ class Deep:
             chosen = self.plan.packs.intersection(segment.packs)
             if not chosen or not left:
                 continue
-            opened = fetch_segment(maintained_by_owner(self._repository), survey.registry, key)
+            try:
+                opened = fetch_segment(maintained_by_owner(self._repository), survey.registry, key)
+            except ObjectNotFoundError:
+                self._monitor.note(f"{key} has just been rewritten by another prune: frames that it lists wait for the next deep one")
+                continue
             host = HostId(opened.public.host)
             for entry in opened.packs:
                 name = host, PackId(entry.pack)
