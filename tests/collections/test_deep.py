@@ -498,14 +498,17 @@ def test_somebody_else_before_any_call(garden: Garden, who: str, stride: int) ->
 
 
 @strides
-def test_a_deep_run_before_any_call_of_a_prune(garden: Garden, stride: int) -> None:
+@pytest.mark.parametrize("is_pruned", [False, True], ids=["alone", "and what it emptied is pruned"])
+def test_a_deep_run_before_any_call_of_a_prune(garden: Garden, is_pruned: bool, stride: int) -> None:
     pristine = garden.store
     counted = CrashingStore(copy_store(pristine), -1, When.BEFORE)
     garden.prune(store=counted, state=garden.state())
 
     def deep() -> None:
         with suppress(SeedcornError):  # what it has just written is being swept
-            garden.deep(state=garden.state())
+            plan, _ = garden.deep(state=garden.state())
+            for _ in range(2 * is_pruned):
+                garden.prune(replace(NOW, emptied=plan.packs), state=garden.state())
 
     for at in range(2, counted.calls + 1, stride):
         garden.use(copy_store(pristine))

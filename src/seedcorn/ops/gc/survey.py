@@ -102,12 +102,17 @@ class Surveyor:
         self._roots = RootsReader(repository, state)
 
     def survey(self) -> Survey:
-        """Load everything.
+        """Load everything; once more if a snapshot lacks frames: roots are read before the index, and a collection may have come in between that
+        knows of a relocation, or of a forgotten snapshot, which those roots do not show. What is damaged is so the second time, too.
 
         Raises:
             StoreError: something can not be listed or fetched.
             CredentialError: the maintain file lacks the key of a domain.
         """
+        survey = self._load()
+        return self._load() if survey.needs.problems else survey
+
+    def _load(self) -> Survey:
         repository, state = self._repository, self._state
         registry = load_registry(repository.store, repository.repository, repository.key.public, state=state)
         for domain in sorted(registry.domains):
