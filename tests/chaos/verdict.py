@@ -131,10 +131,10 @@ def _newest_of_each_host(confirmed: list[Found]) -> list[Found]:
 def _collect_twice(ground: Ground, journal: Journal) -> None:
     """Two collections, and nothing is left but what snapshots need, with the share that may lie unused beside it.
 
-    The first is the owner's and deep: what a relocation that was killed has announced is kept until another one has overtaken it.
+    Before them a deep one: what a relocation that was killed has announced is kept until another one has overtaken it.
     """
     collect = ("prune", "--grace", "0", "--allow-large", "--json")
-    for deep in (True, False):
+    for deep in (True, False, False):
         pruned = ground.owner(*collect, "--deep") if deep else ground.maintainer(*collect)
         if pruned.code:
             journal.find(f"the last prune ended with {pruned.code}: {story(pruned)}")
