@@ -8,6 +8,7 @@ this tree is a bug of ours.
     ├── RepositoryNotFoundError  10   there is no repository at that place
     ├── CredentialError          12   wrong passphrase, wrong key, or a key that may not do this
     ├── IntegrityError           13   stored bytes are not what was written; ``object_name`` says which
+    │   └── ForeignSessionError  13   a host says of another one's session that it is its own: counts for nothing
     ├── SourceError               3   a source could not be read; the run goes on without it
     ├── TargetError               1   a restored file could not be written; the run goes on without it
     └── StoreError                1   the object store answered with a failure
@@ -27,6 +28,7 @@ __all__ = [
     "EXIT_SOURCE_ERRORS",
     "AccessDeniedError",
     "CredentialError",
+    "ForeignSessionError",
     "IntegrityError",
     "ObjectExistsError",
     "ObjectNotFoundError",
@@ -87,7 +89,11 @@ class IntegrityError(SeedcornError):
 
     def named(self, object_name: str) -> IntegrityError:
         """The same failure with the object it was found in, unless it already has a name."""
-        return self if self.object_name else IntegrityError(self.message, object_name=object_name)
+        return self if self.object_name else type(self)(self.message, object_name=object_name)
+
+
+class ForeignSessionError(IntegrityError):
+    """What lies in the room of one host names a session of another one as its own. No program writes that, so nothing true can depend on it."""
 
 
 class SourceError(SeedcornError):

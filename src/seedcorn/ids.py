@@ -27,6 +27,8 @@ __all__ = [
     "SessionId",
     "SlotId",
     "SnapshotId",
+    "belongs_to",
+    "host_mark",
     "match_prefix",
 ]
 
@@ -42,12 +44,23 @@ SegmentId = NewType("SegmentId", bytes)  # 32 bytes: BLAKE3 of the segment's byt
 SnapshotId = NewType("SnapshotId", bytes)  # 32 bytes: BLAKE3 of the snapshot's bytes
 RepositoryId = NewType("RepositoryId", bytes)  # 16 random bytes
 HostId = NewType("HostId", bytes)  # 16 random bytes
-SessionId = NewType("SessionId", bytes)  # 16 random bytes
+SessionId = NewType("SessionId", bytes)  # 8 bytes of its host's id, and 8 random ones
 CollectionId = NewType("CollectionId", bytes)  # 8 random bytes
 RelocationId = NewType("RelocationId", bytes)  # 8 random bytes
 SlotId = NewType("SlotId", bytes)  # 16 random bytes
 
 _HEX = re.compile(r"[0-9a-f]+")
+_MARK_BYTES = 8
+
+
+def host_mark(host: bytes) -> bytes:
+    """The 8 bytes with which the ids of all sessions of a host begin."""
+    return host[:_MARK_BYTES]
+
+
+def belongs_to(session: bytes, host: bytes) -> bool:
+    """Whether that is a session of this host. Ids are public and hosts may sign anything, so whoever reads what a host says of its own asks this."""
+    return len(session) == RANDOM_ID_BYTES and session[:_MARK_BYTES] == host_mark(host)
 
 
 def match_prefix(prefix: str, candidates: Iterable[bytes], *, noun: str) -> bytes:

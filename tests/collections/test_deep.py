@@ -15,12 +15,12 @@ import pytest
 from tests.collections.garden import ALONE, HOUR_NS, NOW, Garden, StoreClock, noise, open_garden
 from tests.collections.interrupted import BeforePutStore, Crash, CrashingStore, MeanwhileStore, When, strides
 
-from seedcorn.crypto.keys import HostKey, new_session_key
+from seedcorn.crypto.keys import HostKey, new_session_id, new_session_key
 from seedcorn.errors import IntegrityError, SeedcornError
 from seedcorn.events import RecordingMonitor
 from seedcorn.format.collection import VerifiedPack
 from seedcorn.format.pack import PackKind, parse_pack_head
-from seedcorn.ids import ChunkId, SessionId, SnapshotId
+from seedcorn.ids import ChunkId, HostId, SessionId, SnapshotId
 from seedcorn.ops.check.check import CheckOptions, check
 from seedcorn.ops.deep.deep import Deep
 from seedcorn.ops.deep.plan import DeepPlan, plan_deep
@@ -306,7 +306,8 @@ def test_frames_of_one_name_in_two_packs_are_left_alone(monkeypatch: pytest.Monk
 
 def begin_one_session(patch: pytest.MonkeyPatch) -> None:
     """Whoever writes writes in the same session, under the same key."""
-    session, key, seal = SessionId(b"again and again."), new_session_key(), HostKey.seal_read
+    sessions: dict[HostId, SessionId] = {}
+    key, seal = new_session_key(), HostKey.seal_read
     sealed: list[bytes] = []
 
     def seal_once(self: HostKey, info: bytes, data: bytes) -> bytes:
@@ -315,7 +316,7 @@ def begin_one_session(patch: pytest.MonkeyPatch) -> None:
         sealed.append(sealed[0] if sealed else seal(self, info, data))
         return sealed[0]
 
-    patch.setattr(frame_writer, "SessionId", lambda _: session)
+    patch.setattr(frame_writer, "new_session_id", lambda host: sessions.setdefault(host, new_session_id(host)))
     patch.setattr(frame_writer, "new_session_key", lambda: key)
     patch.setattr(HostKey, "seal_read", seal_once)
 

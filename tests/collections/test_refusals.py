@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 from tests.collections.garden import Garden, noise, open_garden
-from tests.collections.test_unreadable import put_snapshot
 
 from seedcorn.crypto.primitives import object_hash, random_bytes
 from seedcorn.errors import IntegrityError
@@ -15,7 +14,6 @@ from seedcorn.events import SystemClock
 from seedcorn.format.collection import CollectionRecord, HostPacks, Stage
 from seedcorn.format.names import LAST_NUMBER, pack_key
 from seedcorn.format.pack import FrameEntry, KeyRow, PackEntry, PackKind
-from seedcorn.format.snapshot import NeededFrames
 from seedcorn.format.tree import pack_content
 from seedcorn.ids import ChunkId, PackId, SessionId
 from seedcorn.jobs.maintain_session import MaintainSession
@@ -27,7 +25,6 @@ from seedcorn.repo.hosts import load_registry
 from seedcorn.repo.index import build_segment
 from seedcorn.repo.rewriting.segments import fetch_segment
 from seedcorn.repo.roots.collections import build_collection
-from seedcorn.repo.roots.needed import SeqSet
 from seedcorn.repo.roots.roots import Standing
 from seedcorn.store.api import Buffer, ObjectInfo
 from seedcorn.store.wrappers import RecordingStore, WrappedStore
@@ -150,7 +147,9 @@ def test_a_forged_record(garden: Garden) -> None:
     """Signed by somebody who is no maintainer: neither hosts nor maintainers go on before they know what is about to be deleted."""
     host = garden.repository.first.host_file.key
     packs = tuple(PackId(bytes.fromhex(key[-64:])) for key in garden.keys("packs"))
-    record = CollectionRecord(host.repository, 9, random_bytes(8), Stage.SWEEP, (HostPacks(host.host, packs),))
+    record = CollectionRecord(
+        repository=host.repository, number=9, collection=random_bytes(8), stage=Stage.SWEEP, packs=(HostPacks(host.host, packs),), relocations=()
+    )
     key, data = build_collection(record, host.sign)
     garden.store.put(key, data)
     assert_refused(garden, key)
@@ -207,40 +206,6 @@ def put_lie(garden: Garden, machine: Machine, entries: list[PackEntry], row: Key
         garden.store.put(pack_key(machine.host_file.key.host, PackId(object_hash(data))), data)
         lies.append(PackEntry(object_hash(data), entry.kind, entry.frames + idle))
     garden.store.put(*build_segment(machine.repository, SessionId(row.session), 77, row, lies))
-
-
-def test_a_host_that_claims_to_hold_the_frames_of_another(garden: Garden) -> None:
-    liar = garden.repository.machine("liar")
-    (row,), entries = entries_of(garden)
-    put_lie(garden, liar, entries, KeyRow(row.session, liar.host_file.key.host, row.suite, random_bytes(len(row.sealed_key))))
-    for _ in range(2):
-        garden.prune()
-        garden.assert_whole()
-
-
-def test_a_host_that_claims_frames_which_another_is_going_to_store(garden: Garden) -> None:
-    """Once a sweep has taken its packs, a loss of the true ones is a loss all the same."""
-    other, liar = garden.repository.machine("other"), garden.repository.machine("liar")
-    before = set(garden.store.objects)
-    late = garden.back_up({"h": noise(7)}, machine=other)
-    (row,), entries = entries_of(garden, other)
-    data, listing = sorted(entries, key=lambda entry: entry.kind)
-    key = pack_key(other.host_file.key.host, PackId(data.pack))
-    not_yet = {key: garden.store.objects.pop(key) for key in set(garden.store.objects) - before if not key.endswith(listing.pack.hex())}
-    garden.store.put(*build_segment(other.repository, SessionId(row.session), 1, row, [listing]))
-    seqs = SeqSet([frame.seq for frame in listing.frames])
-    put_snapshot(garden, garden.repository.first, 5, needed=(NeededFrames(row.session, seqs.serialize()),))  # so far that is all there is of it
-    put_lie(garden, liar, [data], KeyRow(row.session, liar.host_file.key.host, row.suite, random_bytes(len(row.sealed_key))))
-    expected = garden.expected.pop(late)
-    for _ in range(2):
-        garden.prune(state=garden.state())
-    assert not [key for key in garden.keys("packs") if liar.host_file.key.host.hex() in key]
-    for name, stored in not_yet.items():
-        garden.store.put(name, stored)
-    garden.expected[late] = expected
-    garden.assert_whole()
-    del garden.store.objects[key]
-    assert_refused(garden, "needs 1 frame that is in no pack")
 
 
 def test_a_host_that_claims_copies_of_its_own_frames(garden: Garden) -> None:

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from tests.collections.garden import Garden, noise, open_garden
 
+from seedcorn.crypto.keys import new_session_id
 from seedcorn.crypto.primitives import object_hash, random_bytes
 from seedcorn.errors import IntegrityError, SeedcornError, UsageError
 from seedcorn.events import RecordingMonitor, SystemClock, VoidMonitor
@@ -17,7 +18,7 @@ from seedcorn.format.collection import Receipt, ReceiptState
 from seedcorn.format.names import checkpoint_key, parse_numbered_key, receipt_key, segment_key, snapshot_key
 from seedcorn.format.snapshot import Head, NeededFrames, SnapshotMaintain, SnapshotOwner, SnapshotPublic, Statistics
 from seedcorn.format.tree import Kind, Node
-from seedcorn.ids import HostId, SegmentId, SessionId, SnapshotId
+from seedcorn.ids import HostId, SegmentId, SnapshotId
 from seedcorn.ops.check.check import CheckOptions, check
 from seedcorn.ops.gc.plan import CollectionOptions
 from seedcorn.ops.gc.survey import Survey, Surveyor
@@ -90,7 +91,7 @@ def put_snapshot(garden: Garden, machine: Machine, seq: int, *, needed: tuple[Ne
     repository = machine.repository
     names = [name for key in garden.keys("snapshots") if (name := parse_numbered_key(key)) and name.host == repository.host]
     previous = next((name.object_id for name in names if name.number == seq - 1), b"")
-    public = SnapshotPublic(repository.repository, repository.host, seq, previous, random_bytes(16), 0)
+    public = SnapshotPublic(repository.repository, repository.host, seq, previous, new_session_id(repository.host), 0)
     root = Node(b"", Kind.DIRECTORY, 0o755, 0, 0, 0, 0, 0, 0, 0)
     owner = SnapshotOwner(host_name=machine.host_file.name, paths=(b"/",), root=root, start_ns=0, end_ns=0, statistics=Statistics())
     key, snapshot, data = build_snapshot(repository, public, SnapshotMaintain(0, bytes(16), (), True, needed, heads), owner)
@@ -399,7 +400,7 @@ def test_a_receipt_for_another_state_is_none(garden: Garden) -> None:
 
 def test_a_checkpoint_that_can_not_be_read_needs_nothing(garden: Garden) -> None:
     liar = machine_of(garden)
-    key = checkpoint_key(liar.host_file.key.host, SessionId(random_bytes(16)), 1)
+    key = checkpoint_key(liar.host_file.key.host, new_session_id(liar.host_file.key.host), 1)
     garden.store.put(key, b"garbage")
     garden.prune(state=garden.state())
     garden.prune(state=garden.state())
@@ -432,7 +433,7 @@ def false_segments(garden: Garden, liar: Machine) -> None:
 
 
 def garbage_checkpoints(garden: Garden, liar: Machine) -> None:
-    garden.store.put(checkpoint_key(liar.host_file.key.host, SessionId(random_bytes(16)), 1), b"garbage")
+    garden.store.put(checkpoint_key(liar.host_file.key.host, new_session_id(liar.host_file.key.host), 1), b"garbage")
 
 
 LIES: list[Callable[[Garden, Machine], None]] = [garbage_snapshots, signed_snapshots, false_receipts, false_segments, garbage_checkpoints]

@@ -24,14 +24,13 @@ from seedcorn.format.codec import VERSION, Envelope, Magic, decode
 from seedcorn.format.collection import CheckpointPublic, CollectionRecord, ForgetRecord, Receipt, ReceiptState, Stage, VerifiedRecord
 from seedcorn.format.header import HostPublic, HostState, SlotPublic
 from seedcorn.format.names import SPARES
-from seedcorn.format.pack import PackHead, PackKind, SegmentPublic, parse_pack_head, parse_trailer
+from seedcorn.format.pack import NO_SESSION, PackHead, PackKind, SegmentPublic, parse_pack_head, parse_trailer
 from seedcorn.format.relocation import RelocationRecord, RelocationStage
 from seedcorn.format.snapshot import SnapshotPublic
 from seedcorn.ids import HostId, PackId
 from seedcorn.jobs.owner_session import OwnerSession
 from seedcorn.ops.browse import Snapshot, Standing
 from seedcorn.ops.check.check import CheckOptions, check
-from seedcorn.repo.rewriting.segments import NO_SESSION
 from seedcorn.repo.roots.collections import named_packs
 from seedcorn.testing.trees import Entry, describe, differences
 

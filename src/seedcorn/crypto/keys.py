@@ -18,9 +18,20 @@ from typing import NewType
 from seedcorn.crypto import primitives
 from seedcorn.crypto.primitives import KEM_PRIVATE_BYTES, KEM_PUBLIC_BYTES, KEY_BYTES, Buffer
 from seedcorn.errors import CredentialError, IntegrityError
-from seedcorn.ids import CHUNK_ID_BYTES, ChunkId, HostId, RepositoryId
+from seedcorn.ids import CHUNK_ID_BYTES, RANDOM_ID_BYTES, ChunkId, HostId, RepositoryId, SessionId, host_mark
 
-__all__ = ["DomainSecrets", "HostKey", "MaintainKey", "OwnerKey", "OwnerSeed", "PublicKeys", "SessionKey", "new_owner_seed", "new_session_key"]
+__all__ = [
+    "DomainSecrets",
+    "HostKey",
+    "MaintainKey",
+    "OwnerKey",
+    "OwnerSeed",
+    "PublicKeys",
+    "SessionKey",
+    "new_owner_seed",
+    "new_session_id",
+    "new_session_key",
+]
 
 OwnerSeed = NewType("OwnerSeed", bytes)  # 32 random bytes: the repository's only root secret
 SessionKey = NewType("SessionKey", bytes)  # 32 random bytes: seals the frames of one process
@@ -31,6 +42,12 @@ _SEED_OF_CUTTER_BYTES = 8
 def new_owner_seed() -> OwnerSeed:
     """The root secret of a new repository."""
     return OwnerSeed(primitives.random_bytes(KEY_BYTES))
+
+
+def new_session_id(host: HostId) -> SessionId:
+    """The id of one process that writes in the room of ``host``."""
+    mark = host_mark(host)
+    return SessionId(mark + primitives.random_bytes(RANDOM_ID_BYTES - len(mark)))
 
 
 def new_session_key() -> SessionKey:

@@ -111,7 +111,7 @@ class PackCopy(msgspec.Struct, array_like=True, frozen=True, order=True):
     digest: bytes
 
 
-class CollectionRecord(msgspec.Struct, array_like=True, frozen=True):
+class CollectionRecord(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     """One stage of a collection.
 
     ``packs`` are those of a mark or sweep, or those that a finished sweep has kept; ``frames`` those that only the packs of a sweep hold, or those in
@@ -128,7 +128,7 @@ class CollectionRecord(msgspec.Struct, array_like=True, frozen=True):
     expired_checkpoints: tuple[CheckpointRef, ...] = ()
     removed: tuple[SnapshotRef, ...] = ()
     copies: tuple[PackCopy, ...] = ()
-    relocations: tuple[bytes, ...] = ()
+    relocations: tuple[bytes, ...]  # without a default: so no record that is cut short is read
 
 
 class VerifiedPack(msgspec.Struct, array_like=True, frozen=True):

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import enum
 import struct
+from collections.abc import Iterable
 
 import msgspec
 
-from seedcorn.errors import IntegrityError
+from seedcorn.errors import ForeignSessionError, IntegrityError
 from seedcorn.format.codec import ENVELOPE_HEAD_BYTES, Envelope, Magic, check_head, decode, encode
 from seedcorn.format.tree import CONTENT_RECORD_BYTES, content_records
+from seedcorn.ids import RANDOM_ID_BYTES, belongs_to
 
 __all__ = [
     "FRAME_RAW_LIMIT_BYTES",
+    "NO_SESSION",
     "TRAILER_BYTES",
     "FrameEntry",
     "KeyRow",
@@ -26,11 +29,13 @@ __all__ = [
     "build_pack_head",
     "build_trailer",
     "check_frames",
+    "check_sessions",
     "parse_pack_head",
     "parse_trailer",
 ]
 
 FRAME_RAW_LIMIT_BYTES = 4 << 20
+NO_SESSION = bytes(RANDOM_ID_BYTES)  # what a segment or pack of a maintainer has in the place of its session
 _END = b"SEEDPEND"
 _TRAILER = struct.Struct("<II8s")
 TRAILER_BYTES = _TRAILER.size
@@ -129,6 +134,19 @@ def parse_trailer(data: bytes | memoryview) -> tuple[int, int]:
     if end != _END:
         raise IntegrityError("pack does not end with its end mark: it is cut short or damaged")
     return frame_count, footer_bytes
+
+
+def check_sessions(host: bytes, session: bytes, rows: Iterable[KeyRow]) -> None:
+    """Refuse a pack or segment in the room of ``host`` that is of another host's session, or carries the key of one. Rows bound what frame entries
+    may name, and there are a thousand times as many of those: so rows are looked at.
+
+    Raises:
+        ForeignSessionError: it is of another host.
+    """
+    if session != NO_SESSION and not belongs_to(session, host):
+        raise ForeignSessionError("says that a session is its host's which is not: it counts for nothing")
+    if any(row.host != host or not belongs_to(row.session, host) for row in rows):
+        raise ForeignSessionError("carries the key of another host's session: it counts for nothing")
 
 
 def check_frames(frames: tuple[FrameEntry, ...], *, pack_bytes_limit: int = Magic.PACK.limit_bytes) -> None:

@@ -7,7 +7,7 @@ signed.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -17,11 +17,11 @@ from msgspec.structs import replace
 
 from seedcorn.crypto import primitives
 from seedcorn.crypto.keys import DomainSecrets, HostKey, PublicKeys
-from seedcorn.errors import CredentialError, IntegrityError, UsageError
+from seedcorn.errors import CredentialError, IntegrityError, SeedcornError, UsageError
 from seedcorn.format.codec import Envelope, Magic, decode, encode
 from seedcorn.format.header import FormerKey, HostPrivate, HostPublic, HostState
 from seedcorn.format.names import HostName, host_key, parse_host_key
-from seedcorn.ids import RANDOM_ID_BYTES, HostId, RepositoryId
+from seedcorn.ids import RANDOM_ID_BYTES, HostId, RepositoryId, host_mark
 from seedcorn.repo.bindings import host_binding
 from seedcorn.repo.records import read_small, seal_envelope, verify_signature
 from seedcorn.repo.repository import OwnerRepository, parse_public_keys, public_key_fields
@@ -70,6 +70,11 @@ class HostRegistry:
     maintain_sign: bytes
     listed: tuple[ObjectInfo, ...] = ()  # the records, as the store named them
     problems: tuple[IntegrityError, ...] = ()  # damaged records; a host with one is not in ``hosts``, as nobody knows what the record said
+
+    @property
+    def names(self) -> frozenset[HostId]:
+        """The hosts with a record, whether that can be read or not."""
+        return frozenset(name.host for info in self.listed if (name := parse_host_key(info.key)))
 
     @property
     def revoked(self) -> frozenset[HostId]:
@@ -179,11 +184,18 @@ class HostFile:
             ) from error
 
 
-def enroll_host(repository: OwnerRepository, name: str, *, created_ns: int, domain: int = 0) -> HostFile:
-    """A new host: its record is put, its host file returned (the only copy of its signing key)."""
+def enroll_host(repository: OwnerRepository, name: str, *, created_ns: int, domain: int = 0, others: Iterable[HostId] = ()) -> HostFile:
+    """A new host: its record is put, its host file returned (the only copy of its signing key). ``others`` are all hosts with a record, good or bad.
+
+    Raises:
+        UsageError: that can not be a host's name.
+        SeedcornError: by chance its sessions would pass for those of another host.
+    """
     if not name or len(name.encode()) > 255 or not name.isprintable():
         raise UsageError(f"{name!r} can not be a host's name: give 1 to 255 printable characters")
     host = HostId(primitives.random_bytes(RANDOM_ID_BYTES))
+    if host_mark(host) in map(host_mark, others):
+        raise SeedcornError("the new host's id begins as that of another host does, and hosts are told apart by that: try again")
     key = HostKey.create(repository.repository, host, repository.key.public, repository.key.domain(domain))
     public = HostPublic(repository.repository, host, 1, HostState.ENROLLED, key.sign_public, created_ns, domain=domain)
     _put_record(repository, public, HostPrivate(name))

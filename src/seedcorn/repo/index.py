@@ -1,7 +1,8 @@
 """Index segments: sealing and putting one, opening one, and bringing the local state up to date with those in the store.
 
 docs/format.md, section "Index segment". Invariants: a segment gets into the state only verified: hash, signature of its host or of a maintainer,
-seal, shape; and one whose domain's key is not at hand is never taken for one that lists nothing: the state remembers that it was not opened.
+sessions of its host alone, seal, shape; and one whose domain's key is not at hand is never taken for one that lists nothing: the state remembers
+that it was not opened.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from functools import cache
 from seedcorn import compression
 from seedcorn.crypto import primitives
 from seedcorn.crypto.frames import Sealer
-from seedcorn.errors import CredentialError, IntegrityError, ObjectNotFoundError
+from seedcorn.errors import CredentialError, ForeignSessionError, IntegrityError, ObjectNotFoundError
 from seedcorn.format.codec import SUITE, Envelope, Magic, decode, encode
 from seedcorn.format.names import NumberedKey, following_number, parse_numbered_key, segment_key
-from seedcorn.format.pack import KeyRow, PackEntry, SegmentPublic, check_frames
-from seedcorn.ids import OBJECT_ID_BYTES, RANDOM_ID_BYTES, HostId, RepositoryId, SegmentId, SessionId
+from seedcorn.format.pack import KeyRow, PackEntry, SegmentPublic, check_frames, check_sessions
+from seedcorn.ids import OBJECT_ID_BYTES, HostId, RepositoryId, SegmentId, SessionId, belongs_to
 from seedcorn.repo.bindings import segment_binding
 from seedcorn.repo.hosts import HostRegistry
 from seedcorn.repo.records import seal_envelope
@@ -96,16 +97,16 @@ class VerifiedSegment:
         packs = decode(compression.decompress_bounded(plain, limit_bytes=SEGMENT_RAW_LIMIT_BYTES), list[PackEntry])
         if tuple(entry.pack for entry in packs) != public.packs:
             raise IntegrityError("lists other packs inside than outside")
-        if any(len(row.session) != RANDOM_ID_BYTES for row in public.key_rows) or any(len(pack) != OBJECT_ID_BYTES for pack in public.packs):
-            raise IntegrityError("has a session or pack id of the wrong length")
-        if any(row.host != public.host for row in public.key_rows):
-            raise IntegrityError("carries the key of another host's session")
+        if any(len(pack) != OBJECT_ID_BYTES for pack in public.packs):
+            raise IntegrityError("has a pack id of the wrong length")
         if unknown := {row.suite for row in public.key_rows} - {SUITE}:
             raise IntegrityError(f"has a session key of suite {min(unknown)}, which is not known to this program; a newer seedcorn may read it")
         sessions = {row.session for row in public.key_rows}
         for entry in packs:
             check_frames(entry.frames)
-            if any(frame.session not in sessions for frame in entry.frames):
+            if unknown_sessions := {frame.session for frame in entry.frames} - sessions:
+                if not all(belongs_to(session, public.host) for session in unknown_sessions):
+                    raise ForeignSessionError("has frames of another host's session: it counts for nothing")
                 raise IntegrityError("has frames of a session whose key it does not carry")
         return OpenedSegment(public, packs)
 
@@ -124,6 +125,7 @@ def verify_segment(data: bytes, name: NumberedKey, repository: RepositoryId, reg
     public = decode(public_part, SegmentPublic)
     if public.repository != repository or public.host != name.host or public.number != name.number:
         raise IntegrityError("belongs to another repository or host, or has been moved")
+    check_sessions(name.host, public.session, public.key_rows)
     registry.check_domain(name.host, public.domain)
     return VerifiedSegment(public, public_part, sealed)
 

@@ -24,6 +24,7 @@ from seedcorn.format.pack import (
     PackHead,
     PackKind,
     check_frames,
+    check_sessions,
     parse_pack_head,
     parse_trailer,
 )
@@ -117,6 +118,7 @@ def open_pack(data: bytes | memoryview, host: HostId, repository: RepositoryId, 
     head, frames_begin = parse_pack_head(view)
     if head.repository != repository or head.host != host:
         raise IntegrityError("belongs to another repository or host, or has been moved")
+    check_sessions(host, head.session, head.key_rows)
     secrets = key.domain(head.domain)
     frames, frames_end = _open_footer(view, head, secrets)
     _check_layout(frames, frames_begin, frames_end)
@@ -165,8 +167,6 @@ def _open_keys(head: PackHead, frames: tuple[FrameEntry, ...], key: OwnerKey) ->
         row = rows.get(session)
         if row is None:
             raise IntegrityError("has frames of a session whose key it does not carry")
-        if row.host != head.host:
-            raise IntegrityError("carries the key of another host's session")
         if row.suite != SUITE:
             raise IntegrityError(f"the key of a session is of suite {row.suite}, which this program does not know")
         session_key = key.open_read(session_binding(head.repository, head.host, session), row.sealed_key)

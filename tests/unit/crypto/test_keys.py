@@ -7,9 +7,9 @@ import dataclasses
 import pytest
 
 from seedcorn.crypto import primitives
-from seedcorn.crypto.keys import DomainSecrets, HostKey, OwnerKey, OwnerSeed, PublicKeys, new_owner_seed, new_session_key
+from seedcorn.crypto.keys import DomainSecrets, HostKey, OwnerKey, OwnerSeed, PublicKeys, new_owner_seed, new_session_id, new_session_key
 from seedcorn.errors import CredentialError, IntegrityError
-from seedcorn.ids import HostId, RepositoryId
+from seedcorn.ids import HostId, RepositoryId, belongs_to
 
 REPOSITORY = RepositoryId(b"r" * 16)
 SEED = OwnerSeed(b"s" * 32)
@@ -171,3 +171,9 @@ def test_cut_seed_is_the_start_of_the_cut_key() -> None:
 
 def test_session_keys_and_seeds_are_fresh() -> None:
     assert len({new_session_key() for _ in range(100)} | {new_owner_seed() for _ in range(100)}) == 200
+
+
+def test_session_ids_are_of_their_host_and_never_the_same() -> None:
+    host = HostId(bytes(range(16)))
+    ids = {new_session_id(host) for _ in range(1000)}
+    assert len(ids) == 1000 and all(belongs_to(session, host) for session in ids)

@@ -10,7 +10,7 @@ from pyroaring import BitMap
 from seedcorn.format.collection import CollectionRecord, HostPacks, PackCopy, SnapshotRef, Stage
 from seedcorn.format.pack import PackKind
 from seedcorn.format.snapshot import Head, NeededFrames, SnapshotMaintain, SnapshotPublic
-from seedcorn.ids import HostId, PackId, SessionId
+from seedcorn.ids import HostId, PackId, SessionId, host_mark
 from seedcorn.ops.gc.survey import StoredPack, StoredSegment, Survey
 from seedcorn.repo.hosts import HostRegistry
 from seedcorn.repo.roots.collections import Collections, Mark, Pack
@@ -53,7 +53,7 @@ def stored(*records: PackRecord, hours_old: float = 100, present: bool = True) -
 
 
 def snapshot(seq: int, needed: Mapping[int, Sequence[int]], standing: Standing = Standing.CONFIRMED, hours_old: float = 100) -> RootSnapshot:
-    """Sessions by number: number n has the id of n bytes of n."""
+    """Sessions by number."""
     frames = tuple(NeededFrames(session_id(number), BitMap(seqs).serialize()) for number, seqs in needed.items())
     ref = SnapshotRef(HOST, seq, bytes([seq]) * 32)
     public = SnapshotPublic(b"r" * 16, HOST, seq, b"", b"", 0)
@@ -63,18 +63,25 @@ def snapshot(seq: int, needed: Mapping[int, Sequence[int]], standing: Standing =
 
 
 def session_id(number: int) -> bytes:
-    """Number 100 is another host's session, which has the id of number 1."""
-    return bytes([number % 99]) * 16
+    """Number 100 is number 1 once more, under another key."""
+    return host_mark(HOST) + bytes([number % 99]) * 8
 
 
 def mark(*packs: Pack, copies: Sequence[PackCopy] = (), hours_old: float = 100) -> Mark:
     named = tuple(HostPacks(host, (name,)) for host, name in packs)
-    made = CollectionRecord(b"r" * 16, 1, b"m" * 8, Stage.MARK, named, copies=tuple(copies))
+    made = CollectionRecord(repository=b"r" * 16, number=1, collection=b"m" * 8, stage=Stage.MARK, packs=named, copies=tuple(copies), relocations=())
     return Mark("gc/mark", made, NOW_NS - int(hours_old * HOUR_NS))
 
 
 def sweep(*packs: Pack, name: bytes = b"s" * 8) -> CollectionRecord:
-    return CollectionRecord(b"r" * 16, 1, name, Stage.SWEEP, tuple(HostPacks(host, (one,)) for host, one in packs))
+    return CollectionRecord(
+        repository=b"r" * 16,
+        number=1,
+        collection=name,
+        stage=Stage.SWEEP,
+        packs=tuple(HostPacks(host, (one,)) for host, one in packs),
+        relocations=(),
+    )
 
 
 def survey(
@@ -85,7 +92,7 @@ def survey(
     forgotten: Mapping[SnapshotRef, int] | None = None,
     relocations: Relocations = NO_RELOCATIONS,
 ) -> Survey:
-    sessions = {number: SessionRecord(SessionId(session_id(number)), OTHER if number == 100 else HOST, 0) for number in (*range(10), 100)}
+    sessions = {number: SessionRecord(SessionId(session_id(number)), HOST, 0) for number in (*range(10), 100)}
     receipted = frozenset(one.ref for one in snapshots if one.standing in (Standing.CONFIRMED, Standing.FORGOTTEN))
     heads = {HOST: Head(HOST, max((one.ref.seq for one in snapshots), default=0), b"")}
     log = ForgetLog(dict(forgotten or {}), 1)

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from tests.collections.interrupted import BeforePutStore
 
+from seedcorn.crypto import primitives
 from seedcorn.errors import CredentialError, IntegrityError, RepositoryNotFoundError, SeedcornError, UsageError
 from seedcorn.events import SystemClock
 from seedcorn.format.codec import Envelope, Magic, decode, encode
 from seedcorn.format.header import HostPublic, SlotPublic
 from seedcorn.format.names import slot_key, snapshot_key
-from seedcorn.ids import SlotId, SnapshotId
+from seedcorn.ids import RANDOM_ID_BYTES, SlotId, SnapshotId
 from seedcorn.ops import access
 from seedcorn.repo import keyslots
 from seedcorn.repo.bindings import signature_binding
@@ -59,6 +60,22 @@ def test_secrets_do_not_show(repository: SmallRepository) -> None:
 def test_names_that_a_host_can_not_have(name: str, repository: SmallRepository) -> None:
     with pytest.raises(UsageError):
         enroll_host(repository.owner(), name, created_ns=0)
+
+
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_a_host_whose_sessions_would_pass_for_anothers_is_not_enrolled(
+    is_damaged: bool, repository: SmallRepository, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (key,) = [key for key in store.objects if key.startswith("hosts/")]
+    if is_damaged:
+        store.objects[key] = flip_byte(store.objects[key], 40)
+    first, draw = repository.made.host_file.key.host, primitives.random_bytes
+    with monkeypatch.context() as patch:
+        patch.setattr(primitives, "random_bytes", lambda size: first[:8] + b"another." if size == RANDOM_ID_BYTES else draw(size))
+        with pytest.raises(SeedcornError, match="try again"):
+            access.add_host(repository.owner(), "beta", CLOCK)
+    assert [key] == [key for key in store.objects if key.startswith("hosts/")]
+    access.add_host(repository.owner(), "beta", CLOCK)
 
 
 def test_names_are_for_the_owner_only(repository: SmallRepository) -> None:

@@ -13,8 +13,8 @@ from msgspec.structs import replace
 
 from seedcorn import compression
 from seedcorn.crypto.frames import Sealer
-from seedcorn.crypto.keys import OwnerKey, new_owner_seed
-from seedcorn.errors import CredentialError, IntegrityError, ObjectNotFoundError
+from seedcorn.crypto.keys import OwnerKey, new_owner_seed, new_session_id
+from seedcorn.errors import CredentialError, ForeignSessionError, IntegrityError, ObjectNotFoundError
 from seedcorn.format.codec import encode
 from seedcorn.format.names import parse_numbered_key
 from seedcorn.ids import HostId
@@ -313,6 +313,42 @@ def test_a_segment_does_not_open_without_the_key_of_its_domain(pair: Pair, store
     for secret in (thief.secrets.index_key, thief.secrets.chunk_id_key, thief.secrets.cut_key, bytes(32)):
         with pytest.raises(IntegrityError):
             verified.open(secret)
+
+
+# -- sessions --------------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("who", ["its host", "the maintainers"])
+@pytest.mark.parametrize("place", ["session", "row", "host of a row", "frame"])
+def test_a_segment_that_names_another_hosts_session(place: str, who: str, backed_up: SmallRepository, store: MemoryStore) -> None:
+    """Whoever has signed it. But for the frames, that is found without the key of its domain."""
+    owner, own, other = backed_up.owner(), backed_up.first.host_file.key, backed_up.machine("gamma").host_file.key
+    old = next(key for key in segments(store) if own.host.hex() in key)
+    name = parse_numbered_key(old)
+    assert name is not None
+    opened = open_segment(store.objects[old], name, owner.repository, owner.key.index_key, access.registry(owner))
+    public, packs, foreign = opened.public, opened.packs, new_session_id(other.host)
+    (row,) = public.key_rows
+    if place == "session":
+        public = replace(public, session=foreign)
+    elif place == "row":
+        public = replace(public, key_rows=(row, replace(row, session=foreign)))
+    elif place == "host of a row":
+        public = replace(public, key_rows=(replace(row, host=other.host),))
+    else:
+        packs = [replace(packs[0], frames=(replace(packs[0].frames[0], session=foreign),)), *packs[1:]]
+    sign = own.sign if who == "its host" else owner.key.maintain_key().sign
+    key, data = seal_segment(public, packs, owner.key.index_key(0), sign)
+    made = parse_numbered_key(key)
+    assert made is not None
+    if place != "frame":
+        with pytest.raises(ForeignSessionError):
+            verify_segment(data, made, owner.repository, access.registry(owner))
+    store.put(key, data)
+    state = backed_up.new_state()
+    (problem,) = sync(backed_up, state)
+    assert isinstance(problem, ForeignSessionError) and problem.object_name == key
+    assert key not in state.segments() and foreign not in {record.session for record in state.sessions().values()}
 
 
 # -- size ------------------------------------------------------------------------------------------------------------------------------------

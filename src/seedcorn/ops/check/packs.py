@@ -16,7 +16,6 @@ from seedcorn.format.codec import Magic
 from seedcorn.format.collection import VerifiedPack
 from seedcorn.format.names import pack_key
 from seedcorn.format.pack import FrameEntry
-from seedcorn.ids import HostId, SessionId
 from seedcorn.ops.browse import Browser
 from seedcorn.ops.check.choice import Subset
 from seedcorn.ops.check.findings import Findings
@@ -66,9 +65,9 @@ class PackCheck:
         self._packs = packs
         self._swept = swept
         self._frames = _frames_by_pack(browser.state)
-        self._numbers: dict[tuple[HostId, SessionId], list[int]] = defaultdict(list)  # more than one if a host says that a session has two keys
+        self._numbers: dict[bytes, list[int]] = defaultdict(list)  # by session; more than one if its host says that it has two keys
         for number, record in browser.state.sessions().items():
-            self._numbers[record.host, record.session].append(number)
+            self._numbers[record.session].append(number)
         self._lost_in: dict[str, FrameSet] = {}
         self.sizes: dict[str, int] = {}
         self.missing: set[str] = set()
@@ -123,9 +122,9 @@ class PackCheck:
         """Whether a good segment places this frame in a pack that has not lost it."""
         return any(ordinal not in self._lost_in.get(key, ()) for key in self._places(ordinal))
 
-    def is_safe(self, host: HostId, session: SessionId, seq: int) -> bool:
+    def is_safe(self, session: bytes, seq: int) -> bool:
         """Whether a good segment places this frame in a pack in which nothing is known to be wrong."""
-        ordinals = (frame_ordinal(number, seq) for number in self._numbers.get((host, session), ()))
+        ordinals = (frame_ordinal(number, seq) for number in self._numbers.get(session, ()))
         return any(key not in self.missing and key not in self.damaged for ordinal in ordinals for key in self._places(ordinal))
 
     def _places(self, ordinal: int) -> list[str]:
@@ -195,12 +194,11 @@ class PackCheck:
                 opened.open_frame(entry)
             except IntegrityError as error:
                 first = first or error
-                lost.update(self._ordinals(opened, entry))
+                lost.update(self._ordinals(entry))
         return lost, first
 
-    def _ordinals(self, opened: OpenedPack, entry: FrameEntry) -> list[int]:
-        numbers = self._numbers.get((HostId(opened.head.host), SessionId(entry.session)), ())
-        return [frame_ordinal(number, entry.seq) for number in numbers]
+    def _ordinals(self, entry: FrameEntry) -> list[int]:
+        return [frame_ordinal(number, entry.seq) for number in self._numbers.get(entry.session, ())]
 
     def _salvage(self, indexed: IndexedPack, data: bytes) -> FrameSet:
         """The pack's own description is of no use: which frames open where the index says that they are?"""

@@ -100,7 +100,7 @@ class _Repair:
 
     def _what_is_good(self, repair: PackRepair) -> LiveFrames:
         remains = self._read_again(repair)
-        unsafe = self._look_at.unsafe(repair.host, remains)
+        unsafe = self._look_at.unsafe(remains)
         if remains.opened is None or len(unsafe) != repair.frames:
             raise _changed(repair.key)
         head = remains.opened.head

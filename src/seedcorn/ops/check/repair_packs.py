@@ -11,7 +11,7 @@ from seedcorn.crypto import primitives
 from seedcorn.errors import IntegrityError
 from seedcorn.format.codec import Magic
 from seedcorn.format.pack import FrameEntry, PackEntry, PackHead
-from seedcorn.ids import HostId, PackId, SessionId
+from seedcorn.ids import HostId, PackId
 from seedcorn.ops.check.check import Examination
 from seedcorn.repo.index import OpenedSegment
 from seedcorn.repo.maintenance import maintained_by_owner
@@ -92,10 +92,10 @@ class PackLook:
                 continue
         return None
 
-    def unsafe(self, host: HostId, remains: PackRemains) -> list[FrameEntry]:
+    def unsafe(self, remains: PackRemains) -> list[FrameEntry]:
         """The good frames that no other pack is known to hold."""
         is_safe = self._examination.packs.is_safe
-        return [entry for entry in remains.good if not is_safe(host, SessionId(entry.session), entry.seq)]
+        return [entry for entry in remains.good if not is_safe(entry.session, entry.seq)]
 
 
 def _head_of(segment: OpenedSegment, host: HostId, entry: PackEntry) -> PackHead:

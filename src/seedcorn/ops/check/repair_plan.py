@@ -167,7 +167,7 @@ class _Planner:
         verdict = _Verdict.WHOLE if remains.is_whole else _Verdict.WRONG if remains.is_intact else _Verdict.CORRUPT
         if remains.opened is None:
             return _Looked(replace(all_lost, size_bytes=remains.size_bytes), verdict, indexed is not None)
-        unsafe = self._look_at.unsafe(name[0], remains)
+        unsafe = self._look_at.unsafe(remains)
         frames = len(remains.good) if remains.is_whole else len(unsafe)
         repair = PackRepair(*name, remains.size_bytes, frames, remains.lost_frames, remains.digest)
         return _Looked(repair, verdict, indexed is not None, indexed is None and key in self._swept and not self._is_wanted(unsafe))

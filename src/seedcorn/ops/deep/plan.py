@@ -123,8 +123,8 @@ def plan_deep(repository: OwnerRepository, state: State, survey: Survey, max_dea
 
 
 def _frames_of_confirmed_alone(survey: Survey, indexed: IndexedFrames) -> FrameSet:
-    """The frames that confirmed snapshots need and nothing else; of those the ones of which there can be no two opinions: no other session has the
-    same id, and the one pack with it is there, is listed in one way, and is named by no sweep. In two packs a host may have stored two frames of one
+    """The frames that confirmed snapshots need and nothing else; of those the ones of which there can be no two opinions: their session has one key,
+    and the one pack with it is there, is listed in one way, and is named by no sweep. In two packs a host may have stored two frames of one
     name, and snapshots may need chunks of both."""
     confirmed, others = NeededByAll(indexed), NeededByAll(indexed)
     for root, needed in survey.roots.needs():
@@ -138,11 +138,11 @@ def _frames_of_confirmed_alone(survey: Survey, indexed: IndexedFrames) -> FrameS
                 known = listed.setdefault(number, SeqSet())
                 doubtful[number] = doubtful.get(number, SeqSet()) | (seqs & known if clear else seqs)
                 listed[number] = known | seqs
-    ids = Counter(record.session for record in survey.sessions.values())
+    keys = Counter(record.session for record in survey.sessions.values())
     return FrameSet(
         frame_ordinal(number, seq)
         for number, seqs in confirmed.frames.items()
-        if ids[survey.sessions[number].session] == 1
+        if keys[survey.sessions[number].session] == 1
         for seq in seqs - doubtful.get(number, SeqSet())
     )
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from seedcorn.errors import IntegrityError
+from seedcorn.errors import ForeignSessionError, IntegrityError
 from seedcorn.events import Monitor
 from seedcorn.format.names import parse_numbered_key, parse_pack_key
 from seedcorn.ids import HostId
@@ -87,10 +87,11 @@ def refuse_unsound(survey: Survey, consequence: str, monitor: Monitor | None = N
     raise IntegrityError(f"{first.message}; {refused}", object_name=first.object_name, when_told=refused if monitor else "")
 
 
-def _is_of_revoked(segment_key: str, registry: HostRegistry) -> bool:
-    """Whether a segment is in the room of a revoked host. What it may list is missed if a snapshot needs it, and by nobody if none does."""
-    name = parse_numbered_key(segment_key)
-    return name is not None and name.host in registry.revoked
+def _stops_nobody(problem: IntegrityError, registry: HostRegistry) -> bool:
+    """Whether a segment that is not loaded is in the room of a revoked host, or names a session of another host than that of its room. What it may
+    list is missed if a snapshot needs it, and by nobody if none does."""
+    name = parse_numbered_key(problem.object_name)
+    return isinstance(problem, ForeignSessionError) or (name is not None and name.host in registry.revoked)
 
 
 class Surveyor:
@@ -123,7 +124,7 @@ class Surveyor:
         unlisted += [
             IntegrityError("lists no pack, or none that this machine knows", object_name=key) for key, one in segments.items() if not one.packs
         ]
-        passed_over = [problem for problem in unlisted if _is_of_revoked(problem.object_name, registry)]
+        passed_over = [problem for problem in unlisted if _stops_nobody(problem, registry)]
         problems = [*roots.problems, *(problem for problem in unlisted if problem not in passed_over)]
         packs = self._packs()
         present = (record for pack in packs.values() if pack.present for record in pack.records)

@@ -278,7 +278,14 @@ class Collector:
     # -- requests ----------------------------------------------------------------------------------------------------------------------------
 
     def _put_record(
-        self, survey: Survey, stage: Stage, packs: Collection[Pack], *, of: CollectionRecord | None = None, **fields: Any
+        self,
+        survey: Survey,
+        stage: Stage,
+        packs: Collection[Pack],
+        *,
+        of: CollectionRecord | None = None,
+        relocations: tuple[bytes, ...] = (),
+        **fields: Any,
     ) -> CollectionRecord:
         """Put a record with an id and a number of its own, or those of the sweep that it ends."""
         by_host: dict[HostId, list[PackId]] = defaultdict(list)
@@ -286,7 +293,8 @@ class Collector:
             by_host[host].append(pack)
         named = tuple(HostPacks(host, tuple(own)) for host, own in by_host.items())
         number, name = (of.number, of.collection) if of else (survey.collections.next_number, random_bytes(COLLECTION_ID_BYTES))
-        record = CollectionRecord(self._repository.repository, number, name, stage, named, **fields)
+        repository = self._repository.repository
+        record = CollectionRecord(repository=repository, number=number, collection=name, stage=stage, packs=named, relocations=relocations, **fields)
         key, data = build_collection(record, self._repository.key.sign)
         self._store.put(key, data)
         self._state.cache_object(key, data)
@@ -346,14 +354,8 @@ def _needed_frames(survey: Survey, name: Pack, entry: PackEntry) -> tuple[FrameE
 
 
 def _explained(survey: Survey, packs: Collection[Pack]) -> tuple[NeededFrames, ...]:
-    """The frames that a sweep of these packs names, so that who lacks them counts as torn: all that no other pack holds.
-
-    But not those of a session that several hosts claim: ids are public, and with garbage of its own under the names that another one is going to use
-    a host could have that one's later losses explained."""
-    claimed: dict[bytes, set[HostId]] = defaultdict(set)
-    for record in survey.sessions.values():
-        claimed[record.session].add(record.host)
-    return tuple(entry for entry in named_frames(survey, frames_only_in(survey, packs)) if len(claimed[entry.session]) == 1)
+    """The frames that a sweep of these packs names, so that who lacks them counts as torn: all that no other pack holds."""
+    return named_frames(survey, frames_only_in(survey, packs))
 
 
 def _is_removed(root: RootSnapshot | UnreadableSnapshot, survey: Survey, sweep: CollectionRecord) -> bool:

@@ -12,15 +12,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from seedcorn.crypto import primitives
-from seedcorn.crypto.keys import new_session_key
+from seedcorn.crypto.keys import new_session_id, new_session_key
 from seedcorn.errors import SeedcornError
 from seedcorn.events import Clock, Monitor
 from seedcorn.format.codec import SUITE
 from seedcorn.format.names import following_number
 from seedcorn.format.pack import KeyRow, PackEntry, PackKind
 from seedcorn.format.tree import content_records
-from seedcorn.ids import RANDOM_ID_BYTES, SessionId
 from seedcorn.repo.bindings import session_binding
 from seedcorn.repo.content.packer import Frame, Packer, PackerOptions
 from seedcorn.repo.index import build_segment, next_segment_number
@@ -54,7 +52,7 @@ class FrameWriter:
         self._clock = clock
         secrets = repository.key.secrets
         self.domain = secrets.domain
-        self.session = SessionId(primitives.random_bytes(RANDOM_ID_BYTES))
+        self.session = new_session_id(repository.host)
         session_key = new_session_key()
         sealed_key = repository.key.seal_read(session_binding(repository.repository, repository.host, self.session), session_key)
         self._row = KeyRow(self.session, repository.host, SUITE, sealed_key)

@@ -7,13 +7,12 @@ docs/format.md, sections "Frame", "Pack" and "Index segment".
 
 from __future__ import annotations
 
-from seedcorn.crypto import primitives
-from seedcorn.crypto.keys import HostKey, new_session_key
+from seedcorn.crypto.keys import HostKey, new_session_id, new_session_key
 from seedcorn.events import Monitor
 from seedcorn.format.codec import SUITE
 from seedcorn.format.pack import KeyRow, PackEntry, PackKind
 from seedcorn.format.tree import pack_content
-from seedcorn.ids import RANDOM_ID_BYTES, ChunkId, HostId, SessionId
+from seedcorn.ids import ChunkId, HostId
 from seedcorn.repo.bindings import session_binding
 from seedcorn.repo.content.packer import FRAME_TARGET_BYTES, Frame, Packer, PackerOptions
 from seedcorn.repo.content.writer import FRAME_CHUNK_LIMIT
@@ -35,7 +34,7 @@ class Regrouping:
         self._state = state
         self._host = host
         self._domain = domain
-        self.session = SessionId(primitives.random_bytes(RANDOM_ID_BYTES))
+        self.session = new_session_id(host)
         session_key = new_session_key()
         key = repository.key
         sealed_key = key.public.seal_read(session_binding(repository.repository, host, self.session), session_key)

@@ -17,12 +17,11 @@ from seedcorn.crypto.frames import Sealer
 from seedcorn.crypto.primitives import object_hash
 from seedcorn.format.codec import encode
 from seedcorn.format.names import pack_key
-from seedcorn.format.pack import FrameEntry, KeyRow, PackEntry, PackHead, PackKind, build_pack_head, build_trailer
+from seedcorn.format.pack import NO_SESSION, FrameEntry, KeyRow, PackEntry, PackHead, PackKind, build_pack_head, build_trailer
 from seedcorn.ids import HostId, PackId
 from seedcorn.repo.bindings import footer_binding
 from seedcorn.repo.maintenance import MaintainRepository
 from seedcorn.repo.packs import entries_digest
-from seedcorn.repo.rewriting.segments import NO_SESSION
 
 __all__ = ["LiveFrames", "NewPack", "repack"]
 

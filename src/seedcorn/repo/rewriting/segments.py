@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 from seedcorn.errors import IntegrityError
 from seedcorn.format.names import NumberedKey, following_number, parse_numbered_key
-from seedcorn.format.pack import KeyRow, PackEntry, SegmentPublic
-from seedcorn.ids import RANDOM_ID_BYTES, HostId, PackId
+from seedcorn.format.pack import NO_SESSION, KeyRow, PackEntry, SegmentPublic
+from seedcorn.ids import HostId, PackId
 from seedcorn.repo.hosts import HostRegistry
 from seedcorn.repo.index import OpenedSegment, open_segment, seal_segment
 from seedcorn.repo.maintenance import MaintainRepository
@@ -21,7 +21,6 @@ from seedcorn.repo.packs import entries_digest
 from seedcorn.repo.roots.collections import Pack
 
 __all__ = [
-    "NO_SESSION",
     "SEGMENT_TARGET_BYTES",
     "SMALL_SEGMENT_BYTES",
     "SegmentSeries",
@@ -31,7 +30,6 @@ __all__ = [
     "write_segment",
 ]
 
-NO_SESSION = bytes(RANDOM_ID_BYTES)  # what a segment or pack of a maintainer has in the place of its session
 SEGMENT_TARGET_BYTES = 8 << 20  # before compression, which takes little off chunk ids
 SMALL_SEGMENT_BYTES = 4 << 20  # as stored; a merged segment is larger than this, so that none is merged again and again
 _ENTRY_BYTES = 48  # of a frame or pack, beside its chunk records

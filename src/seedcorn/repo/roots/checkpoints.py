@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from seedcorn.errors import IntegrityError
+from seedcorn.errors import ForeignSessionError, IntegrityError
 from seedcorn.format.codec import Envelope, Magic, decode, encode
 from seedcorn.format.collection import CheckpointMaintain, CheckpointPublic
 from seedcorn.format.names import CheckpointName, checkpoint_key
-from seedcorn.ids import RepositoryId, SessionId
+from seedcorn.ids import RepositoryId, SessionId, belongs_to
 from seedcorn.repo.bindings import checkpoint_maintain_binding
 from seedcorn.repo.hosts import HostRegistry
 from seedcorn.repo.records import seal_envelope
@@ -42,4 +42,6 @@ def open_checkpoint(
     public = decode(public_part, CheckpointPublic)
     if public.repository != repository or (public.host, public.session, public.number) != (name.host, name.session, name.number):
         raise IntegrityError("belongs to another repository or session, or has been moved")
+    if not belongs_to(name.session, name.host):
+        raise ForeignSessionError("says that a session is its host's which is not: it counts for nothing")
     return decode(open_maintain(checkpoint_maintain_binding(public_part), sealed), CheckpointMaintain)

@@ -76,7 +76,11 @@ class CollectionLog:
                 records = self.read(store, state, repository, public, [name])
             except IntegrityError as error:
                 (problems if name.stage is Stage.SWEEP else oddities).append(error)
-                records = [CollectionRecord(repository, name.number, name.collection, Stage.MARK, ())] if name.stage is Stage.MARK else []
+                records = []
+                if name.stage is Stage.MARK:
+                    records = [
+                        CollectionRecord(repository=repository, number=name.number, collection=name.collection, stage=name.stage, relocations=())
+                    ]
             for record in records:
                 if record.stage is Stage.MARK:
                     marks.append(Mark(info.key, record, info.modified_ns))

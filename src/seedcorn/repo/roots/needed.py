@@ -106,7 +106,7 @@ class IndexedFrames:
     def look_up(self, needed: NeededFrames) -> tuple[BySession, SeqSet]:
         """(the indexed frames, the missing ones) of one session.
 
-        More than one number has an id only if a host claims another one's session: nobody can tell here which of them is right, so each is meant.
+        More than one number has an id only if its host says two things of its session: nobody can tell here which of them is right, so each is meant.
 
         Raises:
             IntegrityError: the bitmap is malformed.

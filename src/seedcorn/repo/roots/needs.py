@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from seedcorn.errors import IntegrityError
 from seedcorn.format.collection import SnapshotRef
-from seedcorn.ids import HostId
+from seedcorn.ids import belongs_to
 from seedcorn.repo.roots.collections import Collections
 from seedcorn.repo.roots.needed import BySession, IndexedFrames, Missing, NeededByAll, SeqSet, open_bitmap
 from seedcorn.repo.roots.relocations import Relocation, Relocations
@@ -23,7 +23,7 @@ from seedcorn.repo.state.state import PackRecord, SessionRecord
 
 __all__ = ["ListedFrames", "Needs", "assess_needs", "explains", "listed_frames", "taken_frames", "with_standings"]
 
-ListedFrames = Mapping[tuple[HostId, bytes], SeqSet]  # by host of the pack and session
+ListedFrames = Mapping[bytes, SeqSet]  # by session
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +60,8 @@ def assess_needs(roots: Roots, indexed: IndexedFrames, taken: ListedFrames = Map
         if not missing or not isinstance(root, RootSnapshot) or root.standing is Standing.UNCONFIRMED:
             continue
         swept = taken_frames(roots.collections, roots.relocations) if swept is None else swept
-        host = HostId(root.ref.host)
-        explained = (swept.get(absent.session, SeqSet()) | taken.get((host, absent.session), SeqSet()) for absent in missing)
-        if all(absent.seqs <= seqs for absent, seqs in zip(missing, explained, strict=True)):
+        own = {session: seqs for session, seqs in taken.items() if belongs_to(session, root.ref.host)}
+        if all(absent.seqs <= swept.get(absent.session, SeqSet()) | own.get(absent.session, SeqSet()) for absent in missing):
             torn.add(root.ref)
         else:
             problems.append(_lacks(root, missing))
@@ -83,11 +82,11 @@ def _whole_though_void(roots: Roots, indexed: IndexedFrames) -> frozenset[Snapsh
 
 def listed_frames(sessions: Mapping[int, SessionRecord], packs: Iterable[PackRecord]) -> ListedFrames:
     """What these packs hold as segments list it."""
-    frames: dict[tuple[HostId, bytes], SeqSet] = {}
+    frames: dict[bytes, SeqSet] = {}
     for pack in packs:
         for number, seqs in pack.frames().items():
-            place = pack.host, sessions[number].session
-            frames[place] = frames.get(place, SeqSet()) | seqs
+            session = sessions[number].session
+            frames[session] = frames.get(session, SeqSet()) | seqs
     return frames
 
 

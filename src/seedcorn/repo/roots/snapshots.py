@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from seedcorn.crypto import primitives
-from seedcorn.errors import IntegrityError
+from seedcorn.errors import ForeignSessionError, IntegrityError
 from seedcorn.format.codec import Envelope, Magic, decode, encode
 from seedcorn.format.names import NumberedKey, snapshot_key
 from seedcorn.format.snapshot import SnapshotMaintain, SnapshotOwner, SnapshotPublic
-from seedcorn.ids import RepositoryId, SnapshotId
+from seedcorn.ids import RepositoryId, SnapshotId, belongs_to
 from seedcorn.repo.bindings import snapshot_maintain_binding, snapshot_owner_binding
 from seedcorn.repo.hosts import HostRegistry
 from seedcorn.repo.records import seal_envelope
@@ -67,5 +67,7 @@ def open_snapshot(
     public = decode(public_part, SnapshotPublic)
     if public.repository != repository or public.host != name.host or public.seq != name.number:
         raise IntegrityError("belongs to another repository or host, or has been moved")
+    if not belongs_to(public.session, name.host):
+        raise ForeignSessionError("says that a session is its host's which is not")
     maintain = decode(open_maintain(snapshot_maintain_binding(public_part), sealed), SnapshotMaintain)
     return OpenedSnapshot(public, maintain, envelope.parts)

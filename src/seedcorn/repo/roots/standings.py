@@ -161,7 +161,7 @@ def judge_checkpoints(
 ) -> tuple[RootCheckpoint, ...]:
     """A checkpoint is a root until its session has a snapshot, a later backup of the same is confirmed, a sweep has expired it, or its host is
     ``revoked``."""
-    ended = {(snapshot.ref.host, snapshot.public.session) for snapshot in snapshots}
+    ended = {snapshot.public.session for snapshot in snapshots}
     confirmed: dict[tuple[bytes, bytes], int] = {}  # host and group -> when the last one was put
     for snapshot in snapshots:
         if snapshot.standing is Standing.CONFIRMED:
@@ -170,7 +170,7 @@ def judge_checkpoints(
 
     def is_root(checkpoint: RootCheckpoint) -> bool:
         ref = checkpoint.ref
-        if (ref.host, ref.session) in ended or ref in expired or ref.host in revoked:
+        if ref.session in ended or ref in expired or ref.host in revoked:
             return False
         return confirmed.get((ref.host, checkpoint.maintain.group), 0) <= checkpoint.stored_ns
 

@@ -27,12 +27,12 @@ class SessionTable:
         self._database = database
         self._records = database.table(b"sessions")  # session number -> SessionRecord
         self._sealed_keys = database.table(b"session-keys")  # session number -> sealed key: long, and most readers of sessions need none
-        self._numbers = database.table(b"session-numbers")  # hash of host, session, domain and sealed key -> session number
+        self._numbers = database.table(b"session-numbers")  # hash of session, domain and sealed key -> session number
 
     def number_of(self, txn: Transaction, record: SessionRecord, sealed_key: bytes) -> int:
         """The number of a session, a new one if it is not known."""
-        # Session ids are public and a host may sign anything: a session is what one host says under one key, and another key is another session.
-        name = object_hash(encode((record.host, record.session, record.domain, sealed_key)))
+        # A host may sign anything: a session is what its host says under one key, and another key is another session.
+        name = object_hash(encode((record.session, record.domain, sealed_key)))
         known = self._numbers.get(txn, name)
         if known is not None:
             return int(_NUMBER.unpack(known)[0])

@@ -9,15 +9,19 @@ import random
 from collections.abc import Callable, Collection
 
 from seedcorn.crypto import primitives
+from seedcorn.crypto.keys import new_session_id
+from seedcorn.format.collection import CheckpointMaintain
 from seedcorn.format.names import checkpoint_key, pack_key, parse_numbered_key, receipt_key, segment_key, snapshot_key
-from seedcorn.format.pack import KeyRow, PackEntry
-from seedcorn.format.snapshot import Head, SnapshotMaintain, SnapshotOwner, SnapshotPublic, Statistics
+from seedcorn.format.pack import KeyRow, PackEntry, PackHead, build_pack_head
+from seedcorn.format.snapshot import Head, NeededFrames, SnapshotMaintain, SnapshotOwner, SnapshotPublic, Statistics
 from seedcorn.format.tree import Kind, Node
 from seedcorn.ids import HostId, PackId, SegmentId, SessionId, SnapshotId
 from seedcorn.ops import access
 from seedcorn.repo.hosts import load_registry
 from seedcorn.repo.index import build_segment, open_segment
 from seedcorn.repo.repository import HostRepository
+from seedcorn.repo.roots.checkpoints import build_checkpoint
+from seedcorn.repo.roots.needed import SeqSet
 from seedcorn.repo.roots.receipts import build_receipt
 from seedcorn.repo.roots.snapshots import build_snapshot
 from seedcorn.testing.simulation.process import Purpose
@@ -37,7 +41,7 @@ def lie(world: World, actor: Actor, chosen: random.Random) -> None:
 
 
 def _claim_frames(world: World, repository: HostRepository, chosen: random.Random) -> None:
-    """Packs full of nothing, and a segment that says that the frames of another host's session are in them."""
+    """Packs full of nothing, and a segment that says that the frames of another host's session are in them; and a checkpoint of that session."""
     registry = load_registry(repository.store, repository.repository, repository.key.public)
     names = [name for info in repository.store.list("index/") if (name := parse_numbered_key(info.key)) and name.host != repository.host]
     if not names:
@@ -48,14 +52,19 @@ def _claim_frames(world: World, repository: HostRepository, chosen: random.Rando
     rows = [row for row in opened.public.key_rows if all(frame.session == row.session for entry in opened.packs for frame in entry.frames)]
     if not rows:
         return
-    own = KeyRow(rows[0].session, repository.host, rows[0].suite, primitives.random_bytes(len(rows[0].sealed_key)))
+    claimed = SessionId(rows[0].session)
+    carried = chosen.choice((claimed, new_session_id(repository.host)))
+    own = KeyRow(carried, repository.host, rows[0].suite, primitives.random_bytes(len(rows[0].sealed_key)))
     entries = []
     for entry in opened.packs:
-        nothing = primitives.random_bytes(max(frame.offset + frame.sealed_bytes for frame in entry.frames))
+        head = build_pack_head(PackHead(entry.kind, repository.repository, repository.host, claimed, opened.public.domain, (own,)))
+        nothing = head + primitives.random_bytes(max(frame.offset + frame.sealed_bytes for frame in entry.frames) - len(head))
         pack = PackId(primitives.object_hash(nothing))
         _put(world, repository, pack_key(repository.host, pack), nothing)
         entries.append(PackEntry(pack, entry.kind, entry.frames))
-    _put(world, repository, *build_segment(repository, SessionId(own.session), chosen.randrange(1, 10**9), own, entries))
+    _put(world, repository, *build_segment(repository, carried, chosen.randrange(1, 10**9), own, entries))
+    needed = tuple(NeededFrames(claimed, SeqSet([frame.seq for frame in entry.frames]).serialize()) for entry in entries)
+    _put(world, repository, *build_checkpoint(repository, claimed, chosen.randrange(1, 9), CheckpointMaintain(0, bytes(16), needed)))
 
 
 def _put_garbage_pack(world: World, repository: HostRepository, chosen: random.Random) -> None:
@@ -76,7 +85,7 @@ def _put_garbage_records(world: World, repository: HostRepository, chosen: rando
     names = [name for info in repository.store.list("snapshots/") if (name := parse_numbered_key(info.key)) and name.host == host]
     keys = [receipt_key(host, name.number, SnapshotId(name.object_id), void=True) for name in names]
     keys.append(receipt_key(host, chosen.randrange(1, 5), SnapshotId(primitives.random_bytes(32))))
-    keys.append(checkpoint_key(host, SessionId(primitives.random_bytes(16)), 1))
+    keys.append(checkpoint_key(host, new_session_id(host), 1))
     for key in keys:
         _put(world, repository, key, primitives.random_bytes(100))
 
@@ -97,9 +106,10 @@ def _sign_false_receipts(world: World, repository: HostRepository, chosen: rando
 
 
 def _sign_false_snapshot(world: World, repository: HostRepository, chosen: random.Random) -> None:
-    """With a number far ahead, and with snapshots of others that it claims to have seen."""
+    """With a number far ahead, and with snapshots of others that it claims to have seen; or of a session that is not its own."""
     others = [Head(host.host_file.key.host, chosen.choice((1, 77)), primitives.random_bytes(32)) for host in world.hosts]
-    public = SnapshotPublic(repository.repository, repository.host, chosen.choice((1, 2, 500)), b"", primitives.random_bytes(16), 0)
+    session = new_session_id(chosen.choice((repository.host, world.hosts[0].host_file.key.host)))
+    public = SnapshotPublic(repository.repository, repository.host, chosen.choice((1, 2, 500)), b"", session, 0)
     root = Node(b"", Kind.DIRECTORY, 0o755, 0, 0, 0, 0, 0, 0, 0)
     owner = SnapshotOwner(host_name="liar", paths=(b"/",), root=root, start_ns=0, end_ns=0, statistics=Statistics())
     key, _, data = build_snapshot(repository, public, SnapshotMaintain(0, bytes(16), (), True, (), tuple(others)), owner)

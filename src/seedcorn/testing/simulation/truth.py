@@ -1,7 +1,7 @@
 """What the store really holds, followed operation by operation: where frames lie, what collections have said, what is forgotten.
 
-Owns the view that invariants judge by; no actor sees it. Frames are believed of the host that was the first to list their session: what another one
-claims to hold of it is a lie. docs/format.md, sections "Index segment", "Forget record", "Collection" and "Relocation".
+Owns the view that invariants judge by; no actor sees it. A segment that lists frames of another host's session is a lie, and lists nothing.
+docs/format.md, sections "Index segment", "Forget record", "Collection" and "Relocation".
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from seedcorn.format.names import pack_key, parse_numbered_key, receipt_key
 from seedcorn.format.pack import PackEntry, SegmentPublic, parse_pack_head
 from seedcorn.format.relocation import RelocationRecord, RelocationStage
 from seedcorn.format.snapshot import NeededFrames, SnapshotMaintain, SnapshotPublic
-from seedcorn.ids import HostId, PackId, SnapshotId
+from seedcorn.ids import HostId, PackId, SnapshotId, belongs_to
 from seedcorn.repo.bindings import segment_binding, snapshot_maintain_binding
 from seedcorn.repo.index import SEGMENT_RAW_LIMIT_BYTES
 from seedcorn.repo.maintenance import MaintainFile
@@ -40,9 +40,7 @@ class Truth:
         self._maintain_file = maintain_file
         self._listed: dict[str, set[str]] = defaultdict(set)  # pack -> segments that are there now
         self._frames: dict[str, dict[bytes, SeqSet]] = {}  # pack, there or not -> what it holds
-        self._claims: dict[str, dict[bytes, SeqSet]] = {}  # the same as it is listed, be that true or not
         self._packs: dict[bytes, set[str]] = defaultdict(set)  # session -> packs with frames of it, there or not
-        self._owners: dict[bytes, HostId] = {}  # session -> the host that listed it first
         self._segments: dict[str, tuple[str, ...]] = {}
         self._forget: dict[str, ForgetRecord] = {}
         self._relocations: dict[str, RelocationRecord] = {}
@@ -90,18 +88,16 @@ class Truth:
         public = decode(public_part, SegmentPublic)
         plain = Sealer(self._maintain_file.index_key(public.domain), "segment").open(sealed, segment_binding(public_part))
         entries = decode(compression.decompress_bounded(plain, limit_bytes=SEGMENT_RAW_LIMIT_BYTES), list[PackEntry])
-        packs = [pack_key(name.host, PackId(entry.pack)) for entry in entries]
-        for pack, entry in zip(packs, entries, strict=True):
+        packs = {pack_key(name.host, PackId(entry.pack)): _frames_of(entry) for entry in entries}
+        if not all(belongs_to(session, name.host) for frames in packs.values() for session in (*frames, *(row.session for row in public.key_rows))):
+            return
+        for pack, frames in packs.items():
             self._listed[pack].add(key)
             if pack not in self._frames:
-                self._claims[pack] = _frames_of(entry)
-                self._frames[pack] = self._believed(name.host, self._claims[pack])
-                for session in self._frames[pack]:
+                self._frames[pack] = frames
+                for session in frames:
                     self._packs[session].add(pack)
         self._segments[key] = tuple(packs)
-
-    def _believed(self, host: HostId, claimed: Frames) -> dict[bytes, SeqSet]:
-        return {session: seqs for session, seqs in claimed.items() if self._owners.setdefault(session, host) == host}
 
     def _drop(self, key: str) -> None:
         for pack in self._segments.pop(key, ()):
@@ -156,7 +152,7 @@ class Truth:
 
     def seems_needed(self, pack: str, needed: Iterable[Frames]) -> bool:
         """Whether somebody says that one of these frames is in the pack. Nobody who collects can tell whether that is true."""
-        own = self._claims.get(pack, {})
+        own = self._frames.get(pack, {})
         return any(session in own and own[session] & seqs for frames in needed for session, seqs in frames.items())
 
     def dead(self, *, unread: Collection[str] = ()) -> frozenset[str]:

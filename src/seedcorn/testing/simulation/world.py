@@ -17,12 +17,12 @@ from pathlib import Path
 
 from seedcorn.errors import SeedcornError
 from seedcorn.format.names import parse_numbered_key, snapshot_key
+from seedcorn.format.pack import NO_SESSION
 from seedcorn.ids import RepositoryId, SnapshotId
 from seedcorn.ops import access
 from seedcorn.ops.access import OwnerRepository, Store
 from seedcorn.ops.backup.backup import BackupResult
 from seedcorn.ops.browse import Browser, open_browser
-from seedcorn.repo.rewriting.segments import NO_SESSION
 from seedcorn.testing.simulation.connection import Connection, CrashPoint, Suspension
 from seedcorn.testing.simulation.faults import FaultPlan, Faults, Verb
 from seedcorn.testing.simulation.founding import founding

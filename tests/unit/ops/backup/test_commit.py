@@ -71,7 +71,16 @@ class Theatre:
         host = self.repository.made.host_file.key.host
         named = HostPacks(host, tuple(bytes.fromhex(key.rpartition("/")[2]) for key in packs))
         repository = self.repository.made.repository
-        record = CollectionRecord(repository, number, number.to_bytes(8, "big"), stage, (named,), expired=expired, removed=removed)
+        record = CollectionRecord(
+            repository=repository,
+            number=number,
+            collection=number.to_bytes(8, "big"),
+            stage=stage,
+            packs=(named,),
+            expired=expired,
+            removed=removed,
+            relocations=(),
+        )
         data = build_record(Magic.COLLECTION, record, self.repository.owner().key.maintain_key().sign)
         self.store.put(collection_key(number, CollectionId(record.collection), stage), data)
 

@@ -317,7 +317,7 @@ def test_a_pack_that_a_collection_has_taken_may_be_listed_as_long_as_nothing_nee
     first, second = keys_by_kind(store)["snapshot"]
     owner, stage = repository.owner(), Stage.SWEEP
     packs = tuple(HostPacks(name[0], (name[1],)) for key in store.objects if (name := parse_pack_key(key)) and key not in kept)
-    record = CollectionRecord(owner.repository, 1, b"collect!", stage, packs)
+    record = CollectionRecord(repository=owner.repository, number=1, collection=b"collect!", stage=stage, packs=packs, relocations=())
     store.put(*build_collection(record, owner.key.maintain_key().sign))
     for key in [key for key in store.objects if key.startswith("packs/") and key not in kept]:
         del store.objects[key]
@@ -339,7 +339,9 @@ def test_an_unconfirmed_snapshot_that_a_collection_has_torn_is_no_damage(reposit
     store.delete([receipt])
     assert run(repository.browser(fresh=True)).problems
     owner = repository.owner()
-    record = CollectionRecord(owner.repository, 1, b"collect!", Stage.SWEEP, frames=snapshot.maintain.needed)
+    record = CollectionRecord(
+        repository=owner.repository, number=1, collection=b"collect!", stage=Stage.SWEEP, frames=snapshot.maintain.needed, relocations=()
+    )
     store.put(*build_collection(record, owner.key.maintain_key().sign))
     assert run(repository.browser(fresh=True)).problems == ()
     store.put(receipt, content)

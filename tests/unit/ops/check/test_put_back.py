@@ -201,7 +201,9 @@ def test_packs_of_a_sweep_that_only_this_machine_can_read_are_left_alone(remembe
     assert [pack.key for pack in remembering.plan().list_again] == packs
     names = tuple(name[1] for key in packs if (name := parse_pack_key(key)))
     owner = remembering.repository.owner()
-    record = CollectionRecord(owner.repository, 1, b"collect!", Stage.SWEEP, (HostPacks(remembering.host, names),))
+    record = CollectionRecord(
+        repository=owner.repository, number=1, collection=b"collect!", stage=Stage.SWEEP, packs=(HostPacks(remembering.host, names),), relocations=()
+    )
     key, data = build_collection(record, owner.key.maintain_key().sign)
     remembering.store.put(key, data)
     assert remembering.plan().swept == tuple(packs)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from seedcorn.crypto import primitives
+from seedcorn.crypto.keys import new_session_id
 from seedcorn.events import SystemClock, VoidMonitor
 from seedcorn.format.codec import Magic
 from seedcorn.format.collection import (
@@ -23,7 +24,7 @@ from seedcorn.format.collection import (
 from seedcorn.format.names import collection_key, forget_key
 from seedcorn.format.relocation import RelocatedSnapshot, RelocationRecord, RelocationStage
 from seedcorn.format.snapshot import NeededFrames
-from seedcorn.ids import CollectionId, HostId, PackId, RelocationId, SessionId, SnapshotId
+from seedcorn.ids import CollectionId, HostId, PackId, RelocationId, SnapshotId
 from seedcorn.ops.check.check import CheckOptions, Examination, examine
 from seedcorn.repo.records import build_record
 from seedcorn.repo.roots.checkpoints import build_checkpoint
@@ -64,11 +65,11 @@ class Recorded:
             return build_receipt(machine, self.snapshot.seq, SnapshotId(self.snapshot.snapshot), void=kind == "void record")
         if kind == "checkpoint":
             maintain = CheckpointMaintain(5, b"g" * 16, (NeededFrames(b"s" * 16, EMPTY_BITMAP),))
-            return build_checkpoint(machine, SessionId(b"s" * 16), 1, maintain)
+            return build_checkpoint(machine, new_session_id(machine.host), 1, maintain)
         if kind in ("mark", "sweep", "done"):
             stage = Stage[kind.upper()]
             packs = (HostPacks(self.host, (b"p" * 32,)),) if kind != "done" else ()
-            record = CollectionRecord(owner.repository, 1, COLLECTION, stage, packs)
+            record = CollectionRecord(repository=owner.repository, number=1, collection=COLLECTION, stage=stage, packs=packs, relocations=())
             return collection_key(1, COLLECTION, stage), build_record(Magic.COLLECTION, record, owner.key.maintain_key().sign)
         if kind == "forget record":
             return self.forget(1, [self.snapshot], [])

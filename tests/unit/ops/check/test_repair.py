@@ -387,7 +387,7 @@ def sweep(owner: OwnerRepository, store: MemoryStore, keys: list[str], *, kept: 
     for stage, named in ((Stage.SWEEP, keys), (Stage.DONE, kept)):
         if named is not None:
             packs = tuple(HostPacks(name[0], (name[1],)) for key in named if (name := parse_pack_key(key)))
-            record = CollectionRecord(owner.repository, 1, collection, stage, packs)
+            record = CollectionRecord(repository=owner.repository, number=1, collection=collection, stage=stage, packs=packs, relocations=())
             store.put(*build_collection(record, owner.key.maintain_key().sign))
 
 

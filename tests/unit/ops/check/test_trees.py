@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from seedcorn.crypto.primitives import random_bytes
+from seedcorn.crypto.keys import new_session_id
 from seedcorn.events import SystemClock, VoidMonitor
 from seedcorn.format.snapshot import SnapshotMaintain, SnapshotOwner, SnapshotPublic, Statistics
 from seedcorn.format.tree import Kind, Node, pack_content
@@ -32,7 +32,7 @@ def put_doubling_tree(machine: Machine, levels: int) -> None:
             content, _ = writer.store_listing([node(name, Kind.DIRECTORY, 2, content) for name in (b"a", b"b")], frames)
         writer.finish()
     repository = machine.repository
-    public = SnapshotPublic(repository.repository, repository.host, 1, b"", random_bytes(16), 0)
+    public = SnapshotPublic(repository.repository, repository.host, 1, b"", new_session_id(repository.host), 0)
     needed = needed_frames(FrameSet(frames), lambda number: machine.state.session(number).session)
     root = node(b"", Kind.DIRECTORY, 2, content)
     owner = SnapshotOwner(host_name="alpha", paths=(b"/",), root=root, start_ns=0, end_ns=0, statistics=Statistics())

@@ -59,9 +59,8 @@ def test_a_pack_is_needed_for_a_single_frame() -> None:
     assert C not in judged.uses
 
 
-def test_a_session_id_that_two_hosts_use_is_needed_of_both() -> None:
-    theirs = pack("a", OTHER)
-    packs = {A: stored(record("a", {1: [0]})), theirs: stored(record("a", {100: [0]}, OTHER))}
+def test_a_session_that_goes_by_two_keys_is_needed_of_both() -> None:
+    packs = {A: stored(record("a", {1: [0]})), B: stored(record("b", {100: [0]}))}
     assert judge(survey(packs, [snapshot(1, {1: [0]})])).unneeded == frozenset()
 
 
@@ -89,7 +88,11 @@ def test_a_copy_that_can_not_be_relied_on(flaw: str) -> None:
     copy = record("b", {1: [0]}, digest_of="lie" if flaw == "listed otherwise" else "")
     packs = {A: stored(record("a", {1: [0]})), B: stored(copy, present=flaw != "absent")}
     sweeps = (sweep(B),) if flaw.startswith("swept") else ()
-    done = {b"s" * 8: CollectionRecord(b"r" * 16, 1, b"s" * 8, Stage.DONE)} if flaw == "swept and done" else {}
+    done = (
+        {b"s" * 8: CollectionRecord(repository=b"r" * 16, number=1, collection=b"s" * 8, stage=Stage.DONE, relocations=())}
+        if flaw == "swept and done"
+        else {}
+    )
     log = Collections((mark(A, copies=[copy_of("b")]),), sweeps, done, 2)
     assert A not in judge(survey(packs, [snapshot(1, {1: [0]})], log)).collectable
 
@@ -99,7 +102,7 @@ def test_a_copy_in_ones_own_sweep_or_one_that_was_kept_counts() -> None:
     marks = (mark(A, copies=[copy_of("b")]),)
     own = Collections(marks, (sweep(A, B),), {}, 2)
     assert judge(survey(packs, [snapshot(1, {1: [0]})], own), sweep=b"s" * 8).copied == {A}
-    kept = CollectionRecord(b"r" * 16, 1, b"s" * 8, Stage.DONE, (HostPacks(HOST, (B[1],)),))
+    kept = CollectionRecord(repository=b"r" * 16, number=1, collection=b"s" * 8, stage=Stage.DONE, packs=(HostPacks(HOST, (B[1],)),), relocations=())
     done = Collections(marks, (sweep(A, B),), {b"s" * 8: kept}, 2)
     assert judge(survey(packs, [snapshot(1, {1: [0]})], done)).copied == {A}
 

@@ -82,7 +82,9 @@ def test_the_time_is_that_of_the_newest_object(ground: Ground) -> None:
     newest = max(ground.store.head(key).modified_ns for room in ("packs", "snapshots") for key in ground.keys(room))
     assert ground.survey().now_ns == newest
     owner = ground.repository.owner()
-    key, data = build_collection(CollectionRecord(owner.repository, 1, b"m" * 8, Stage.MARK), owner.key.maintain_key().sign)
+    key, data = build_collection(
+        CollectionRecord(repository=owner.repository, number=1, collection=b"m" * 8, stage=Stage.MARK, relocations=()), owner.key.maintain_key().sign
+    )
     ground.store.put(key, data)
     assert ground.survey().now_ns == ground.store.head(key).modified_ns > newest
     ground.store.put(ground.keys("packs")[0][:-64] + "00" * 32, b"stray")

@@ -6,15 +6,16 @@ import random
 import threading
 
 import pytest
+from msgspec.structs import replace
 
 from seedcorn import compression
 from seedcorn.crypto.frames import SEAL_OVERHEAD, Sealer
-from seedcorn.crypto.keys import OwnerKey, new_owner_seed, new_session_key
-from seedcorn.crypto.primitives import random_bytes
+from seedcorn.crypto.keys import OwnerKey, new_owner_seed, new_session_id, new_session_key
+from seedcorn.errors import ForeignSessionError
 from seedcorn.format.codec import SUITE
 from seedcorn.format.pack import FrameEntry, KeyRow, PackHead, PackKind
 from seedcorn.format.tree import pack_content
-from seedcorn.ids import HostId, RepositoryId, SessionId
+from seedcorn.ids import HostId, RepositoryId
 from seedcorn.repo.bindings import frame_binding, session_binding
 from seedcorn.repo.content.pack_builder import PackBuilder
 from seedcorn.repo.packs import open_pack
@@ -26,7 +27,7 @@ class Session:
     """An owner, and a session of a host that fills packs for them."""
 
     def __init__(self) -> None:
-        self.id = SessionId(random_bytes(16))
+        self.id = new_session_id(HOST)
         self.owner = OwnerKey.from_seed(new_owner_seed(), REPOSITORY)
         self.secrets = self.owner.domain(0)
         key = new_session_key()
@@ -78,6 +79,19 @@ def test_what_threads_fill_in_any_order_opens_in_the_order_of_its_room(session: 
     opened = open_pack(data, HOST, REPOSITORY, session.owner)
     assert opened.frames == frames
     assert [bytes(opened.open_frame(frame)) for frame in opened.frames] == raws
+
+
+@pytest.mark.parametrize("place", ["session", "row"])
+def test_a_pack_with_another_hosts_session_is_refused(place: str, session: Session) -> None:
+    foreign = new_session_id(HostId(b"o" * 16))
+    (row,) = session.head.key_rows
+    change = {"session": foreign} if place == "session" else {"key_rows": (row, replace(row, session=foreign))}
+    session.head = replace(session.head, **change)
+    builder = session.builder()
+    session.fill(builder, 0, reserve(builder, b"one"), b"one")
+    data, _ = builder.finish(Sealer(session.secrets.index_key, "footer"))
+    with pytest.raises(ForeignSessionError):
+        open_pack(data, HOST, REPOSITORY, session.owner)
 
 
 def test_the_footer_is_no_longer_than_was_reckoned_with(session: Session) -> None:

@@ -12,7 +12,7 @@ import pytest
 from seedcorn.events import VoidMonitor
 from seedcorn.format.pack import PackKind
 from seedcorn.format.tree import content_records
-from seedcorn.ids import ChunkId
+from seedcorn.ids import ChunkId, belongs_to
 from seedcorn.repo.content.packer import PackerOptions
 from seedcorn.repo.content.reader import Reader
 from seedcorn.repo.hosts import load_registry
@@ -84,6 +84,7 @@ def test_every_session_has_a_key_of_its_own(repository: SmallRepository, store: 
             sessions.add(room.session)
             assert room.finish() == []  # and nothing is put for nothing
     assert len(sessions) == 2
+    assert all(belongs_to(session, repository.first.host_file.key.host) for session in sessions)
 
 
 def test_use_is_noted_in_every_frame_with_a_copy(repository: SmallRepository, store: MemoryStore, state: State) -> None:

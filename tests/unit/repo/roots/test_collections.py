@@ -23,7 +23,14 @@ REF, OTHER_REF = SnapshotRef(ALPHA, 1, b"s" * 32), SnapshotRef(ALPHA, 2, b"t" * 
 
 
 def record(stage: Stage, collection: CollectionId = ONE, *packs: PackId, number: int = 1, repository: bytes = b"r" * 16) -> CollectionRecord:
-    return CollectionRecord(repository, number, collection, stage, (HostPacks(ALPHA, packs), HostPacks(BETA, packs[:1])))
+    return CollectionRecord(
+        repository=repository,
+        number=number,
+        collection=collection,
+        stage=stage,
+        packs=(HostPacks(ALPHA, packs), HostPacks(BETA, packs[:1])),
+        relocations=(),
+    )
 
 
 def both(*packs: PackId) -> set[tuple[HostId, PackId]]:
@@ -35,7 +42,7 @@ def both(*packs: PackId) -> set[tuple[HostId, PackId]]:
 
 
 def test_what_is_swept_is_what_was_named_and_not_kept() -> None:
-    kept = CollectionRecord(b"r" * 16, 1, ONE, Stage.DONE, (HostPacks(ALPHA, (P,)),))
+    kept = CollectionRecord(repository=b"r" * 16, number=1, collection=ONE, stage=Stage.DONE, packs=(HostPacks(ALPHA, (P,)),), relocations=())
     found = Collections((), (record(Stage.SWEEP, ONE, P, Q), record(Stage.SWEEP, TWO, R)), {ONE: kept}, 3)
     assert found.swept() == (both(P, Q) - {(ALPHA, P)}) | both(R)
     assert found.swept(but=ONE) == both(R)
@@ -47,10 +54,21 @@ def test_what_counts_no_more_is_what_any_sweep_says() -> None:
     checkpoint = CheckpointRef(ALPHA, b"c" * 16)
     named, spared = (NeededFrames(b"s" * 16, b"named"),), (NeededFrames(b"s" * 16, b"spared"),)
     sweeps = (
-        CollectionRecord(b"r" * 16, 1, ONE, Stage.SWEEP, frames=named, expired=(REF,), expired_checkpoints=(checkpoint,)),
-        CollectionRecord(b"r" * 16, 2, TWO, Stage.SWEEP, frames=named, removed=(OTHER_REF,)),
+        CollectionRecord(
+            repository=b"r" * 16,
+            number=1,
+            collection=ONE,
+            stage=Stage.SWEEP,
+            frames=named,
+            expired=(REF,),
+            expired_checkpoints=(checkpoint,),
+            relocations=(),
+        ),
+        CollectionRecord(repository=b"r" * 16, number=2, collection=TWO, stage=Stage.SWEEP, frames=named, removed=(OTHER_REF,), relocations=()),
     )
-    found = Collections((), sweeps, {TWO: CollectionRecord(b"r" * 16, 2, TWO, Stage.DONE, frames=spared)}, 4)
+    found = Collections(
+        (), sweeps, {TWO: CollectionRecord(repository=b"r" * 16, number=2, collection=TWO, stage=Stage.DONE, frames=spared, relocations=())}, 4
+    )
     assert found.expired == {REF} and found.removed == {OTHER_REF}
     assert found.expired_checkpoints == {checkpoint}
     assert list(found.taken_frames(())) == [(named, ()), (named, spared)]

@@ -13,7 +13,7 @@ from tests.unit.ops.surveys import HOST, NO_COLLECTIONS, OTHER, pack, record, se
 from seedcorn.format.collection import CheckpointMaintain, CheckpointRef, CollectionRecord, Stage
 from seedcorn.format.relocation import RelocationRecord, RelocationStage
 from seedcorn.format.snapshot import NeededFrames
-from seedcorn.ids import SessionId
+from seedcorn.ids import SessionId, host_mark
 from seedcorn.repo.roots.collections import Collections
 from seedcorn.repo.roots.needed import IndexedFrames, Missing, SeqSet
 from seedcorn.repo.roots.needs import Needs, assess_needs, explains, listed_frames, taken_frames, with_standings
@@ -29,9 +29,9 @@ def roots_of(*snapshots: RootSnapshot, collections: Collections = NO_COLLECTIONS
     return survey({}, snapshots, collections).roots
 
 
-def assessed(roots: Roots, indexed: Frames, taken: Mapping[tuple[bytes, bytes], SeqSet] | None = None) -> Needs:
+def assessed(roots: Roots, indexed: Frames, taken: Mapping[bytes, SeqSet] | None = None) -> Needs:
     sessions = {number: SessionRecord(SessionId(session_id(number)), HOST, 0) for number in range(10)}
-    return assess_needs(roots, IndexedFrames(sessions, [record("a", indexed)]), taken or {})  # type: ignore[arg-type]  # bytes serve as ids
+    return assess_needs(roots, IndexedFrames(sessions, [record("a", indexed)]), taken or {})
 
 
 def bitmap(number: int, seqs: Sequence[int]) -> NeededFrames:
@@ -41,7 +41,15 @@ def bitmap(number: int, seqs: Sequence[int]) -> NeededFrames:
 def swept(frames: Frames, kept: Frames | None = None) -> Collections:
     """One sweep that has named these frames; if it is done, it has kept those."""
     made = with_frames(sweep(A), frames)
-    done = {made.collection: with_frames(CollectionRecord(b"r" * 16, 1, made.collection, Stage.DONE), kept)} if kept is not None else {}
+    done = (
+        {
+            made.collection: with_frames(
+                CollectionRecord(repository=b"r" * 16, number=1, collection=made.collection, stage=Stage.DONE, relocations=()), kept
+            )
+        }
+        if kept is not None
+        else {}
+    )
     return Collections((), (made,), done, 2)
 
 
@@ -91,16 +99,24 @@ def test_a_set_that_is_malformed_is_told_and_hides_nothing() -> None:
         (swept({1: [1]}), {}, False),
         (swept({1: [1, 2]}, kept={1: [2]}), {}, False),
         (swept({2: [1, 2]}), {}, False),
-        (NO_COLLECTIONS, {(HOST, session_id(1)): SeqSet([1, 2])}, True),
-        (swept({1: [1]}), {(HOST, session_id(1)): SeqSet([2])}, True),
-        (NO_COLLECTIONS, {(OTHER, session_id(1)): SeqSet([1, 2])}, False),  # of its own snapshots alone a host is believed
-        (NO_COLLECTIONS, {(HOST, session_id(2)): SeqSet([1, 2])}, False),
+        (NO_COLLECTIONS, {session_id(1): SeqSet([1, 2])}, True),
+        (swept({1: [1]}), {session_id(1): SeqSet([2])}, True),
+        (NO_COLLECTIONS, {session_id(2): SeqSet([1, 2])}, False),
     ],
 )
-def test_frames_that_a_collection_has_taken(collections: Collections, taken: Mapping[tuple[bytes, bytes], SeqSet], is_torn: bool) -> None:
+def test_frames_that_a_collection_has_taken(collections: Collections, taken: Mapping[bytes, SeqSet], is_torn: bool) -> None:
     root = snapshot(1, {1: [0, 1, 2]})
     found = assessed(roots_of(root, collections=collections), {1: [0]}, taken)
     assert (found.torn, len(found.problems)) == (({root.ref}, 0) if is_torn else (frozenset(), 1))
+
+
+def test_what_a_host_says_is_gone_of_its_own_explains_no_loss_of_another() -> None:
+    """It may have listed what it never had, to be swept; a sweep names what was listed when it was planned."""
+    theirs = host_mark(OTHER) + b"theirs.."
+    root = snapshot(1, {})
+    root = replace(root, maintain=msgspec.structs.replace(root.maintain, needed=(NeededFrames(theirs, BitMap([1]).serialize()),)))
+    found = assessed(roots_of(root), {1: [0]}, {theirs: SeqSet([1])})
+    assert (found.torn, len(found.problems)) == (frozenset(), 1)
 
 
 def test_all_that_is_missing_must_be_explained() -> None:
@@ -120,7 +136,9 @@ def test_snapshots_get_the_standing_that_the_index_tells() -> None:
 
 def test_frames_of_several_sweeps_and_packs_are_added_up() -> None:
     first, second = swept({1: [1, 2], 2: [5]}, kept={1: [2]}), swept({1: [2, 3]})
-    other = CollectionRecord(b"r" * 16, 2, b"other...", Stage.SWEEP, (), second.sweeps[0].frames)
+    other = CollectionRecord(
+        repository=b"r" * 16, number=2, collection=b"other...", stage=Stage.SWEEP, packs=(), frames=second.sweeps[0].frames, relocations=()
+    )
     both = Collections((), (*first.sweeps, other), first.done, 3)
     taken = taken_frames(both, NO_RELOCATIONS)
     assert taken == {session_id(1): SeqSet([1, 2, 3]), session_id(2): SeqSet([5])}
@@ -140,11 +158,7 @@ def test_a_sweep_that_went_by_a_relocation_which_is_lost_explains_nothing() -> N
         assert bool(taken) is is_explained
 
 
-def test_what_packs_hold_by_their_host() -> None:
-    sessions = {number: SessionRecord(SessionId(session_id(number)), HOST, 0) for number in range(10)}
-    packs = [record("a", {1: [0, 1]}), record("b", {1: [7], 2: [3]}), record("a", {1: [9]}, OTHER)]
-    assert listed_frames(sessions, packs) == {
-        (HOST, session_id(1)): SeqSet([0, 1, 7]),
-        (HOST, session_id(2)): SeqSet([3]),
-        (OTHER, session_id(1)): SeqSet([9]),
-    }
+def test_what_packs_hold_by_session() -> None:
+    sessions = {number: SessionRecord(SessionId(session_id(number)), HOST, 0) for number in (1, 2, 100)}
+    packs = [record("a", {1: [0, 1]}), record("b", {1: [7], 2: [3]}), record("c", {100: [9]})]
+    assert listed_frames(sessions, packs) == {session_id(1): SeqSet([0, 1, 7, 9]), session_id(2): SeqSet([3])}

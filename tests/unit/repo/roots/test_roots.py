@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from seedcorn.crypto.keys import OwnerKey, new_owner_seed
+from seedcorn.crypto.keys import OwnerKey, new_owner_seed, new_session_id
 from seedcorn.crypto.primitives import object_hash
 from seedcorn.errors import CredentialError, IntegrityError
 from seedcorn.format.collection import CheckpointMaintain, CollectionRecord, ForgetRecord, SnapshotRef, Stage
@@ -75,7 +75,7 @@ def test_another_group_does_not_supersede(three: SmallRepository, store: MemoryS
 def test_a_checkpoint_is_a_root_until_its_session_or_a_later_one_has_ended(three: SmallRepository, store: MemoryStore, tmp_path: Path) -> None:
     found = roots(three)
     group, ended = found.snapshots[0].maintain.group, SessionId(found.snapshots[0].public.session)
-    running = SessionId(os.urandom(16))
+    running = new_session_id(three.first.host_file.key.host)
     for session, of_group, numbers in ((running, group, 2), (ended, b"another group...", 1)):
         for number in range(1, numbers + 1):
             maintain = CheckpointMaintain(0, of_group, found.snapshots[0].maintain.needed)
@@ -87,13 +87,15 @@ def test_a_checkpoint_is_a_root_until_its_session_or_a_later_one_has_ended(three
     assert not any(checkpoint.is_root for checkpoint in roots(three).checkpoints)
 
 
-@pytest.mark.parametrize("harm", ["number", "session", "host", "signer", "cut"])
+@pytest.mark.parametrize("harm", ["number", "session", "host", "signer", "cut", "session of another"])
 def test_a_checkpoint_that_is_not_what_its_name_says(three: SmallRepository, store: MemoryStore, harm: str) -> None:
     found, host = roots(three), three.first.repository
-    session, other = SessionId(b"running session."), three.machine("beta").repository
+    session, other = new_session_id(host.host), three.machine("beta").repository
+    if harm == "session of another":
+        session = new_session_id(other.host)
     data = build_checkpoint(other if harm == "signer" else host, session, 1, CheckpointMaintain(0, b"g" * 16, found.snapshots[0].maintain.needed))[1]
     key = checkpoint_key(
-        other.host if harm == "host" else host.host, SessionId(b"another session.") if harm == "session" else session, 2 if harm == "number" else 1
+        other.host if harm == "host" else host.host, new_session_id(host.host) if harm == "session" else session, 2 if harm == "number" else 1
     )
     store.put(key, data[:-1] if harm == "cut" else data)
     store.put("checkpoints/something", b"")
@@ -106,7 +108,7 @@ def test_a_checkpoint_that_is_not_what_its_name_says(three: SmallRepository, sto
 def test_each_object_is_opened_once_and_checkpoints_are_read_by_collectors_alone(three: SmallRepository, store: MemoryStore) -> None:
     maintainer = maintained_by_owner(three.owner())
     needed = roots(three).snapshots[0].maintain.needed
-    store.put(*build_checkpoint(three.first.repository, SessionId(b"running session."), 1, CheckpointMaintain(0, b"g" * 16, needed)))
+    store.put(*build_checkpoint(three.first.repository, new_session_id(three.made.host_file.key.host), 1, CheckpointMaintain(0, b"g" * 16, needed)))
     registry = load_registry(store, maintainer.repository, maintainer.key.public)
     reader = RootsReader(maintainer, three.new_state())
     first = reader.read(registry)
@@ -124,7 +126,9 @@ def test_a_sweep_that_is_not_listed_any_more(three: SmallRepository, store: Memo
     maintainer = maintained_by_owner(three.owner())
     registry = load_registry(store, maintainer.repository, maintainer.key.public)
     reader = RootsReader(maintainer, three.new_state())
-    key, data = build_collection(CollectionRecord(maintainer.repository, 1, b"c" * 8, Stage.SWEEP), maintainer.key.sign)
+    key, data = build_collection(
+        CollectionRecord(repository=maintainer.repository, number=1, collection=b"c" * 8, stage=Stage.SWEEP, relocations=()), maintainer.key.sign
+    )
     store.put(key, data)
     assert reader.read(registry).problems == ()
     store.delete([key])
