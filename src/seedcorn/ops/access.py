@@ -276,7 +276,7 @@ def add_host(owner: OwnerRepository, name: str, clock: Clock, *, domain: str | N
                 f"there is a host named {name} already: choose another name. If it needs a new host file: `seedcorn host move {name} --domain "
                 f"{host.domain} --out FILE`; if that machine is gone: `seedcorn host revoke {name}` first"
             )
-    made = enroll_host(owner, name, created_ns=clock.now_ns(), domain=choose_domain(known, domain), others=known.names)
+    made = enroll_host(owner, name, created_ns=clock.now_ns(), domain=choose_domain(known, domain), others=known.recorded)
     return _in_its_domain(owner, made, domain)
 
 

@@ -72,7 +72,7 @@ class HostRegistry:
     problems: tuple[IntegrityError, ...] = ()  # damaged records; a host with one is not in ``hosts``, as nobody knows what the record said
 
     @property
-    def names(self) -> frozenset[HostId]:
+    def recorded(self) -> frozenset[HostId]:
         """The hosts with a record, whether that can be read or not."""
         return frozenset(name.host for info in self.listed if (name := parse_host_key(info.key)))
 
