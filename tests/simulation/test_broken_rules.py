@@ -128,7 +128,7 @@ def test_a_copy_that_is_not_made_again_once_more_of_it_can_be_read(monkeypatch: 
         return found and msgspec.structs.replace(found, problem_count=0)
 
     monkeypatch.setattr(copy_plan, "_recall_copied", content)
-    assert first_violation(SimulationOptions(copies=True), first=820).startswith("I8: ")
+    assert first_violation(SimulationOptions(copies=True), first=980).startswith("I8: ")
 
 
 def test_an_exception_of_no_known_kind(monkeypatch: pytest.MonkeyPatch) -> None:
