@@ -62,7 +62,7 @@ from tests.unit.repo.state.test_state_index import *
 state = State(Path({str(folder)!r}), REPOSITORY)
 {code}
 """
-    return subprocess.Popen([sys.executable, "-c", program], cwd=Path(__file__).parents[3])
+    return subprocess.Popen([sys.executable, "-c", program], cwd=Path(__file__).parents[4])
 
 
 @pytest.fixture
