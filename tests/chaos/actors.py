@@ -40,6 +40,7 @@ _TOLD_CHARACTERS, _TOLD_ERRORS = 1500, 20
 _SNAPSHOT_LINE = re.compile(r"^Snapshot +([0-9a-f]{64})$", re.MULTILINE)
 _REDONE = "a collection has removed data that this backup was about to reuse"
 _GAVE_UP = "times a collection has removed what this backup relied on"
+_OVERTAKEN = "a collection is taking what has just been written"
 _TOO_LATE = ("can not be taken back: a collection has begun to remove", "no snapshot has an id that starts with")
 
 _COUNTED = (
@@ -48,7 +49,7 @@ _COUNTED = (
     "undeletes_attempted", "undeletes_done", "undeletes_too_late", "undeletes_killed", "snapshots_taken_back",
     "prunes_attempted", "prunes_done", "prunes_killed", "deleted_packs", "repacked_packs", "kept_packs", "deleted_snapshots",
     "checks_done", "checks_alarmed", "verifications_done", "verifications_killed", "verifications_alarmed", "packs_published",
-    "deep_prunes_done", "deep_prunes_killed", "frames_written_anew", "kills", "stops",
+    "deep_prunes_done", "deep_prunes_overtaken", "deep_prunes_killed", "frames_written_anew", "kills", "stops",
 )  # fmt: skip
 
 
@@ -334,10 +335,13 @@ class Relocator(Actor):
         return ["prune", "--deep", *shares, "--grace", GRACE, "--allow-large", "--json", *self._ground.owners_secret]
 
     def ended(self, finished: Finished) -> None:
+        counts = self._journal.counts
+        if finished.code == 1 and _OVERTAKEN in finished.err:
+            counts["deep_prunes_overtaken"] += 1
+            return
         if finished.code:
             self.unexpected("prune --deep", finished)
             return
-        counts = self._journal.counts
         counts["deep_prunes_done"] += 1
         for line in map(json.loads, finished.out.splitlines()):
             if line["message_type"] == "deep":
