@@ -7,6 +7,7 @@ from collections import Counter
 from itertools import islice
 
 import pytest
+from tests.simulation.races import violation_in
 
 from seedcorn.ops.deep import relocate
 from seedcorn.testing.simulation.connection import Suspension
@@ -16,7 +17,7 @@ from seedcorn.testing.simulation.maintainers import THOROUGH, forget, must_colle
 from seedcorn.testing.simulation.owner import deep
 from seedcorn.testing.simulation.scenario import simulate
 from seedcorn.testing.simulation.scheduler import Actor
-from seedcorn.testing.simulation.world import InvariantViolationError, WorldOptions, open_world
+from seedcorn.testing.simulation.world import WorldOptions, open_world
 
 SEEDS = 40
 ORDINARY_SEEDS = range(200, 300)  # the first of them are enough
@@ -45,18 +46,12 @@ def race(seed: int) -> tuple[str, Counter[str]]:
 
     options = WorldOptions(f"relocation {seed}", hosts=1, maintainers=1)
     with open_world(options, INVARIANTS) as world:
-        try:
-            world.act("host-1", first)
-            world.run()
-            world.act("owner", owner)
-            world.act("maintainer-1", maintainer)
-            world.run()
-            world.act("maintainer-1", lambda actor: must_collect(world, actor, world.maintainers[0]))
-            world.run()
-            world.end()
-        except InvariantViolationError as error:
-            return str(error), world.outcomes
-        return "", world.outcomes
+        phases = (
+            {"host-1": first},
+            {"owner": owner, "maintainer-1": maintainer},
+            {"maintainer-1": lambda actor: must_collect(world, actor, world.maintainers[0])},
+        )
+        return violation_in(world, *phases), world.outcomes
 
 
 def test_a_race_harms_nobody_and_is_close() -> None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.simulation.races import violation_in
 
 from seedcorn.format.collection import CollectionRecord, SnapshotRef, Stage
 from seedcorn.ids import SnapshotId
@@ -35,7 +36,7 @@ from seedcorn.testing.simulation.invariants import INVARIANTS
 from seedcorn.testing.simulation.maintainers import THOROUGH, forget, prune
 from seedcorn.testing.simulation.scenario import SimulationOptions, simulate
 from seedcorn.testing.simulation.scheduler import Actor
-from seedcorn.testing.simulation.world import Invariant, InvariantViolationError, WorldOptions, open_world
+from seedcorn.testing.simulation.world import Invariant, WorldOptions, open_world
 
 SEEDS = 100
 ANSWER_SEEDS = 12
@@ -212,16 +213,7 @@ def race(seed: int, invariants: Sequence[Invariant] = INVARIANTS) -> tuple[str, 
 
     options = WorldOptions(f"race {seed}", hosts=1, maintainers=1)
     with open_world(options, invariants) as world:
-        try:
-            world.act("host-1", first)
-            world.run()
-            world.act("host-1", host)
-            world.act("maintainer-1", maintainer)
-            world.run()
-            world.end()
-        except InvariantViolationError as error:
-            return str(error), world.outcomes
-        return "", world.outcomes
+        return violation_in(world, {"host-1": first}, {"host-1": host, "maintainer-1": maintainer}), world.outcomes
 
 
 def test_a_race_harms_nobody_and_is_close() -> None:
@@ -261,13 +253,8 @@ def collect_among_bad_answers(seed: int) -> tuple[str, int]:
         world.act("host-1 and host-2", hosts)
         world.run()
         world.plan.go_on_with(Faults({FaultKind.LIST_EMPTY: 0.1, FaultKind.FLIPPED_BODY: 0.05}))
-        world.act("maintainer-1", maintainer)
-        try:
-            world.run()
-            world.end()
-        except InvariantViolationError as error:
-            return str(error), 0
-        return "", world.outcomes["prune: done"]
+        violation = violation_in(world, {"maintainer-1": maintainer})
+        return violation, 0 if violation else world.outcomes["prune: done"]
 
 
 def test_bad_answers_stop_a_collection() -> None:

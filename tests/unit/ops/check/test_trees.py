@@ -40,9 +40,8 @@ def put_doubling_tree(machine: Machine, levels: int) -> None:
     repository.store.put(key, data)
 
 
-def test_damage_below_shared_directories_is_counted_without_walking_them_all(repository: SmallRepository, monkeypatch: pytest.MonkeyPatch) -> None:
-    put_doubling_tree(repository.first, 40)
-    monkeypatch.setattr(check_findings, "AFFECTED_LIMIT", 20)
+def limit_walk(patch: pytest.MonkeyPatch) -> None:
+    """From now on whoever lists very many directories fails."""
     list_directory, walked = Reader.list_directory, 0
 
     def counted(self: Reader, node: Node, fetch: FetchChunk | None = None) -> Iterator[Node]:
@@ -51,7 +50,13 @@ def test_damage_below_shared_directories_is_counted_without_walking_them_all(rep
         assert walked < 10_000
         return list_directory(self, node, fetch)
 
-    monkeypatch.setattr(Reader, "list_directory", counted)
+    patch.setattr(Reader, "list_directory", counted)
+
+
+def test_damage_below_shared_directories_is_counted_without_walking_them_all(repository: SmallRepository, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_doubling_tree(repository.first, 40)
+    monkeypatch.setattr(check_findings, "AFFECTED_LIMIT", 20)
+    limit_walk(monkeypatch)
     result = check(repository.browser(), CheckOptions(), SystemClock(), VoidMonitor())
     assert result.affected_count == 2**40 and [damage.lost_bytes for damage in result.damage] == [3 * 2**40]
     assert len({affected.path for affected in result.affected}) == len(result.affected) == 20

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.unit.ops.check.test_trees import put_doubling_tree
+from tests.unit.ops.check.test_trees import limit_walk, put_doubling_tree
 
 from seedcorn.events import SystemClock, VoidMonitor
-from seedcorn.format.tree import Node
 from seedcorn.ops.copy import tree
 from seedcorn.ops.copy.copy import copy_snapshots, plan_copy
-from seedcorn.repo.content.reader import FetchChunk, Reader
 from seedcorn.repo.content.writer import WriterOptions
 from seedcorn.testing.memory_store import MemoryStore
 from seedcorn.testing.repositories import SmallRepository
@@ -23,15 +20,7 @@ def test_damage_below_shared_directories_is_counted_without_walking_them_all(
 ) -> None:
     put_doubling_tree(repository.first, 40)
     monkeypatch.setattr(tree, "NAMED_LIMIT", 20)
-    list_directory, walked = Reader.list_directory, 0
-
-    def counted(self: Reader, node: Node, fetch: FetchChunk | None = None) -> Iterator[Node]:
-        nonlocal walked
-        walked += 1
-        assert walked < 10_000
-        return list_directory(self, node, fetch)
-
-    monkeypatch.setattr(Reader, "list_directory", counted)
+    limit_walk(monkeypatch)
     browser = repository.browser()
     with SmallRepository(MemoryStore(), tmp_path / "other") as other:
         destination, state = other.first.repository, other.first.state
