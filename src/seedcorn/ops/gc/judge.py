@@ -18,7 +18,7 @@ from seedcorn.repo.roots.collections import Pack, named_packs
 from seedcorn.repo.roots.needed import BySession, SeqSet
 from seedcorn.repo.state.state import PackRecord
 
-__all__ = ["Judgement", "PackUse", "frames_of", "frames_only_in", "judge", "named_frames"]
+__all__ = ["Judgement", "PackUse", "frames_of", "frames_only_in", "judge", "named_frames", "twins"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +32,12 @@ class PackUse:
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """``unneeded`` packs hold nothing that a root needs; all that ``copied`` ones hold of it is in copies of them too, which stay. ``uses`` are of
-    all packs that a segment lists and the store has."""
+    all packs that a segment lists and the store has. ``lives`` are the needed frames of packs that stay, and for whose sake none is marked."""
 
     unneeded: frozenset[Pack]
     copied: frozenset[Pack]
     uses: dict[Pack, PackUse]
+    lives: dict[Pack, BySession]
 
     @property
     def collectable(self) -> frozenset[Pack]:
@@ -50,6 +51,7 @@ def judge(survey: Survey, *, sweep: bytes = b"") -> Judgement:
     unneeded: set[Pack] = set()
     copied: set[Pack] = set()
     uses: dict[Pack, PackUse] = {}
+    lives: dict[Pack, BySession] = {}
     for name, pack in survey.packs.items():
         live = _live(pack.records, needed)
         if pack.present and pack.records:
@@ -58,7 +60,25 @@ def judge(survey: Survey, *, sweep: bytes = b"") -> Judgement:
             unneeded.add(name)
         elif name not in copies and any(_holds(frames, live) for frames in covered.get(name, ())):
             copied.add(name)
-    return Judgement(frozenset(unneeded), frozenset(copied), uses)
+        elif name not in copies and name in uses:
+            lives[name] = live
+    return Judgement(frozenset(unneeded), frozenset(copied), uses, lives)
+
+
+def twins(lives: Mapping[Pack, BySession]) -> frozenset[Pack]:
+    """Those of these packs that hold a frame which another of them holds, too: two maintainers have moved it at the same moment."""
+    once: BySession = {}
+    twice: BySession = {}
+    for live in lives.values():
+        for number, seqs in live.items():
+            if number in once:
+                again = once[number] & seqs
+                if again:
+                    twice[number] = twice.get(number, SeqSet()) | again
+                once[number] = once[number] | seqs
+            else:
+                once[number] = seqs
+    return frozenset(name for name, live in lives.items() if any(number in twice and live[number] & twice[number] for number in live))
 
 
 def _cover(survey: Survey, swept: frozenset[Pack]) -> tuple[Mapping[Pack, Sequence[BySession]], frozenset[Pack]]:

@@ -18,7 +18,7 @@ from seedcorn.format.codec import Magic
 from seedcorn.format.collection import CheckpointRef, SnapshotRef
 from seedcorn.format.names import parse_receipt_key
 from seedcorn.ids import HostId
-from seedcorn.ops.gc.judge import Judgement, frames_only_in, judge, named_frames
+from seedcorn.ops.gc.judge import Judgement, frames_only_in, judge, named_frames, twins
 from seedcorn.ops.gc.survey import Survey
 from seedcorn.quantities import parse_percentage, parse_size
 from seedcorn.repo.rewriting.segments import SMALL_SEGMENT_BYTES, segment_name
@@ -207,24 +207,28 @@ def _choose_packs(survey: Survey, judgement: Judgement, options: CollectionOptio
 
 
 def _choose_repacks(survey: Survey, judgement: Judgement, eligible: Collection[Pack], options: CollectionOptions) -> Iterator[Pack]:
-    """Packs that were emptied, then those with the smallest share of needed bytes first, until what stays unused is within its limit."""
+    """Packs that were emptied, and those that hold the same frames; then those with the smallest share of needed bytes first, until what stays unused
+    is within its limit."""
+    chosen = options.emptied | twins({name: live for name, live in judgement.lives.items() if name in eligible and _is_movable(survey, name)})
     uses = {name: use for name, use in judgement.uses.items() if name not in judgement.collectable}
     limit_bytes = options.max_unused.limit_bytes(sum(use.used_bytes for use in uses.values()))
     unused_bytes = sum(use.frame_bytes - use.used_bytes for use in uses.values())
     partly = [
-        (name not in options.emptied, use.used_bytes / use.frame_bytes, name)
+        (name not in chosen, use.used_bytes / use.frame_bytes, name)
         for name, use in uses.items()
-        if use.used_bytes < use.frame_bytes and name in eligible
+        if (use.used_bytes < use.frame_bytes or name in chosen) and name in eligible and _is_movable(survey, name)
     ]
     for is_spared, _, name in sorted(partly):
         if is_spared and unused_bytes <= limit_bytes:
             return
-        if len(survey.packs[name].records) > 1:  # two lists that differ: nobody can tell here which of them is right
-            continue
-        if survey.packs[name].size_bytes > Magic.PACK.limit_bytes:  # no honest host has put it, and it would be read whole
-            continue
         unused_bytes -= uses[name].frame_bytes - uses[name].used_bytes
         yield name
+
+
+def _is_movable(survey: Survey, name: Pack) -> bool:
+    """Not if two lists of it differ, so nobody can tell here which is right; nor if no honest host has put it, and it would be read whole."""
+    pack = survey.packs[name]
+    return len(pack.records) == 1 and pack.size_bytes <= Magic.PACK.limit_bytes
 
 
 def is_spent(mark: Mark, survey: Survey, plan: CollectionPlan, grace_ns: int) -> bool:
