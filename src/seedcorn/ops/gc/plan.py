@@ -17,7 +17,7 @@ from seedcorn.errors import IntegrityError, SeedcornError, UsageError
 from seedcorn.format.codec import Magic
 from seedcorn.format.collection import CheckpointRef, SnapshotRef
 from seedcorn.format.names import parse_receipt_key
-from seedcorn.ids import HostId
+from seedcorn.ids import HostId, PackId
 from seedcorn.ops.gc.judge import Judgement, frames_only_in, judge, named_frames, twins
 from seedcorn.ops.gc.survey import Survey
 from seedcorn.quantities import parse_percentage, parse_size
@@ -234,12 +234,14 @@ def _is_movable(survey: Survey, name: Pack) -> bool:
 def is_spent(mark: Mark, survey: Survey, plan: CollectionPlan, grace_ns: int) -> bool:
     """Whether a mark has nothing more to say once ``plan.ripe`` has been swept: what else it names is needed again.
 
-    One that vouches for copies stays for a day as long as a pack that they replace is there: its segment may not have been put yet.
+    One that vouches for copies stays for a day as long as a pack that they replace is there: their segment may not have been put yet. Copies that are
+    swept will never count.
     """
     if not _is_old(mark.stored_ns, survey, grace_ns):
         return False
     left = {name for name in named_packs([mark.record]) - plan.ripe if name in survey.packs and survey.packs[name].present}
-    return not (mark.record.copies and left) or _is_old(mark.stored_ns, survey, _YOUNG_NS)
+    vouched = {(HostId(copy.host), PackId(copy.pack)) for copy in mark.record.copies} - plan.ripe - survey.collections.swept()
+    return not (vouched and left) or _is_old(mark.stored_ns, survey, _YOUNG_NS)
 
 
 # -- segments --------------------------------------------------------------------------------------------------------------------------------

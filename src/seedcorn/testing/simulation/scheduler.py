@@ -62,7 +62,8 @@ class Actor:
         self.wakes_ns = 0
         self._body = body
         self._scheduler = scheduler
-        self._turn = threading.Semaphore(0)
+        self._turn = threading.Lock()  # held but for the moment between ``take_turn`` and ``wait_for_turn``
+        self._turn.acquire()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:

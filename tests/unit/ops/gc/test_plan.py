@@ -265,9 +265,19 @@ def test_a_mark_that_vouches_for_copies_stays_a_day_as_long_as_what_they_replace
         ((copy_of("a"),), gone, 1, True),
         ((), kept, 1, True),
     ):
-        one = mark(A, C, copies=copies, hours_old=hours_old)
-        found = survey({A: stored(record("a", {1: [0]})), C: pack_c}, [snapshot(1, {1: [2]})], Collections((one,), (), {}, 2))
+        one = mark(C, copies=copies, hours_old=hours_old)
+        found = survey({A: stored(record("a", {1: [0]})), C: pack_c}, [snapshot(1, {1: [0, 2]})], Collections((one,), (), {}, 2))
         assert is_spent(one, found, plan_collection(found, now), 0) is spent
+
+
+def test_a_mark_that_vouches_for_nothing_but_what_is_swept_is_spent_at_once() -> None:
+    one = mark(C, copies=[copy_of("a"), copy_of("b")], hours_old=1)
+    packs = {A: stored(hours_old=1), B: stored(hours_old=1), C: stored(record("c", {1: [2]}))}  # their segment has not been put
+    for swept, grace_ns, spent in (((), HOUR_NS, False), ((A,), HOUR_NS, False), ((A, B), HOUR_NS, True), ((), 0, True)):
+        sweeps = (sweep(*swept),) if swept else ()
+        found = survey(packs, [snapshot(1, {1: [2]})], Collections((one,), sweeps, {}, 2))
+        plan = plan_collection(found, CollectionOptions(grace_ns=grace_ns))
+        assert is_spent(one, found, plan, 0) is spent
 
 
 def test_a_mark_is_spent_when_what_it_named_is_swept_or_needed_again() -> None:
@@ -316,6 +326,19 @@ def test_an_emptied_pack_is_repacked_however_little_is_unused() -> None:
     assert plan_collection(survey(packs, needs), CollectionOptions(emptied=frozenset([B]))).repack == (B,)
     young = {A: packs[A], B: stored(record("b", {2: range(100)}), hours_old=1)}
     assert plan_collection(survey(young, needs), CollectionOptions(emptied=frozenset([B]))).repack == ()
+
+
+def test_packs_that_hold_the_same_needed_frame_are_all_repacked() -> None:
+    needs = [snapshot(1, {1: range(6)})]
+    packs = {A: stored(record("a", {1: [0, 1]})), B: stored(record("b", {1: [1, 2]})), C: stored(record("c", {1: [3, 4, 5, 6]}))}
+    assert set(plan_collection(survey(packs, needs), LAX).repack) == {A, B}
+    assert not plan_collection(survey(packs, [snapshot(1, {1: [0, 2, 3]})]), LAX).repack  # of frame 1 both copies are garbage
+    copied = survey(packs, needs, Collections((mark(A, copies=[copy_of("b")], hours_old=1),), (), {}, 2))
+    assert not plan_collection(copied, LAX).repack  # some of B is what A may go for
+    young = packs | {B: stored(record("b", {1: [1, 2]}), hours_old=1)}
+    assert not plan_collection(survey(young, needs), LAX).repack
+    lost = packs | {B: stored(record("b", {1: [1, 2]}), present=False)}
+    assert not plan_collection(survey(lost, needs), LAX).repack
 
 
 def announced(ref: SnapshotRef, frames: bytes) -> Relocations:
