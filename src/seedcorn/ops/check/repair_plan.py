@@ -5,7 +5,8 @@ Owns the rules of a repair. Nothing that could be of use is ever given up:
 - A small signed object that is damaged is put once more, beside it, with the bytes that this machine remembers.
 - A pack that is good, and that no good segment lists, is listed again.
 - Frames that are still good in a damaged pack, and in no other one, go to a new pack.
-- Only then segments that list damaged or missing packs are replaced, and segments whose bytes are not those of their name are removed.
+- Only then segments that list damaged or missing packs are replaced, and segments whose bytes are not those of their name are removed. So are those
+  of another host's session: nobody believes them, and `check` would name them for ever.
 - A damaged pack stays where it is, unless who repairs wants it gone.
 - A pack that a sweep names is not listed again, unless it was kept or a snapshot needs it: then the collection leaves it, too.
 - Nothing else happens to snapshots and records, and of two snapshots with one number both stay.
@@ -22,7 +23,7 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from seedcorn.crypto import primitives
-from seedcorn.errors import ObjectNotFoundError
+from seedcorn.errors import ForeignSessionError, IntegrityError, ObjectNotFoundError
 from seedcorn.format.codec import Magic
 from seedcorn.format.names import pack_key, parse_numbered_key, parse_pack_key
 from seedcorn.format.pack import FrameEntry
@@ -32,6 +33,8 @@ from seedcorn.ops.check.check import Examination
 from seedcorn.ops.check.put_back import PutBack, SmallObjects
 from seedcorn.ops.check.repair_packs import PackLook
 from seedcorn.ops.parallel import work_ahead
+from seedcorn.repo.maintenance import maintained_by_owner
+from seedcorn.repo.rewriting.segments import fetch_segment
 from seedcorn.repo.roots.needed import needed_by_any
 
 __all__ = ["PackRepair", "RepairOptions", "RepairPlan", "plan_repair"]
@@ -118,7 +121,8 @@ class _Planner:
         self._store = browser.repository.store
         self._packs = examination.packs
         self._index = examination.index
-        self._hosts = examination.registry.hosts
+        self._maintained = maintained_by_owner(browser.repository)
+        self._registry = examination.registry
         self._look_at = PackLook(browser.repository, examination)
         swept = examination.records.collections.swept() | browser.collections.swept()  # of a damaged sweep this machine may remember what it says
         self._swept = {pack_key(host, pack) for host, pack in swept}
@@ -140,7 +144,7 @@ class _Planner:
             move=tuple(found.repair for found in broken if found.repair.frames),
             give_up=tuple(found.repair for found in broken if found.is_listed and not found.repair.frames),
             replace_segments=tuple(sorted(replaced)),
-            remove_segments=tuple(key for key in sorted(self._index.damaged) if self._is_corrupt_segment(key)),
+            remove_segments=tuple(key for key in sorted(self._index.damaged) if self._is_worthless(key)),
             delete_packs=tuple(corrupt) if options.delete_damaged else (),
             swept=tuple(found.repair.key for found in looked if found.is_swept),
             unknown=unknown,
@@ -150,7 +154,7 @@ class _Planner:
         """Of enrolled hosts: a segment of another one would not be believed."""
         for key in self._packs.sizes:
             name = parse_pack_key(key)
-            if key not in self._index.packs and name is not None and name[0] in self._hosts:
+            if key not in self._index.packs and name is not None and name[0] in self._registry.hosts:
                 yield key
 
     def _look(self, key: str) -> _Looked:
@@ -181,13 +185,19 @@ class _Planner:
         is_as_indexed = found.verdict is _Verdict.WHOLE and indexed is not None and indexed.digest == found.repair.digest
         return is_as_indexed or found.verdict is _Verdict.UNKNOWN or (found.verdict is _Verdict.MISSING and not found.is_listed)
 
-    def _is_corrupt_segment(self, key: str) -> bool:
+    def _is_worthless(self, key: str) -> bool:
+        """Whether a segment that did not load says nothing that anybody could ever use."""
         name = parse_numbered_key(key)
-        if name is None or name.host not in self._hosts:
+        if name is None or name.host not in self._registry.hosts:
             return False
         try:
             if self._store.head(key).size_bytes > Magic.SEGMENT.limit_bytes:
                 return False  # not ours to judge unread
-            return primitives.object_hash(self._store.get(key)) != name.object_id
-        except ObjectNotFoundError:
+            if primitives.object_hash(self._store.get(key)) != name.object_id:
+                return True
+            fetch_segment(self._maintained, self._registry, key)
+        except ForeignSessionError:
+            return True
+        except (ObjectNotFoundError, IntegrityError):
             return False
+        return False

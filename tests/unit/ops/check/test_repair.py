@@ -8,8 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace as with_fields
 
 from seedcorn.crypto import primitives
+from seedcorn.crypto.keys import new_session_id
 from seedcorn.errors import IntegrityError, StoreUnavailableError
 from seedcorn.events import SystemClock, VoidMonitor
 from seedcorn.format.collection import CollectionRecord, HostPacks, Stage
@@ -21,7 +23,7 @@ from seedcorn.ops.browse import Browser
 from seedcorn.ops.check.check import CheckOptions, Examination, check, examine
 from seedcorn.ops.check.repair import RepairResult, execute_repair
 from seedcorn.ops.check.repair_plan import RepairOptions, RepairPlan, plan_repair
-from seedcorn.repo.index import build_segment, open_segment
+from seedcorn.repo.index import build_segment, open_segment, seal_segment
 from seedcorn.repo.repository import OwnerRepository
 from seedcorn.repo.roots.collections import build_collection
 from seedcorn.repo.roots.needed import IndexedFrames
@@ -86,6 +88,32 @@ def on_disk(tree: Path) -> dict[str, bytes]:
 
 
 # -- the index -------------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", ["outside", "inside"])
+def test_a_segment_of_another_hosts_session_is_removed(
+    place: str, repository: SmallRepository, store: MemoryStore, repair: Repairing, tree: Path
+) -> None:
+    """Nobody believes it, and ``check`` would name it for ever. What is good in it is made anew from the packs."""
+    repository.backup(tree)
+    owner, key = repository.owner(), the_only(store, "segment")
+    name = parse_numbered_key(key)
+    assert name is not None
+    opened = open_segment(store.objects[key], name, owner.repository, owner.key.index_key, access.registry(owner))
+    public, packs, foreign = opened.public, opened.packs, new_session_id(repository.machine("gamma").host_file.key.host)
+    if place == "outside":
+        public = with_fields(public, session=foreign)
+    else:
+        packs = [with_fields(packs[0], frames=(with_fields(packs[0].frames[0], session=foreign),)), *packs[1:]]
+    del store.objects[key]
+    lie, data = seal_segment(public, packs, owner.key.index_key(0), repository.first.host_file.key.sign)
+    store.objects[lie] = data
+    assert any(lie in problem for problem in problems(repository))
+    repair()
+    assert repair.plan.remove_segments == (lie,)
+    assert lie not in store.objects and problems(repository) == []
+    assert restored(repository, tree) == on_disk(tree)
+    assert repair.next_plan().is_empty
 
 
 def test_nothing_is_wrong(repository: SmallRepository, store: MemoryStore, repair: Repairing, tree: Path) -> None:
