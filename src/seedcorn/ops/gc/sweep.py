@@ -44,7 +44,7 @@ from seedcorn.repo.state.state import State
 
 __all__ = ["CollectionResult", "Collector"]
 
-_TRIES = 3  # of loading everything, while other maintainers rewrite the index
+_TRIES = 10  # of loading everything, while other maintainers rewrite the index
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,8 +248,8 @@ class Collector:
             try:
                 return survey, doomed, self._rewrite(survey, keys.union(segments_to_merge(survey)), doomed)
             except ObjectNotFoundError as error:
-                gone = error
-        raise gone
+                gone = error.key
+        raise SeedcornError(f"others rewrite the index again and again (the last to go was {gone}): nothing is deleted, run `seedcorn prune` later")
 
     def _rewrite(self, survey: Survey, keys: Iterable[str], doomed: Collection[Pack]) -> int:
         """Put segments that list the same but for ``doomed`` packs, then delete the old ones, host by host. How many were replaced."""

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from tests.unit.ops.surveys import snapshot, survey, sweep
 
-from seedcorn.errors import IntegrityError, SeedcornError
+from seedcorn.errors import IntegrityError, ObjectNotFoundError, SeedcornError
 from seedcorn.events import RecordingMonitor
 from seedcorn.format.collection import SnapshotRef
 from seedcorn.ops.gc.plan import CollectionOptions
@@ -20,7 +20,7 @@ from seedcorn.ops.gc.sweep import CollectionResult, Collector, _is_removed
 from seedcorn.ops.retention.forget import forget_snapshots
 from seedcorn.repo.maintenance import maintained_by_owner
 from seedcorn.repo.roots.roots import RootSnapshot, Standing
-from seedcorn.store.api import ObjectInfo
+from seedcorn.store.api import Buffer, ObjectInfo
 from seedcorn.store.wrappers import RecordingStore, WrappedStore
 from seedcorn.testing.damage import flip_byte
 from seedcorn.testing.memory_store import MemoryStore
@@ -130,6 +130,30 @@ def test_probes_that_vanish_each_time(ground: Ground) -> None:
 
     with pytest.raises(SeedcornError, match="several collections running without pause"):
         ground.collector(CollectionOptions(), Vanishing(ground.store)).plan()
+
+
+def test_an_index_that_others_rewrite_each_time(ground: Ground) -> None:
+    """A sweep that has been put is left to the next collection, and nothing is deleted."""
+
+    class Rewritten(WrappedStore):
+        is_swept = False
+
+        def put(self, key: str, data: Buffer) -> None:
+            self.is_swept |= key.endswith(".sweep")
+            super().put(key, data)
+
+        def get(self, key: str) -> bytes:
+            if self.is_swept and key.startswith("index/"):
+                raise ObjectNotFoundError("there is no such object", key=key)
+            return super().get(key)
+
+    packs = ground.keys("packs")
+    collector = ground.collector(store=Rewritten(ground.store))
+    with pytest.raises(SeedcornError, match=r"rewrite the index again and again \(the last to go was index/.*run `seedcorn prune` later"):
+        collector.carry_out(collector.plan())
+    assert ground.keys("packs") == packs
+    again = ground.collector()
+    assert again.carry_out(again.plan()).deleted_packs >= 2
 
 
 def test_a_collection_tells_what_is_wrong_before_it_stops(ground: Ground) -> None:
