@@ -7,8 +7,7 @@ docs/format.md, "Order of writing and reading".
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from seedcorn.format.snapshot import NeededFrames
@@ -31,10 +30,12 @@ class PackUse:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """``unneeded`` packs hold nothing that a root needs; all that ``copied`` ones hold of it is in copies of them too, which stay. ``uses`` are of
-    all packs that a segment lists and the store has. ``lives`` are the needed frames of packs that stay, and for whose sake none is marked."""
+    """``unneeded`` packs hold nothing that a root needs. All that ``covered`` ones hold of it is in copies of them, too: those that are ``copied``
+    may go, others are such copies themselves, of packs that may be about to go. ``uses`` are of all packs that a segment lists and the store has;
+    ``lives`` are the needed frames of those that stay, and not for the sake of others."""
 
     unneeded: frozenset[Pack]
+    covered: frozenset[Pack]
     copied: frozenset[Pack]
     uses: dict[Pack, PackUse]
     lives: dict[Pack, BySession]
@@ -46,23 +47,16 @@ class Judgement:
 
 def judge(survey: Survey, *, sweep: bytes = b"") -> Judgement:
     """What is needed of every pack. ``sweep`` is the collector's own, if it has put one: what others are about to delete is no copy to rely on."""
-    needed = survey.needs.frames
-    covered, copies = _cover(survey, survey.collections.swept(but=sweep))
-    unneeded: set[Pack] = set()
-    copied: set[Pack] = set()
-    uses: dict[Pack, PackUse] = {}
-    lives: dict[Pack, BySession] = {}
-    for name, pack in survey.packs.items():
-        live = _live(pack.records, needed)
-        if pack.present and pack.records:
-            uses[name] = _use(pack, live)
-        if not live:
-            unneeded.add(name)
-        elif name not in copies and any(_holds(frames, live) for frames in covered.get(name, ())):
-            copied.add(name)
-        elif name not in copies and name in uses:
-            lives[name] = live
-    return Judgement(frozenset(unneeded), frozenset(copied), uses, lives)
+    lives = {name: _live(pack.records, survey.needs.frames) for name, pack in survey.packs.items()}
+    covered, copies = _cover(survey, survey.collections.swept(but=sweep), lives)
+    uses = {name: _use(pack, lives[name]) for name, pack in survey.packs.items() if pack.present and pack.records}
+    return Judgement(
+        unneeded=frozenset(name for name, live in lives.items() if not live),
+        covered=covered,
+        copied=covered - copies,
+        uses=uses,
+        lives={name: lives[name] for name in uses if lives[name] and name not in covered and name not in copies},
+    )
 
 
 def twins(lives: Mapping[Pack, BySession]) -> frozenset[Pack]:
@@ -81,15 +75,16 @@ def twins(lives: Mapping[Pack, BySession]) -> frozenset[Pack]:
     return frozenset(name for name, live in lives.items() if any(number in twice and live[number] & twice[number] for number in live))
 
 
-def _cover(survey: Survey, swept: frozenset[Pack]) -> tuple[Mapping[Pack, Sequence[BySession]], frozenset[Pack]]:
-    """What is needed and lies in copies too, mark by mark, by the packs that those were made of; and the copies that hold any of it.
+def _cover(survey: Survey, swept: frozenset[Pack], lives: Mapping[Pack, BySession]) -> tuple[frozenset[Pack], frozenset[Pack]]:
+    """The packs of which all that is needed lies in the copies that a mark of them vouches for; and those copies, while any of these packs is there.
 
     A copy says nothing about other packs: a host may have listed the same frames in two, and only one of them has what others rely on. None of these
     copies goes for the sake of another one: what they are copies of may be about to.
     """
-    covered: dict[Pack, list[BySession]] = defaultdict(list)
+    covered: set[Pack] = set()
     kept: set[Pack] = set()
     for mark in survey.collections.marks:
+        copies: set[Pack] = set()
         together: BySession = {}
         for copy in mark.record.copies:
             name = HostId(copy.host), PackId(copy.pack)
@@ -98,13 +93,14 @@ def _cover(survey: Survey, swept: frozenset[Pack]) -> tuple[Mapping[Pack, Sequen
                 continue
             live = _live([record for record in pack.records if record.digest == copy.digest], survey.needs.frames)
             if live:
-                kept.add(name)
+                copies.add(name)
             for number, seqs in live.items():
                 together[number] = together.get(number, SeqSet()) | seqs
-        if together:
-            for source in named_packs([mark.record]):
-                covered[source].append(together)
-    return covered, frozenset(kept)
+        held = {source for source in named_packs([mark.record]) if lives.get(source) and _holds(together, lives[source])}
+        covered |= held
+        if any(survey.packs[source].present for source in held):
+            kept |= copies
+    return frozenset(covered), frozenset(kept)
 
 
 def _holds(frames: BySession, live: BySession) -> bool:

@@ -234,14 +234,17 @@ def _is_movable(survey: Survey, name: Pack) -> bool:
 def is_spent(mark: Mark, survey: Survey, plan: CollectionPlan, grace_ns: int) -> bool:
     """Whether a mark has nothing more to say once ``plan.ripe`` has been swept: what else it names is needed again.
 
-    One that vouches for copies stays for a day as long as a pack that they replace is there: their segment may not have been put yet. Copies that are
-    swept will never count.
+    One that vouches for copies stays for a day as long as a pack is there that they replace, or may come to replace: their segment may not have been
+    put yet. Copies that are swept will never count.
     """
     if not _is_old(mark.stored_ns, survey, grace_ns):
         return False
     left = {name for name in named_packs([mark.record]) - plan.ripe if name in survey.packs and survey.packs[name].present}
-    vouched = {(HostId(copy.host), PackId(copy.pack)) for copy in mark.record.copies} - plan.ripe - survey.collections.swept()
-    return not (vouched and left) or _is_old(mark.stored_ns, survey, _YOUNG_NS)
+    gone = plan.ripe | survey.collections.swept()
+    copies = [(name, copy.digest) for copy in mark.record.copies if (name := (HostId(copy.host), PackId(copy.pack))) not in gone]
+    is_awaited = any(name not in survey.packs or digest not in {record.digest for record in survey.packs[name].records} for name, digest in copies)
+    may_replace = bool(copies) and (is_awaited or not left.isdisjoint(plan.judgement.covered))
+    return not (left and may_replace) or _is_old(mark.stored_ns, survey, _YOUNG_NS)
 
 
 # -- segments --------------------------------------------------------------------------------------------------------------------------------
