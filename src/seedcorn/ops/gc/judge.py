@@ -7,6 +7,7 @@ docs/format.md, "Order of writing and reading".
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -61,18 +62,21 @@ def judge(survey: Survey, *, sweep: bytes = b"") -> Judgement:
 
 def twins(lives: Mapping[Pack, BySession]) -> frozenset[Pack]:
     """Those of these packs that hold a frame which another of them holds, too: two maintainers have moved it at the same moment."""
-    once: BySession = {}
-    twice: BySession = {}
+    together: dict[int, list[SeqSet]] = defaultdict(list)
     for live in lives.values():
         for number, seqs in live.items():
-            if number in once:
-                again = once[number] & seqs
-                if again:
-                    twice[number] = twice.get(number, SeqSet()) | again
-                once[number] = once[number] | seqs
-            else:
-                once[number] = seqs
-    return frozenset(name for name, live in lives.items() if any(number in twice and live[number] & twice[number] for number in live))
+            together[number].append(seqs)
+    twice = {number: _twice(sets) for number, sets in together.items() if len(SeqSet.union(*sets)) < sum(map(len, sets))}
+    return frozenset(name for name, live in lives.items() if any(live[number] & twice[number] for number in live.keys() & twice.keys()))
+
+
+def _twice(sets: Iterable[SeqSet]) -> SeqSet:
+    """What is in more than one of them."""
+    once, twice = SeqSet(), SeqSet()
+    for seqs in sets:
+        twice |= once & seqs
+        once |= seqs
+    return twice
 
 
 def _cover(survey: Survey, swept: frozenset[Pack], lives: Mapping[Pack, BySession]) -> tuple[frozenset[Pack], frozenset[Pack]]:
