@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report = run_chaos(folder, options)
     _show(report)
     if asked.json:
-        asked.json.write_text(json.dumps(report.as_json(), indent=2) + "\n", encoding="utf-8")
+        asked.json.write_text(json.dumps(report.as_json()) + "\n", encoding="utf-8")
     if report.violations:
         print(f"\nEverything is kept in {folder}; journal.txt there tells what happened when.")
         return 1

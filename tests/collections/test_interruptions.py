@@ -80,7 +80,7 @@ def test_a_crash_at_any_call(garden: Garden, when: When, stride: int, record_pro
 
 
 def assert_each_frame_once(garden: Garden) -> None:
-    """Two that repack the same pack at once leave its frames twice; the next one makes one of the two."""
+    """Two collections that move the same pack at once list it once."""
     survey = Surveyor(garden.maintainer(), garden.state()).survey()
     times = Counter(
         (number, seq)
@@ -106,6 +106,19 @@ def test_another_collection_before_any_call(garden: Garden, stride: int) -> None
         garden.assert_clean(state)
         assert_each_frame_once(garden)
         state.close()
+
+
+def test_two_collections_that_always_run_at_once(garden: Garden) -> None:
+    """As two machines with one timetable do."""
+    garden.use(copy_store(garden.store))
+    moved = []
+    for _ in range(4):
+        at_once = BeforePutStore(garden.store, "packs/", lambda: moved.append(garden.prune(state=garden.state()).repacked_packs))
+        moved.append(garden.prune(store=at_once, state=garden.state()).repacked_packs)
+        garden.assert_whole()
+        assert_each_frame_once(garden)
+    assert sum(moved) == 1
+    garden.assert_clean()
 
 
 @strides

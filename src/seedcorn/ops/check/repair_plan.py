@@ -33,8 +33,7 @@ from seedcorn.ops.check.check import Examination
 from seedcorn.ops.check.put_back import PutBack, SmallObjects
 from seedcorn.ops.check.repair_packs import PackLook
 from seedcorn.ops.parallel import work_ahead
-from seedcorn.repo.maintenance import maintained_by_owner
-from seedcorn.repo.rewriting.segments import fetch_segment
+from seedcorn.repo.index import open_segment
 from seedcorn.repo.roots.needed import needed_by_any
 
 __all__ = ["PackRepair", "RepairOptions", "RepairPlan", "plan_repair"]
@@ -118,10 +117,9 @@ def plan_repair(browser: Browser, examination: Examination, options: RepairOptio
 
 class _Planner:
     def __init__(self, browser: Browser, examination: Examination) -> None:
-        self._store = browser.repository.store
         self._packs = examination.packs
         self._index = examination.index
-        self._maintained = maintained_by_owner(browser.repository)
+        self._repository = browser.repository
         self._registry = examination.registry
         self._look_at = PackLook(browser.repository, examination)
         swept = examination.records.collections.swept() | browser.collections.swept()  # of a damaged sweep this machine may remember what it says
@@ -191,11 +189,12 @@ class _Planner:
         if name is None or name.host not in self._registry.hosts:
             return False
         try:
-            if self._store.head(key).size_bytes > Magic.SEGMENT.limit_bytes:
+            if self._repository.store.head(key).size_bytes > Magic.SEGMENT.limit_bytes:
                 return False  # not ours to judge unread
-            if primitives.object_hash(self._store.get(key)) != name.object_id:
+            data = self._repository.store.get(key)
+            if primitives.object_hash(data) != name.object_id:
                 return True
-            fetch_segment(self._maintained, self._registry, key)
+            open_segment(data, name, self._repository.repository, self._repository.key.index_key, self._registry)
         except ForeignSessionError:
             return True
         except (ObjectNotFoundError, IntegrityError):

@@ -7,7 +7,6 @@ docs/format.md, "Order of writing and reading".
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -18,7 +17,7 @@ from seedcorn.repo.roots.collections import Pack, named_packs
 from seedcorn.repo.roots.needed import BySession, SeqSet
 from seedcorn.repo.state.state import PackRecord
 
-__all__ = ["Judgement", "PackUse", "frames_of", "frames_only_in", "judge", "named_frames", "twins"]
+__all__ = ["Judgement", "PackUse", "frames_of", "frames_only_in", "judge", "live_frames", "named_frames"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +31,12 @@ class PackUse:
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """``unneeded`` packs hold nothing that a root needs. All that ``covered`` ones hold of it is in copies of them, too: those that are ``copied``
-    may go, others are such copies themselves, of packs that may be about to go. ``uses`` are of all packs that a segment lists and the store has;
-    ``lives`` are the needed frames of those that stay, and not for the sake of others."""
+    may go, others are such copies themselves, of packs that may be about to go. ``uses`` are of all packs that a segment lists and the store has."""
 
     unneeded: frozenset[Pack]
     covered: frozenset[Pack]
     copied: frozenset[Pack]
     uses: dict[Pack, PackUse]
-    lives: dict[Pack, BySession]
 
     @property
     def collectable(self) -> frozenset[Pack]:
@@ -48,42 +45,28 @@ class Judgement:
 
 def judge(survey: Survey, *, sweep: bytes = b"") -> Judgement:
     """What is needed of every pack. ``sweep`` is the collector's own, if it has put one: what others are about to delete is no copy to rely on."""
-    lives = {name: _live(pack.records, survey.needs.frames) for name, pack in survey.packs.items()}
+    replaced = named_packs(mark.record for mark in survey.collections.marks if mark.record.copies)
+    lives: dict[Pack, BySession] = {}
+    unneeded: set[Pack] = set()
+    uses: dict[Pack, PackUse] = {}
+    for name, pack in survey.packs.items():
+        live = live_frames(survey, pack.records)
+        if pack.present and pack.records:
+            uses[name] = _use(pack, live)
+        if not live:
+            unneeded.add(name)
+        elif name in replaced:
+            lives[name] = live
     covered, copies = _cover(survey, survey.collections.swept(but=sweep), lives)
-    uses = {name: _use(pack, lives[name]) for name, pack in survey.packs.items() if pack.present and pack.records}
-    return Judgement(
-        unneeded=frozenset(name for name, live in lives.items() if not live),
-        covered=covered,
-        copied=covered - copies,
-        uses=uses,
-        lives={name: lives[name] for name in uses if lives[name] and name not in covered and name not in copies},
-    )
-
-
-def twins(lives: Mapping[Pack, BySession]) -> frozenset[Pack]:
-    """Those of these packs that hold a frame which another of them holds, too: two maintainers have moved it at the same moment."""
-    together: dict[int, list[SeqSet]] = defaultdict(list)
-    for live in lives.values():
-        for number, seqs in live.items():
-            together[number].append(seqs)
-    twice = {number: _twice(sets) for number, sets in together.items() if len(SeqSet.union(*sets)) < sum(map(len, sets))}
-    return frozenset(name for name, live in lives.items() if any(live[number] & twice[number] for number in live.keys() & twice.keys()))
-
-
-def _twice(sets: Iterable[SeqSet]) -> SeqSet:
-    """What is in more than one of them."""
-    once, twice = SeqSet(), SeqSet()
-    for seqs in sets:
-        twice |= once & seqs
-        once |= seqs
-    return twice
+    return Judgement(frozenset(unneeded), covered, covered - copies, uses)
 
 
 def _cover(survey: Survey, swept: frozenset[Pack], lives: Mapping[Pack, BySession]) -> tuple[frozenset[Pack], frozenset[Pack]]:
     """The packs of which all that is needed lies in the copies that a mark of them vouches for; and those copies, while any of these packs is there.
 
-    A copy says nothing about other packs: a host may have listed the same frames in two, and only one of them has what others rely on. None of these
-    copies goes for the sake of another one: what they are copies of may be about to.
+    A copy says nothing about other packs: a host may have listed the same frames in two, and only one of them has what others rely on. So a mark
+    names no two packs that held the same needed frame. None of these copies goes for the sake of another one, since what they are copies of may be
+    about to. A mark names only packs that were there before its copies, so "copy of" has no circle.
     """
     covered: set[Pack] = set()
     kept: set[Pack] = set()
@@ -95,12 +78,12 @@ def _cover(survey: Survey, swept: frozenset[Pack], lives: Mapping[Pack, BySessio
             pack = survey.packs.get(name)
             if pack is None or not pack.present or name in swept:
                 continue
-            live = _live([record for record in pack.records if record.digest == copy.digest], survey.needs.frames)
+            live = live_frames(survey, [record for record in pack.records if record.digest == copy.digest])
             if live:
                 copies.add(name)
             for number, seqs in live.items():
                 together[number] = together.get(number, SeqSet()) | seqs
-        held = {source for source in named_packs([mark.record]) if lives.get(source) and _holds(together, lives[source])}
+        held = {source for source in named_packs([mark.record]) if source in lives and _holds(together, lives[source])}
         covered |= held
         if any(survey.packs[source].present for source in held):
             kept |= copies
@@ -111,12 +94,12 @@ def _holds(frames: BySession, live: BySession) -> bool:
     return all(seqs <= frames.get(number, SeqSet()) for number, seqs in live.items())
 
 
-def _live(records: Iterable[PackRecord], needed: BySession) -> BySession:
+def live_frames(survey: Survey, records: Iterable[PackRecord]) -> BySession:
     """The frames in these lists that something needs."""
     live: BySession = {}
     for record in records:
         for number, packed in record.runs:
-            wanted = needed.get(number)
+            wanted = survey.needs.frames.get(number)
             if wanted is None:
                 continue
             seqs = SeqSet.deserialize(packed) & wanted

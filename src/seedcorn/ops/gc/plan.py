@@ -18,12 +18,12 @@ from seedcorn.format.codec import Magic
 from seedcorn.format.collection import CheckpointRef, SnapshotRef
 from seedcorn.format.names import parse_receipt_key
 from seedcorn.ids import HostId, PackId
-from seedcorn.ops.gc.judge import Judgement, frames_only_in, judge, named_frames, twins
-from seedcorn.ops.gc.survey import Survey
+from seedcorn.ops.gc.judge import Judgement, frames_only_in, judge, live_frames, named_frames
+from seedcorn.ops.gc.survey import StoredPack, Survey
 from seedcorn.quantities import parse_percentage, parse_size
 from seedcorn.repo.rewriting.segments import SMALL_SEGMENT_BYTES, segment_name
 from seedcorn.repo.roots.collections import Mark, Pack, named_packs
-from seedcorn.repo.roots.needed import open_bitmap
+from seedcorn.repo.roots.needed import BySession, SeqSet, open_bitmap
 from seedcorn.repo.roots.roots import RootSnapshot, Standing, UnreadableSnapshot
 
 __all__ = [
@@ -32,9 +32,9 @@ __all__ = [
     "CollectionPlan",
     "MaxUnused",
     "check_brake",
-    "is_spent",
     "plan_collection",
     "segments_to_merge",
+    "spent_marks",
     "stale_keys",
 ]
 
@@ -207,44 +207,57 @@ def _choose_packs(survey: Survey, judgement: Judgement, options: CollectionOptio
 
 
 def _choose_repacks(survey: Survey, judgement: Judgement, eligible: Collection[Pack], options: CollectionOptions) -> Iterator[Pack]:
-    """Packs that were emptied, and those that hold the same frames; then those with the smallest share of needed bytes first, until what stays unused
-    is within its limit."""
-    chosen = options.emptied | twins({name: live for name, live in judgement.lives.items() if name in eligible and _is_movable(survey, name)})
+    """Packs that were emptied, then those with the smallest share of needed bytes first, until what stays unused is within its limit."""
     uses = {name: use for name, use in judgement.uses.items() if name not in judgement.collectable}
     limit_bytes = options.max_unused.limit_bytes(sum(use.used_bytes for use in uses.values()))
     unused_bytes = sum(use.frame_bytes - use.used_bytes for use in uses.values())
     partly = [
-        (name not in chosen, use.used_bytes / use.frame_bytes, name)
+        (name not in options.emptied, use.used_bytes / use.frame_bytes, name)
         for name, use in uses.items()
-        if (use.used_bytes < use.frame_bytes or name in chosen) and name in eligible and _is_movable(survey, name)
+        if use.used_bytes < use.frame_bytes and name in eligible
     ]
+    moved: BySession = {}
     for is_spared, _, name in sorted(partly):
         if is_spared and unused_bytes <= limit_bytes:
             return
+        if not _is_movable(survey.packs[name]):
+            continue
+        live = live_frames(survey, survey.packs[name].records)
+        if any(number in moved and moved[number] & seqs for number, seqs in live.items()):
+            continue  # a mark of both would vouch for the one with a copy of the other, and a host may have filled that with noise
+        for number, seqs in live.items():
+            moved[number] = moved.get(number, SeqSet()) | seqs
         unused_bytes -= uses[name].frame_bytes - uses[name].used_bytes
         yield name
 
 
-def _is_movable(survey: Survey, name: Pack) -> bool:
-    """Not if two lists of it differ, so nobody can tell here which is right; nor if no honest host has put it, and it would be read whole."""
-    pack = survey.packs[name]
+def _is_movable(pack: StoredPack) -> bool:
+    """Not if two lists of it differ: nobody can tell here which of them is right. Nor if it would be read whole and no honest host has put it."""
     return len(pack.records) == 1 and pack.size_bytes <= Magic.PACK.limit_bytes
 
 
-def is_spent(mark: Mark, survey: Survey, plan: CollectionPlan, grace_ns: int) -> bool:
-    """Whether a mark has nothing more to say once ``plan.ripe`` has been swept: what else it names is needed again.
+def spent_marks(survey: Survey, plan: CollectionPlan, grace_ns: int) -> Iterator[Mark]:
+    """Marks that have nothing more to say once ``plan.ripe`` has been swept: what else they name is needed again.
 
-    One that vouches for copies stays for a day as long as a pack is there that they replace, or may come to replace: their segment may not have been
-    put yet. Copies that are swept will never count.
+    One stays while its copies hold all that a pack is needed for that they replace. It stays for a day while they may yet come to, since their
+    segment may not have been put yet; copies that are swept never will.
     """
-    if not _is_old(mark.stored_ns, survey, grace_ns):
-        return False
-    left = {name for name in named_packs([mark.record]) - plan.ripe if name in survey.packs and survey.packs[name].present}
     gone = plan.ripe | survey.collections.swept()
-    copies = [(name, copy.digest) for copy in mark.record.copies if (name := (HostId(copy.host), PackId(copy.pack))) not in gone]
-    is_awaited = any(name not in survey.packs or digest not in {record.digest for record in survey.packs[name].records} for name, digest in copies)
-    may_replace = bool(copies) and (is_awaited or not left.isdisjoint(plan.judgement.covered))
-    return not (left and may_replace) or _is_old(mark.stored_ns, survey, _YOUNG_NS)
+    for mark in survey.collections.marks:
+        if not _is_old(mark.stored_ns, survey, grace_ns):
+            continue
+        left = {name for name in named_packs([mark.record]) - plan.ripe if name in survey.packs and survey.packs[name].present}
+        copies = [(name, copy.digest) for copy in mark.record.copies if (name := (HostId(copy.host), PackId(copy.pack))) not in gone]
+        if left and copies:
+            if not left.isdisjoint(plan.judgement.covered):
+                continue
+            if any(not _lists(survey, *copy) for copy in copies) and not _is_old(mark.stored_ns, survey, _YOUNG_NS):
+                continue
+        yield mark
+
+
+def _lists(survey: Survey, name: Pack, digest: bytes) -> bool:
+    return name in survey.packs and any(record.digest == digest for record in survey.packs[name].records)
 
 
 # -- segments --------------------------------------------------------------------------------------------------------------------------------

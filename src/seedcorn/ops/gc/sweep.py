@@ -27,9 +27,9 @@ from seedcorn.ops.gc.plan import (
     CollectionOptions,
     CollectionPlan,
     check_brake,
-    is_spent,
     plan_collection,
     segments_to_merge,
+    spent_marks,
     stale_keys,
 )
 from seedcorn.ops.gc.survey import Survey, Surveyor, refuse_unsound
@@ -37,7 +37,7 @@ from seedcorn.repo.maintenance import MaintainRepository
 from seedcorn.repo.packs import check_hash
 from seedcorn.repo.rewriting.repacking import LiveFrames, NewPack, repack
 from seedcorn.repo.rewriting.segments import fetch_segment, rewrite_segments, segment_name, write_segment
-from seedcorn.repo.roots.collections import Pack, build_collection, named_packs
+from seedcorn.repo.roots.collections import Pack, build_collection, list_collections, named_packs
 from seedcorn.repo.roots.needed import SeqSet
 from seedcorn.repo.roots.roots import RootSnapshot, Standing, UnreadableSnapshot
 from seedcorn.repo.state.state import State
@@ -136,28 +136,39 @@ class Collector:
 
         New packs first, then the mark that vouches for them, then the segments that list them: a copy that is indexed is always known to be one.
         """
-        moved: list[NewPack] = []
-        moved_bytes = 0
+        moved: list[tuple[NewPack, int]] = []  # without its data, and how much that was
         with suppress(ObjectNotFoundError):  # another maintainer is doing the same: what has been moved so far is
             for pack in repack(self._repository, self._live_frames(survey, set(plan.repack))):
                 self._store.put(pack.key, pack.data)
-                moved.append(replace(pack, data=b""))
-                moved_bytes += len(pack.data)
-        marked = plan.new.union((pack.host, source) for pack in moved for source in pack.sources)
+                moved.append((replace(pack, data=b""), len(pack.data)))
+        marked = plan.new.union(source for pack, _ in moved for source in _sources(pack))
         if marked:
-            copies = {PackCopy(pack.host, pack.entry.pack, pack.digest) for pack in moved}
-            self._put_record(survey, Stage.MARK, marked, copies=tuple(sorted(copies)))
+            copies = {PackCopy(pack.host, pack.entry.pack, pack.digest) for pack, _ in moved}
+            mark = self._put_record(survey, Stage.MARK, marked, copies=tuple(sorted(copies)))
+        if moved:
+            rivals = self._taken_by_others(mark)
+            alone = [(pack, size_bytes) for pack, size_bytes in moved if rivals.isdisjoint(_sources(pack))]
+            if len(alone) < len(moved):
+                self._monitor.note("another prune is moving the same packs at this moment: it is left to it, and what this one has copied is garbage")
+            moved = alone
         numbers = _Numbers(survey)
-        for pack in moved:
+        for pack, _ in moved:
             first = numbers.take(pack.host)
             self._store.put(*write_segment(self._repository, pack.host, pack.domain, first, pack.rows, [pack.entry]))
         return CollectionResult(
             marked_packs=len(marked),
             marked_bytes=_size(survey, marked),
-            repacked_packs=sum(len(pack.sources) for pack in moved),
-            repacked_bytes=moved_bytes,
+            repacked_packs=sum(len(pack.sources) for pack, _ in moved),
+            repacked_bytes=sum(size_bytes for _, size_bytes in moved),
             damaged_packs=self._damaged_packs,
         )
+
+    def _taken_by_others(self, own: CollectionRecord) -> set[Pack]:
+        """What other marks name by now, and sweeps. Two maintainers who move the same pack at the same moment would store it twice; whoever puts its
+        mark last sees the other's, or what has become of it, and lists no copy."""
+        repository = self._repository
+        collections = list_collections(self._store).read_all(self._store, self._state, repository.repository, repository.key.public)
+        return named_packs(mark.record for mark in collections.marks if mark.record.collection != own.collection) | collections.swept()
 
     def _live_frames(self, survey: Survey, chosen: set[Pack]) -> Iterator[LiveFrames]:
         """What is needed of each of these packs."""
@@ -273,7 +284,7 @@ class Collector:
             return result
 
     def _delete_marks(self, survey: Survey, plan: CollectionPlan) -> None:
-        self._delete_small(mark.key for mark in survey.collections.marks if is_spent(mark, survey, plan, self._options.grace_ns))
+        self._delete_small(mark.key for mark in spent_marks(survey, plan, self._options.grace_ns))
 
     # -- requests ----------------------------------------------------------------------------------------------------------------------------
 
@@ -340,6 +351,10 @@ def _no_more_than(plan: CollectionPlan, shown: CollectionPlan, survey: Survey) -
         expired_checkpoints=tuple(ref for ref in plan.expired_checkpoints if ref in shown.expired_checkpoints),
         removed=tuple(ref for ref in plan.removed if ref in shown.removed),
     )
+
+
+def _sources(pack: NewPack) -> Iterator[Pack]:
+    return ((pack.host, source) for source in pack.sources)
 
 
 def _size(survey: Survey, packs: Iterable[Pack]) -> int:

@@ -1,16 +1,14 @@
 """Moving frames into new packs without being able to read them: sealed bytes are copied as they are. Pure: who calls it fetches and puts.
 
-Owns how large the new packs become, and that a frame which several old ones hold, byte for byte, is moved once. Invariant: a frame is sealed to its
-session and number and not to its pack, so it opens in the new pack as it did in the old one. Whether the bytes are what was sealed can not be told
-here, and the new pack has a name of its own, so nobody can tell later: whoever hands frames in has checked them. docs/format.md, sections "Frame"
-and "Pack".
+Owns how large the new packs become. Invariant: a frame is sealed to its session and number and not to its pack, so it opens in the new pack as it did
+in the old one. Whether the bytes are what was sealed can not be told here, and the new pack has a name of its own, so nobody can tell later: whoever
+hands frames in has checked them. docs/format.md, sections "Frame" and "Pack".
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from msgspec.structs import replace as with_fields
 
@@ -81,36 +79,16 @@ class _Open:
 def repack(repository: MaintainRepository, live: Iterable[LiveFrames]) -> Iterator[NewPack]:
     """Fill packs with live frames, by host, kind and domain. One pack of each is in memory at a time."""
     packs: dict[tuple[HostId, PackKind, int], _Open] = {}
-    moved: defaultdict[tuple[HostId, PackKind, int], dict[tuple[bytes, int], bytes]] = defaultdict(dict)  # hash of the sealed bytes, by frame
     for source in live:
         place = source.host, source.kind, source.domain
         pack = packs.setdefault(place, _Open(*place))
-        fresh = _not_yet(source, moved[place])
-        if not _has_room(pack, fresh):
+        size_bytes = sum(frame.sealed_bytes for frame in source.frames)
+        if pack.frames and (pack.sealed_bytes + size_bytes > PACK_TARGET_BYTES or any(pack.rows.get(row.session, row) != row for row in source.rows)):
             yield _finish(repository, pack)
             pack = packs[place] = _Open(*place)
-        _copy(fresh, pack)
+        _copy(source, pack)
     for pack in packs.values():
         yield _finish(repository, pack)
-
-
-def _not_yet(source: LiveFrames, moved: dict[tuple[bytes, int], bytes]) -> LiveFrames:
-    """What of a pack has not been moved out of another one. Two frames of one name may differ, if their host says two things of it."""
-    fresh = []
-    for frame, sealed in zip(source.frames, source.sealed, strict=True):
-        name, content = (frame.session, frame.seq), object_hash(sealed)
-        if moved.get(name) != content:
-            moved[name] = content
-            fresh.append((frame, sealed))
-    return replace(source, frames=tuple(frame for frame, _ in fresh), sealed=tuple(sealed for _, sealed in fresh))
-
-
-def _has_room(pack: _Open, source: LiveFrames) -> bool:
-    """Whether a pack stays within its size, and says one thing of each session, with these frames, too. One without frames takes any."""
-    if not pack.frames or not source.frames:
-        return True
-    size_bytes = pack.sealed_bytes + sum(frame.sealed_bytes for frame in source.frames)
-    return size_bytes <= PACK_TARGET_BYTES and all(pack.rows.get(row.session, row) == row for row in source.rows)
 
 
 def _copy(source: LiveFrames, pack: _Open) -> None:
@@ -118,8 +96,7 @@ def _copy(source: LiveFrames, pack: _Open) -> None:
         pack.sealed.append(sealed)
         pack.frames.append(with_fields(frame, offset=pack.sealed_bytes))  # from the first frame on, until the head is known
         pack.sealed_bytes += frame.sealed_bytes
-    if source.frames:
-        pack.rows.update((row.session, row) for row in source.rows)
+    pack.rows.update((row.session, row) for row in source.rows)
     pack.sources.append(source.pack)
 
 

@@ -15,9 +15,9 @@ from seedcorn.crypto.keys import new_session_id
 from seedcorn.errors import IntegrityError, StoreUnavailableError
 from seedcorn.events import SystemClock, VoidMonitor
 from seedcorn.format.collection import CollectionRecord, HostPacks, Stage
-from seedcorn.format.names import pack_key, parse_numbered_key, parse_pack_key
+from seedcorn.format.names import pack_key, parse_numbered_key, parse_pack_key, segment_key
 from seedcorn.format.pack import KeyRow, PackEntry, parse_trailer
-from seedcorn.ids import CollectionId, PackId, SessionId
+from seedcorn.ids import CollectionId, PackId, SegmentId, SessionId
 from seedcorn.ops import access
 from seedcorn.ops.browse import Browser
 from seedcorn.ops.check.check import CheckOptions, Examination, check, examine
@@ -114,6 +114,17 @@ def test_a_segment_of_another_hosts_session_is_removed(
     assert lie not in store.objects and problems(repository) == []
     assert restored(repository, tree) == on_disk(tree)
     assert repair.next_plan().is_empty
+
+
+def test_a_segment_that_nobody_here_can_open_stays(repository: SmallRepository, store: MemoryStore, repair: Repairing, tree: Path) -> None:
+    """Its bytes are those of its name: a newer program may know it."""
+    repository.backup(tree)
+    strange = store.objects[the_only(store, "segment")] + b"more"
+    key = segment_key(repository.first.host_file.key.host, 9, SegmentId(primitives.object_hash(strange)))
+    store.objects[key] = strange
+    assert any(key in problem for problem in problems(repository))
+    repair()
+    assert repair.plan.remove_segments == () and store.objects[key] == strange
 
 
 def test_nothing_is_wrong(repository: SmallRepository, store: MemoryStore, repair: Repairing, tree: Path) -> None:

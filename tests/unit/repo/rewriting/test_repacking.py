@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from seedcorn import compression
@@ -106,27 +104,6 @@ def test_one_session_under_two_keys_never_shares_a_pack(stage: Stage) -> None:
     first, second = stage.repack(*sources)
     stage.check(first, *sources[:2], rows=both)
     stage.check(second, sources[2], rows=other)
-
-
-def test_what_two_packs_hold_is_moved_once(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also if the new pack with it has been filled meanwhile; and a pack of which nothing is left to be moved is a source all the same."""
-    monkeypatch.setattr(repacking, "PACK_TARGET_BYTES", 20)
-    one = stage.live(b"p", [0, 10])
-    again = replace(one, pack=PackId(b"q" * 32))
-    more = stage.live(b"p", [0, 10, 30])
-    first, second = stage.repack(one, again, replace(more, pack=PackId(b"r" * 32)))
-    assert first.sources == (one.pack, again.pack)
-    assert [(frame.seq, frame.sealed_bytes) for frame in first.entry.frames] == [(ord("p"), 10), (ord("p") + 10, 10)]
-    assert second.sources == (PackId(b"r" * 32),)
-    assert [frame.seq for frame in second.entry.frames] == [ord("p") + 30]
-
-
-def test_two_frames_of_one_name_are_both_moved(stage: Stage) -> None:
-    one, other = stage.live(b"p", [0]), stage.live(b"q", [0])
-    liar = replace(other, frames=one.frames)
-    (new,) = stage.repack(one, liar)
-    assert len(new.entry.frames) == 2
-    assert new.data.count(one.sealed[0]) == new.data.count(other.sealed[0]) == 1
 
 
 def test_nothing(stage: Stage) -> None:
