@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 from tests.acceptance.workshop import scratch
+from tests.chaos.__main__ import main
 from tests.chaos.actors import Journal
 from tests.chaos.ground import Ground
 from tests.chaos.run import ChaosOptions, Report, run_chaos
 from tests.chaos.verdict import judge
+
+from reliability.outputs import json_object
 
 
 def run(options: ChaosOptions) -> Report:
@@ -41,6 +44,13 @@ def test_a_lost_pack_is_a_violation_and_so_is_a_snapshot_that_did_not_come_back(
     assert any("is missing from the store" in violation for violation in report.violations)
     assert any(violation.startswith("restoring") for violation in report.violations)
     assert "5eed5eed5eed of host-0-1 was taken back, and is not confirmed any more" in report.violations
+
+
+def test_what_the_program_leaves_is_read_as_evidence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = Report(ChaosOptions(), 1.5, {"kills": 3}, ())
+    monkeypatch.setattr("tests.chaos.__main__.run_chaos", lambda folder, options: report)
+    assert main(["--work", str(tmp_path), "--json", str(tmp_path / "out")]) == 0
+    assert json_object((tmp_path / "out").read_text()) == report.as_json()
 
 
 @pytest.mark.slow
