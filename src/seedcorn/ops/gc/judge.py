@@ -97,9 +97,10 @@ def _holds(frames: BySession, live: BySession) -> bool:
 def live_frames(survey: Survey, records: Iterable[PackRecord]) -> BySession:
     """The frames in these lists that something needs."""
     live: BySession = {}
+    needed = survey.needs.frames
     for record in records:
         for number, packed in record.runs:
-            wanted = survey.needs.frames.get(number)
+            wanted = needed.get(number)
             if wanted is None:
                 continue
             seqs = SeqSet.deserialize(packed) & wanted
