@@ -10,13 +10,18 @@ import pytest
 from seedcorn.store.api import Buffer, ObjectInfo, Store
 from seedcorn.store.wrappers import WrappedStore
 
-__all__ = ["BeforePutStore", "Crash", "CrashingStore", "MeanwhileStore", "When", "strides"]
+__all__ = ["AfterPutStore", "BeforePutStore", "Crash", "CrashingStore", "MeanwhileStore", "When", "crash", "strides"]
 
 strides = pytest.mark.parametrize("stride", [7, pytest.param(1, marks=pytest.mark.slow)])
 
 
 class Crash(BaseException):
     """The process is gone; nothing in it may catch this."""
+
+
+def crash() -> None:
+    """As something that is done meanwhile."""
+    raise Crash
 
 
 class When(enum.Enum):
@@ -97,6 +102,21 @@ class BeforePutStore(WrappedStore):
             work, self._work = self._work, None
             work()
         super().put(key, data)
+
+
+class AfterPutStore(WrappedStore):
+    """After the first put of a key that contains ``part``, ``work`` is done, once."""
+
+    def __init__(self, inner: Store, part: str, work: Callable[[], object]) -> None:
+        super().__init__(inner)
+        self._part = part
+        self._work: Callable[[], object] | None = work
+
+    def put(self, key: str, data: Buffer) -> None:
+        super().put(key, data)
+        if self._part in key and self._work is not None:
+            work, self._work = self._work, None
+            work()
 
 
 class MeanwhileStore(_CountingStore):

@@ -8,7 +8,7 @@ from contextlib import suppress
 import pytest
 from msgspec.structs import replace
 from tests.collections.garden import Garden, noise, open_garden
-from tests.collections.interrupted import Crash
+from tests.collections.interrupted import AfterPutStore, Crash, crash
 
 from seedcorn.crypto.primitives import object_hash, random_bytes
 from seedcorn.format.names import pack_key
@@ -17,8 +17,6 @@ from seedcorn.ids import PackId, SessionId
 from seedcorn.repo.hosts import load_registry
 from seedcorn.repo.index import build_segment
 from seedcorn.repo.rewriting.segments import fetch_segment
-from seedcorn.store.api import Buffer, Store
-from seedcorn.store.wrappers import WrappedStore
 
 
 @pytest.fixture
@@ -30,25 +28,6 @@ def garden() -> Iterator[Garden]:
         made.forget(big)
         assert made.plan().repack
         yield made
-
-
-class AfterPutStore(WrappedStore):
-    """After the first put of a key that contains ``part``, ``work`` is done, once."""
-
-    def __init__(self, inner: Store, part: str, work: Callable[[], object]) -> None:
-        super().__init__(inner)
-        self._part = part
-        self._work: Callable[[], object] | None = work
-
-    def put(self, key: str, data: Buffer) -> None:
-        super().put(key, data)
-        if self._part in key and self._work is not None:
-            work, self._work = self._work, None
-            work()
-
-
-def crash() -> None:
-    raise Crash
 
 
 def list_noise(garden: Garden, kinds: tuple[PackKind, ...], names: Callable[[PackEntry], tuple[FrameEntry, ...]]) -> None:
@@ -75,12 +54,6 @@ def as_they_are(entry: PackEntry) -> tuple[FrameEntry, ...]:
 
 def in_one_byte(entry: PackEntry) -> tuple[FrameEntry, ...]:
     return tuple(replace(frame, offset=0, sealed_bytes=1) for frame in entry.frames)
-
-
-def test_no_mark_names_both(garden: Garden) -> None:
-    before = garden.plan().repack
-    list_noise(garden, (PackKind.DATA, PackKind.LISTING), as_they_are)
-    assert len(garden.plan().repack) == len(before)
 
 
 @pytest.mark.parametrize("part", ["packs/", ".mark", "index/", ".sweep"])

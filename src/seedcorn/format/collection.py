@@ -16,6 +16,7 @@ __all__ = [
     "CheckpointPublic",
     "CheckpointRef",
     "CollectionRecord",
+    "CopiedPack",
     "ForgetRecord",
     "HostPacks",
     "PackCopy",
@@ -103,12 +104,20 @@ class HostPacks(msgspec.Struct, array_like=True, frozen=True):
     packs: tuple[bytes, ...]
 
 
+class CopiedPack(msgspec.Struct, array_like=True, frozen=True, order=True):
+    """A pack out of which frames have been moved; ``digest`` is that of what was said of it then."""
+
+    pack: bytes
+    digest: bytes
+
+
 class PackCopy(msgspec.Struct, array_like=True, frozen=True, order=True):
-    """A pack into which a maintainer has moved frames; ``digest`` is that of what is said of it."""
+    """A pack into which a maintainer has moved all that was needed of ``sources``, packs of the same host; ``digest`` as of a source."""
 
     host: bytes
     pack: bytes
     digest: bytes
+    sources: tuple[CopiedPack, ...]
 
 
 class CollectionRecord(msgspec.Struct, array_like=True, frozen=True, kw_only=True):

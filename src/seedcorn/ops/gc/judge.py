@@ -10,14 +10,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+from seedcorn.format.collection import PackCopy
 from seedcorn.format.snapshot import NeededFrames
 from seedcorn.ids import HostId, PackId
 from seedcorn.ops.gc.survey import StoredPack, Survey
-from seedcorn.repo.roots.collections import Pack, named_packs
+from seedcorn.repo.roots.collections import Pack
 from seedcorn.repo.roots.needed import BySession, SeqSet
 from seedcorn.repo.state.state import PackRecord
 
-__all__ = ["Judgement", "PackUse", "frames_of", "frames_only_in", "judge", "live_frames", "named_frames"]
+__all__ = ["Judgement", "PackUse", "frames_of", "frames_only_in", "judge", "live_frames", "named_frames", "sources_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class Judgement:
 
 def judge(survey: Survey, *, sweep: bytes = b"") -> Judgement:
     """What is needed of every pack. ``sweep`` is the collector's own, if it has put one: what others are about to delete is no copy to rely on."""
-    replaced = named_packs(mark.record for mark in survey.collections.marks if mark.record.copies)
+    replaced = {source for mark in survey.collections.marks for copy in mark.record.copies for source in sources_of(copy)}
     lives: dict[Pack, BySession] = {}
     unneeded: set[Pack] = set()
     uses: dict[Pack, PackUse] = {}
@@ -62,32 +63,35 @@ def judge(survey: Survey, *, sweep: bytes = b"") -> Judgement:
 
 
 def _cover(survey: Survey, swept: frozenset[Pack], lives: Mapping[Pack, BySession]) -> tuple[frozenset[Pack], frozenset[Pack]]:
-    """The packs of which all that is needed lies in the copies that a mark of them vouches for; and those copies, while any of these packs is there.
+    """The packs of which all that is needed lies in a copy that a mark vouches for; and those copies, while any of these packs is there.
 
-    A copy says nothing about other packs: a host may have listed the same frames in two, and only one of them has what others rely on. So a mark
-    names no two packs that held the same needed frame. None of these copies goes for the sake of another one, since what they are copies of may be
+    A copy says nothing about other packs, nor about another list of the same one: a host may have listed one frame in two packs, or one pack in two
+    ways, and only one of them has what others rely on. None of these copies goes for the sake of another one, since what they are copies of may be
     about to. A mark names only packs that were there before its copies, so "copy of" has no circle.
     """
     covered: set[Pack] = set()
     kept: set[Pack] = set()
-    for mark in survey.collections.marks:
-        copies: set[Pack] = set()
-        together: BySession = {}
-        for copy in mark.record.copies:
-            name = HostId(copy.host), PackId(copy.pack)
-            pack = survey.packs.get(name)
-            if pack is None or not pack.present or name in swept:
-                continue
-            live = live_frames(survey, [record for record in pack.records if record.digest == copy.digest])
-            if live:
-                copies.add(name)
-            for number, seqs in live.items():
-                together[number] = together.get(number, SeqSet()) | seqs
-        held = {source for source in named_packs([mark.record]) if source in lives and _holds(together, lives[source])}
+    for copy in (copy for mark in survey.collections.marks for copy in mark.record.copies):
+        name = HostId(copy.host), PackId(copy.pack)
+        pack = survey.packs.get(name)
+        if pack is None or not pack.present or name in swept:
+            continue
+        frames = live_frames(survey, [record for record in pack.records if record.digest == copy.digest])
+        held = {source for source, digest in sources_of(copy).items() if source in lives and _is_listed_as(survey, source, digest)}
+        held = {source for source in held if _holds(frames, lives[source])}
         covered |= held
         if any(survey.packs[source].present for source in held):
-            kept |= copies
+            kept.add(name)
     return frozenset(covered), frozenset(kept)
+
+
+def sources_of(copy: PackCopy) -> dict[Pack, bytes]:
+    """The packs that were moved into a copy, and the digest of what was said of each."""
+    return {(HostId(copy.host), PackId(source.pack)): source.digest for source in copy.sources}
+
+
+def _is_listed_as(survey: Survey, name: Pack, digest: bytes) -> bool:
+    return [record.digest for record in survey.packs[name].records] == [digest]
 
 
 def _holds(frames: BySession, live: BySession) -> bool:

@@ -15,15 +15,15 @@ from itertools import chain
 
 from seedcorn.errors import IntegrityError, SeedcornError, UsageError
 from seedcorn.format.codec import Magic
-from seedcorn.format.collection import CheckpointRef, SnapshotRef
+from seedcorn.format.collection import CheckpointRef, PackCopy, SnapshotRef
 from seedcorn.format.names import parse_receipt_key
 from seedcorn.ids import HostId, PackId
-from seedcorn.ops.gc.judge import Judgement, frames_only_in, judge, live_frames, named_frames
+from seedcorn.ops.gc.judge import Judgement, frames_only_in, judge, named_frames, sources_of
 from seedcorn.ops.gc.survey import StoredPack, Survey
 from seedcorn.quantities import parse_percentage, parse_size
 from seedcorn.repo.rewriting.segments import SMALL_SEGMENT_BYTES, segment_name
 from seedcorn.repo.roots.collections import Mark, Pack, named_packs
-from seedcorn.repo.roots.needed import BySession, SeqSet, open_bitmap
+from seedcorn.repo.roots.needed import open_bitmap
 from seedcorn.repo.roots.roots import RootSnapshot, Standing, UnreadableSnapshot
 
 __all__ = [
@@ -216,19 +216,12 @@ def _choose_repacks(survey: Survey, judgement: Judgement, eligible: Collection[P
         for name, use in uses.items()
         if use.used_bytes < use.frame_bytes and name in eligible
     ]
-    moved: BySession = {}
     for is_spared, _, name in sorted(partly):
         if is_spared and unused_bytes <= limit_bytes:
             return
-        if not _is_movable(survey.packs[name]):
-            continue
-        live = live_frames(survey, survey.packs[name].records)
-        if any(number in moved and moved[number] & seqs for number, seqs in live.items()):
-            continue  # a mark of both would vouch for the one with a copy of the other, and a host may have filled that with noise
-        for number, seqs in live.items():
-            moved[number] = moved.get(number, SeqSet()) | seqs
-        unused_bytes -= uses[name].frame_bytes - uses[name].used_bytes
-        yield name
+        if _is_movable(survey.packs[name]):
+            unused_bytes -= uses[name].frame_bytes - uses[name].used_bytes
+            yield name
 
 
 def _is_movable(pack: StoredPack) -> bool:
@@ -243,21 +236,18 @@ def spent_marks(survey: Survey, plan: CollectionPlan, grace_ns: int) -> Iterator
     segment may not have been put yet; copies that are swept never will.
     """
     gone = plan.ripe | survey.collections.swept()
+
+    def may_replace(copy: PackCopy, *, is_young: bool) -> bool:
+        left = {source for source in sources_of(copy).keys() - plan.ripe if source in survey.packs and survey.packs[source].present}
+        pack = survey.packs.get((HostId(copy.host), PackId(copy.pack)))
+        is_awaited = is_young and (pack is None or copy.digest not in {record.digest for record in pack.records})
+        return bool(left) and (is_awaited or not left.isdisjoint(plan.judgement.covered))
+
     for mark in survey.collections.marks:
-        if not _is_old(mark.stored_ns, survey, grace_ns):
-            continue
-        left = {name for name in named_packs([mark.record]) - plan.ripe if name in survey.packs and survey.packs[name].present}
-        copies = [(name, copy.digest) for copy in mark.record.copies if (name := (HostId(copy.host), PackId(copy.pack))) not in gone]
-        if left and copies:
-            if not left.isdisjoint(plan.judgement.covered):
-                continue
-            if any(not _lists(survey, *copy) for copy in copies) and not _is_old(mark.stored_ns, survey, _YOUNG_NS):
-                continue
-        yield mark
-
-
-def _lists(survey: Survey, name: Pack, digest: bytes) -> bool:
-    return name in survey.packs and any(record.digest == digest for record in survey.packs[name].records)
+        copies = (copy for copy in mark.record.copies if (HostId(copy.host), PackId(copy.pack)) not in gone)
+        is_young = not _is_old(mark.stored_ns, survey, _YOUNG_NS)
+        if _is_old(mark.stored_ns, survey, grace_ns) and not any(may_replace(copy, is_young=is_young) for copy in copies):
+            yield mark
 
 
 # -- segments --------------------------------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from typing import Any
 from seedcorn.crypto.primitives import random_bytes
 from seedcorn.errors import EXIT_DONE, EXIT_INTEGRITY, IntegrityError, ObjectNotFoundError, SeedcornError
 from seedcorn.events import Monitor
-from seedcorn.format.collection import CollectionRecord, HostPacks, PackCopy, Stage
+from seedcorn.format.collection import CollectionRecord, CopiedPack, HostPacks, PackCopy, Stage
 from seedcorn.format.names import SPARES, following_number, pack_key, probe_key, spare_key
 from seedcorn.format.pack import FrameEntry, PackEntry
 from seedcorn.format.snapshot import NeededFrames
@@ -143,8 +143,7 @@ class Collector:
                 moved.append((replace(pack, data=b""), len(pack.data)))
         marked = plan.new.union(source for pack, _ in moved for source in _sources(pack))
         if marked:
-            copies = {PackCopy(pack.host, pack.entry.pack, pack.digest) for pack, _ in moved}
-            mark = self._put_record(survey, Stage.MARK, marked, copies=tuple(sorted(copies)))
+            mark = self._put_record(survey, Stage.MARK, marked, copies=tuple(sorted(_copy_of(survey, pack) for pack, _ in moved)))
         if moved:
             rivals = self._taken_by_others(mark)
             alone = [(pack, size_bytes) for pack, size_bytes in moved if rivals.isdisjoint(_sources(pack))]
@@ -234,7 +233,7 @@ class Collector:
         self._delete_small(key for root in removed for key in survey.roots.receipts.keys_of(root.ref))
         kept = (plan.ripe - doomed) & survey.packs.keys()
         self._put_record(survey, Stage.DONE, kept, of=sweep, frames=named_frames(survey, frames_of(survey, kept)))  # G8
-        self._delete_marks(before, plan)
+        self._delete_marks(before, replace(plan, ripe=doomed))
         return replace(
             result,
             deleted_packs=len(doomed),
@@ -355,6 +354,11 @@ def _no_more_than(plan: CollectionPlan, shown: CollectionPlan, survey: Survey) -
 
 def _sources(pack: NewPack) -> Iterator[Pack]:
     return ((pack.host, source) for source in pack.sources)
+
+
+def _copy_of(survey: Survey, pack: NewPack) -> PackCopy:
+    sources = (CopiedPack(source[1], survey.packs[source].records[0].digest) for source in _sources(pack))
+    return PackCopy(pack.host, pack.entry.pack, pack.digest, tuple(sorted(sources)))
 
 
 def _size(survey: Survey, packs: Iterable[Pack]) -> int:

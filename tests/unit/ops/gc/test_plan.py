@@ -24,7 +24,7 @@ from tests.unit.ops.surveys import (
 )
 
 from seedcorn.errors import SeedcornError, UsageError
-from seedcorn.format.collection import CheckpointMaintain, CheckpointRef, CollectionRecord, HostPacks, PackCopy, SnapshotRef, Stage
+from seedcorn.format.collection import CheckpointMaintain, CheckpointRef, CollectionRecord, CopiedPack, HostPacks, PackCopy, SnapshotRef, Stage
 from seedcorn.format.names import receipt_key
 from seedcorn.format.relocation import RelocatedSnapshot, RelocationRecord, RelocationStage
 from seedcorn.format.snapshot import NeededFrames
@@ -39,12 +39,13 @@ from seedcorn.repo.roots.receipts import Receipts
 from seedcorn.repo.roots.relocations import Relocation, Relocations
 from seedcorn.repo.roots.roots import RootCheckpoint, Standing
 
-A, B, C = pack("a"), pack("b"), pack("c")
+A, B, C, D = pack("a"), pack("b"), pack("c"), pack("d")
 LAX = CollectionOptions(max_unused=MaxUnused.parse("unlimited"))
 
 
-def copy_of(name: str) -> PackCopy:
-    return PackCopy(HOST, pack(name)[1], digest(name))
+def copy_of(name: str, sources: str) -> PackCopy:
+    """``sources``: a letter for each."""
+    return PackCopy(HOST, pack(name)[1], digest(name), tuple(CopiedPack(pack(source)[1], digest(source)) for source in sources))
 
 
 # -- needed or not ---------------------------------------------------------------------------------------------------------------------------
@@ -77,7 +78,7 @@ def test_what_hosts_list_twice_is_no_copy() -> None:
 
 def test_a_copy_that_a_mark_vouches_for_makes_a_pack_superfluous() -> None:
     packs = {A: stored(record("a", {1: [0, 1]})), B: stored(record("b", {1: [0]}))}
-    log = Collections((mark(A, copies=[copy_of("b")]),), (), {}, 2)
+    log = Collections((mark(A, copies=[copy_of("b", "a")]),), (), {}, 2)
     judged = judge(survey(packs, [snapshot(1, {1: [0]})], log))
     assert judged.copied == {A}
     assert judge(survey(packs, [snapshot(1, {1: [0, 1]})], log)).collectable == frozenset()  # b does not have all of it
@@ -93,13 +94,13 @@ def test_a_copy_that_can_not_be_relied_on(flaw: str) -> None:
         if flaw == "swept and done"
         else {}
     )
-    log = Collections((mark(A, copies=[copy_of("b")]),), sweeps, done, 2)
+    log = Collections((mark(A, copies=[copy_of("b", "a")]),), sweeps, done, 2)
     assert A not in judge(survey(packs, [snapshot(1, {1: [0]})], log)).collectable
 
 
 def test_a_copy_in_ones_own_sweep_or_one_that_was_kept_counts() -> None:
     packs = {A: stored(record("a", {1: [0]})), B: stored(record("b", {1: [0]}))}
-    marks = (mark(A, copies=[copy_of("b")]),)
+    marks = (mark(A, copies=[copy_of("b", "a")]),)
     own = Collections(marks, (sweep(A, B),), {}, 2)
     assert judge(survey(packs, [snapshot(1, {1: [0]})], own), sweep=b"s" * 8).copied == {A}
     kept = CollectionRecord(repository=b"r" * 16, number=1, collection=b"s" * 8, stage=Stage.DONE, packs=(HostPacks(HOST, (B[1],)),), relocations=())
@@ -109,26 +110,42 @@ def test_a_copy_in_ones_own_sweep_or_one_that_was_kept_counts() -> None:
 
 def test_of_two_copies_both_stay() -> None:
     packs = {A: stored(record("a", {1: [0]})), B: stored(record("b", {1: [0]})), C: stored(record("c", {1: [0]}))}
-    log = Collections((mark(A, copies=[copy_of("b")]), mark(A, copies=[copy_of("c")])), (), {}, 2)
+    log = Collections((mark(A, copies=[copy_of("b", "a")]), mark(A, copies=[copy_of("c", "a")])), (), {}, 2)
     assert judge(survey(packs, [snapshot(1, {1: [0]})], log)).copied == {A}
 
 
 def test_a_copy_of_one_pack_says_nothing_about_another_that_claims_the_same_frames() -> None:
     """A host may list one of its frames, on which others rely, once more in a pack of noise, and that one is what a maintainer has copied."""
     packs = {A: stored(record("a", {1: [0]})), B: stored(record("b", {1: [0, 1]})), C: stored(record("c", {1: [0]}))}
-    log = Collections((mark(B, copies=[copy_of("c")]),), (), {}, 2)
+    log = Collections((mark(B, copies=[copy_of("c", "b")]),), (), {}, 2)
     assert judge(survey(packs, [snapshot(1, {1: [0]})], log)).collectable == {B}
+
+
+def test_a_copy_says_nothing_of_another_source_of_the_mark_nor_of_a_pack_that_is_only_named() -> None:
+    """Of two packs that list the same frame one may be noise, and a pack that was garbage may be listed later than the mark was put."""
+    packs = {A: stored(record("a", {1: [0]})), B: stored(record("b", {1: [0]})), C: stored(record("c", {1: [0]})), D: stored(record("d", {1: [0]}))}
+    log = Collections((mark(A, B, D, copies=[copy_of("c", "b")]),), (), {}, 2)
+    assert judge(survey(packs, [snapshot(1, {1: [0]})], log)).copied == {B}
+
+
+def test_a_copy_says_nothing_of_another_list_of_the_pack() -> None:
+    """A thief may list a pack with a lie before its host does, and have that moved."""
+    log = Collections((mark(A, copies=[copy_of("c", "a")]),), (), {}, 2)
+    true, lie = record("a", {1: [0]}, digest_of="true"), record("a", {1: [0]})
+    for lists, copied in (((lie,), {A}), ((true,), set()), ((lie, true), set()), ((true, lie), set())):
+        packs = {A: stored(*lists), C: stored(record("c", {1: [0]}))}
+        assert judge(survey(packs, [snapshot(1, {1: [0]})], log)).copied == copied
 
 
 def test_a_copy_stays_as_long_as_what_it_is_a_copy_of_may_go() -> None:
     packs = {A: stored(record("a", {1: [0]})), B: stored(record("b", {1: [0]})), C: stored(record("c", {1: [0]}))}
-    marks = (mark(A, copies=[copy_of("b")]), mark(B, copies=[copy_of("c")]))
+    marks = (mark(A, copies=[copy_of("b", "a")]), mark(B, copies=[copy_of("c", "b")]))
     assert judge(survey(packs, [snapshot(1, {1: [0]})], Collections(marks, (), {}, 2))).collectable == {A}
     assert judge(survey(packs, [snapshot(1, {1: [0]})], Collections(marks[1:], (), {}, 2))).collectable == {B}
 
 
 def test_a_copy_may_go_for_another_one_once_what_it_is_a_copy_of_is_gone_or_stays() -> None:
-    marks = (mark(A, copies=[copy_of("b")]), mark(B, copies=[copy_of("c")]))
+    marks = (mark(A, copies=[copy_of("b", "a")]), mark(B, copies=[copy_of("c", "b")]))
     copies = {B: stored(record("b", {1: [0]})), C: stored(record("c", {1: [0]}))}
     gone = {A: stored(record("a", {1: [0]}), present=False)}
     more = {A: stored(record("a", {1: [0, 1]}))}  # of which the copy has not all that is needed
@@ -233,7 +250,7 @@ def test_what_another_collection_left_has_waited_long_enough() -> None:
 
 def test_the_brake_counts_what_is_lost_and_not_what_is_moved() -> None:
     packs = {A: stored(record("a", {1: [0]})), B: stored(record("b", {1: [1]})), C: stored(record("c", {1: [1, 2, 3, 4]}))}
-    found = survey(packs, [snapshot(1, {1: [1]})], Collections((mark(B, copies=[copy_of("c")]),), (), {}, 2))
+    found = survey(packs, [snapshot(1, {1: [1]})], Collections((mark(B, copies=[copy_of("c", "b")]),), (), {}, 2))
     judged = judge(found)
     check_brake(found, {A, B}, judged, LAX)
     with pytest.raises(SeedcornError, match="allow-large"):
@@ -250,7 +267,7 @@ def test_the_brake_counts_the_garbage_in_packs_of_which_a_little_is_moved() -> N
     with pytest.raises(SeedcornError, match=r"would delete 600 of 800 bytes \(75 %\)"):  # before anything is moved
         check_brake(found, plan.doomed, plan.judgement, LAX)
     moved = stored(record("c", {1: [0], 2: [0]}))
-    later = survey(packs | {C: moved}, needed, Collections((mark(A, B, copies=[copy_of("c")]),), (), {}, 2))
+    later = survey(packs | {C: moved}, needed, Collections((mark(A, B, copies=[copy_of("c", "ab")]),), (), {}, 2))
     judged = judge(later)
     assert judged.copied == {A, B}
     with pytest.raises(SeedcornError, match="would delete 600 of 1,000 bytes"):  # and after the grace
@@ -268,9 +285,9 @@ def test_the_brake_is_at_thirty_percent_of_all_bytes() -> None:
 def test_a_mark_whose_copies_are_not_listed_yet_stays_a_day_as_long_as_what_they_replace_is_there() -> None:
     kept, gone = stored(record("c", {1: [2]})), stored(record("c", {1: [2]}), present=False)
     for copies, pack_c, hours_old, spent in (
-        ((copy_of("a"),), kept, 23, False),
-        ((copy_of("a"),), kept, 24, True),
-        ((copy_of("a"),), gone, 1, True),
+        ((copy_of("a", "c"),), kept, 23, False),
+        ((copy_of("a", "c"),), kept, 24, True),
+        ((copy_of("a", "c"),), gone, 1, True),
         ((), kept, 1, True),
     ):
         one = mark(C, copies=copies, hours_old=hours_old)
@@ -282,7 +299,7 @@ def test_a_mark_whose_copies_are_not_listed_yet_stays_a_day_as_long_as_what_they
 def test_a_mark_stays_as_long_as_its_copies_hold_all_that_a_pack_is_needed_for() -> None:
     """Which can not go yet, because it is a copy itself."""
     packs = {A: stored(record("a", {1: [2]})), B: stored(record("b", {1: [2]})), C: stored(record("c", {1: [2, 3]}))}
-    marks = mark(B, copies=[copy_of("c")], hours_old=1), mark(C, copies=[copy_of("a")], hours_old=1)
+    marks = mark(B, copies=[copy_of("c", "b")], hours_old=1), mark(C, copies=[copy_of("a", "c")], hours_old=1)
     for needed, spent in (([2], [True, False]), ([2, 3], [True, True])):
         found = survey(packs, [snapshot(1, {1: needed})], Collections(marks, (), {}, 2))
         plan = plan_collection(found, CollectionOptions(grace_ns=0))
@@ -291,7 +308,7 @@ def test_a_mark_stays_as_long_as_its_copies_hold_all_that_a_pack_is_needed_for()
 
 
 def test_a_mark_that_vouches_for_nothing_but_what_is_swept_is_spent_at_once() -> None:
-    one = mark(C, copies=[copy_of("a"), copy_of("b")], hours_old=1)
+    one = mark(C, copies=[copy_of("a", "c"), copy_of("b", "c")], hours_old=1)
     packs = {A: stored(hours_old=1), B: stored(hours_old=1), C: stored(record("c", {1: [2]}))}  # their segment has not been put
     nothing = CollectionRecord(repository=b"r" * 16, number=1, collection=b"s" * 8, stage=Stage.DONE, packs=(), relocations=())
     for swept, grace_ns, spent in (((), HOUR_NS, False), ((A,), HOUR_NS, False), ((A, B), HOUR_NS, True), ((), 0, True)):
@@ -303,16 +320,32 @@ def test_a_mark_that_vouches_for_nothing_but_what_is_swept_is_spent_at_once() ->
 
 def test_a_mark_is_spent_when_what_it_named_is_swept_or_needed_again() -> None:
     packs = {A: stored(record("a", {1: [0]})), C: stored(record("c", {1: [2]}))}
-    for copies, hours_old, spent in (((), 100, True), ((), 1, False), ((copy_of("b"),), 100, True)):
+    for copies, hours_old, spent in (((), 100, True), ((), 1, False), ((copy_of("b", "c"),), 100, True)):
         one = mark(A, C, copies=copies, hours_old=hours_old)
         found = survey(packs, [snapshot(1, {1: [2]})], Collections((one,), (), {}, 2))
         assert (one in spent_marks(found, plan_collection(found, LAX), LAX.grace_ns)) is spent
 
 
+def test_a_mark_waits_for_each_of_its_copies() -> None:
+    one = mark(C, copies=[copy_of("a", "c"), copy_of("b", "c")], hours_old=1)
+    packs = {A: stored(record("a", {1: [5]})), B: stored(hours_old=1), C: stored(record("c", {1: [2]}))}
+    found = survey(packs, [snapshot(1, {1: [2, 5]})], Collections((one,), (), {}, 2))
+    assert one not in spent_marks(found, plan_collection(found, CollectionOptions(grace_ns=HOUR_NS)), 0)
+
+
+def test_a_mark_stays_for_one_of_its_packs_though_another_is_needed_for_more() -> None:
+    packs = {A: stored(record("a", {1: [2]})), B: stored(record("b", {1: [2]})), C: stored(record("c", {1: [2]})), D: stored(record("d", {1: [3]}))}
+    marks = mark(B, copies=[copy_of("c", "b")], hours_old=1), mark(C, D, copies=[copy_of("a", "cd")], hours_old=1)
+    found = survey(packs, [snapshot(1, {1: [2, 3]})], Collections(marks, (), {}, 2))
+    plan = plan_collection(found, CollectionOptions(grace_ns=0))
+    assert plan.ripe == {B}
+    assert [one in spent_marks(found, plan, 0) for one in marks] == [True, False]
+
+
 def test_a_mark_stays_as_long_as_its_copies_hold_all_that_a_pack_is_needed_for_whatever_the_grace() -> None:
     """B goes now; C is a copy of it, and goes with the next collection, if anybody still knows that A is a copy of C."""
     packs = {A: stored(record("a", {1: [2]})), B: stored(record("b", {1: [2]})), C: stored(record("c", {1: [2]}))}
-    marks = mark(B, copies=[copy_of("c")]), mark(C, copies=[copy_of("a")])
+    marks = mark(B, copies=[copy_of("c", "b")]), mark(C, copies=[copy_of("a", "c")])
     found = survey(packs, [snapshot(1, {1: [2]})], Collections(marks, (), {}, 2))
     plan = plan_collection(found, CollectionOptions())
     assert plan.ripe == {B}
@@ -356,16 +389,6 @@ def test_an_emptied_pack_is_repacked_however_little_is_unused() -> None:
     assert plan_collection(survey(young, needs), CollectionOptions(emptied=frozenset([B]))).repack == ()
     full = {A: packs[A], B: stored(record("b", {2: range(99)}))}  # a frame that a deep prune could not read is still needed
     assert plan_collection(survey(full, needs), CollectionOptions(emptied=frozenset([B]))).repack == ()
-
-
-def test_packs_that_hold_the_same_needed_frame_are_not_moved_together() -> None:
-    """One of them may hold noise, and the copy of that would pass for one of the other."""
-    packs = {A: stored(record("a", {1: [0, 1]})), B: stored(record("b", {1: [1, 2]})), C: stored(record("c", {1: [2, 3]}))}
-    options = CollectionOptions(max_unused=MaxUnused.parse("0"))
-    assert set(plan_collection(survey(packs, [snapshot(1, {1: [1, 3]})]), options).repack) == {A, C}
-    assert set(plan_collection(survey(packs, [snapshot(1, {1: [0, 2]})]), options).repack) == {A, B}
-    assert set(plan_collection(survey(packs, [snapshot(1, {1: [0, 3]})]), options).repack) == {A, C}  # B is garbage
-    assert set(plan_collection(survey(packs, [snapshot(1, {1: [0, 2], 2: [1]})]), options).repack) == {A, B}
 
 
 def announced(ref: SnapshotRef, frames: bytes) -> Relocations:
