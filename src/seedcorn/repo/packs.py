@@ -32,9 +32,9 @@ from seedcorn.ids import HostId, PackId, RepositoryId
 from seedcorn.repo.bindings import footer_binding, frame_binding, session_binding
 from seedcorn.repo.frames import open_frame, verify_chunks
 
-__all__ = ["OpenedPack", "check_hash", "entries_digest", "open_indexed_pack", "open_pack", "plausible_sizes"]
+__all__ = ["FOOTER_RAW_LIMIT_BYTES", "OpenedPack", "check_hash", "entries_digest", "open_indexed_pack", "open_pack", "plausible_sizes"]
 
-_FOOTER_RAW_LIMIT_BYTES = 64 << 20
+FOOTER_RAW_LIMIT_BYTES = 64 << 20
 _ENTRIES_SLACK_BYTES = 1 << 10  # seal, zstd header, and what zstd adds to bytes that it can not compress
 
 
@@ -143,7 +143,7 @@ def _open_footer(view: memoryview, head: PackHead, secrets: DomainSecrets) -> tu
     if begin < 0:
         raise IntegrityError("the length of its footer is wrong")
     packed = Sealer(secrets.index_key, "footer").open(view[begin:end], footer_binding(head, frame_count))
-    frames = decode(compression.decompress_bounded(packed, limit_bytes=_FOOTER_RAW_LIMIT_BYTES), tuple[FrameEntry, ...])
+    frames = decode(compression.decompress_bounded(packed, limit_bytes=FOOTER_RAW_LIMIT_BYTES), tuple[FrameEntry, ...])
     if len(frames) != frame_count:
         raise IntegrityError("its footer lists another number of frames than its trailer")
     check_frames(frames)

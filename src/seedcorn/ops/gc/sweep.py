@@ -139,6 +139,9 @@ class Collector:
         moved: list[tuple[NewPack, int]] = []  # without its data, and how much that was
         with suppress(ObjectNotFoundError):  # another maintainer is doing the same: what has been moved so far is
             for pack in repack(self._repository, self._live_frames(survey, set(plan.repack))):
+                if not pack.is_readable:  # no honest host has listed what it is made of; it stays as it is
+                    self._monitor.note(f"{', '.join(pack_key(*source) for source in _sources(pack))}: too much is listed of it to be moved")
+                    continue
                 self._store.put(pack.key, pack.data)
                 moved.append((replace(pack, data=b""), len(pack.data)))
         marked = plan.new.union(source for pack, _ in moved for source in _sources(pack))

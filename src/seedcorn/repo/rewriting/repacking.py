@@ -15,17 +15,19 @@ from msgspec.structs import replace as with_fields
 from seedcorn import compression
 from seedcorn.crypto.frames import Sealer
 from seedcorn.crypto.primitives import object_hash
-from seedcorn.format.codec import encode
+from seedcorn.format.codec import Magic, encode
 from seedcorn.format.names import pack_key
 from seedcorn.format.pack import NO_SESSION, FrameEntry, KeyRow, PackEntry, PackHead, PackKind, build_pack_head, build_trailer
 from seedcorn.ids import HostId, PackId
 from seedcorn.repo.bindings import footer_binding
 from seedcorn.repo.maintenance import MaintainRepository
-from seedcorn.repo.packs import entries_digest
+from seedcorn.repo.packs import FOOTER_RAW_LIMIT_BYTES, entries_digest
 
 __all__ = ["LiveFrames", "NewPack", "repack"]
 
 PACK_TARGET_BYTES = 32 << 20
+LISTED_TARGET_BYTES = 8 << 20  # what a segment and the footer say of a pack; an honest host's is a tenth of that
+_ENTRY_BYTES = 48  # of a frame, beside its chunk records
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,11 @@ class NewPack:
     def key(self) -> str:
         return pack_key(self.host, PackId(self.entry.pack))
 
+    @property
+    def is_readable(self) -> bool:
+        """Whether it is within the caps of those who read it. What a host says of one pack of its own may be so much that no other pack can say it."""
+        return len(self.data) <= Magic.PACK.limit_bytes and len(encode(self.entry.frames)) <= FOOTER_RAW_LIMIT_BYTES
+
 
 @dataclass(slots=True)
 class _Open:
@@ -73,6 +80,7 @@ class _Open:
     frames: list[FrameEntry] = field(default_factory=list)
     sealed: list[bytes] = field(default_factory=list)
     sealed_bytes: int = 0
+    listed_bytes: int = 0
     sources: list[PackId] = field(default_factory=list)
 
 
@@ -82,8 +90,7 @@ def repack(repository: MaintainRepository, live: Iterable[LiveFrames]) -> Iterat
     for source in live:
         place = source.host, source.kind, source.domain
         pack = packs.setdefault(place, _Open(*place))
-        size_bytes = sum(frame.sealed_bytes for frame in source.frames)
-        if pack.frames and (pack.sealed_bytes + size_bytes > PACK_TARGET_BYTES or any(pack.rows.get(row.session, row) != row for row in source.rows)):
+        if pack.frames and not _takes(pack, source):
             yield _finish(repository, pack)
             pack = packs[place] = _Open(*place)
         _copy(source, pack)
@@ -91,11 +98,23 @@ def repack(repository: MaintainRepository, live: Iterable[LiveFrames]) -> Iterat
         yield _finish(repository, pack)
 
 
+def _takes(pack: _Open, source: LiveFrames) -> bool:
+    """Whether there is room, and no session in it goes by another key."""
+    sealed_bytes = pack.sealed_bytes + sum(frame.sealed_bytes for frame in source.frames)
+    is_room = sealed_bytes <= PACK_TARGET_BYTES and pack.listed_bytes + _listed_bytes(source) <= LISTED_TARGET_BYTES
+    return is_room and all(pack.rows.get(row.session, row) == row for row in source.rows)
+
+
+def _listed_bytes(source: LiveFrames) -> int:
+    return sum(_ENTRY_BYTES + len(frame.records) for frame in source.frames) + sum(len(row.sealed_key) for row in source.rows)
+
+
 def _copy(source: LiveFrames, pack: _Open) -> None:
     for frame, sealed in zip(source.frames, source.sealed, strict=True):
         pack.sealed.append(sealed)
         pack.frames.append(with_fields(frame, offset=pack.sealed_bytes))  # from the first frame on, until the head is known
         pack.sealed_bytes += frame.sealed_bytes
+    pack.listed_bytes += _listed_bytes(source)
     pack.rows.update((row.session, row) for row in source.rows)
     pack.sources.append(source.pack)
 

@@ -15,7 +15,7 @@ from seedcorn.format.names import NumberedKey, following_number, parse_numbered_
 from seedcorn.format.pack import NO_SESSION, KeyRow, PackEntry, SegmentPublic
 from seedcorn.ids import HostId, PackId
 from seedcorn.repo.hosts import HostRegistry
-from seedcorn.repo.index import OpenedSegment, open_segment, seal_segment
+from seedcorn.repo.index import SEGMENT_RAW_LIMIT_BYTES, OpenedSegment, open_segment, seal_segment
 from seedcorn.repo.maintenance import MaintainRepository
 from seedcorn.repo.packs import entries_digest
 from seedcorn.repo.roots.collections import Pack
@@ -79,7 +79,7 @@ class SegmentSeries:
         """One more pack; ``rows`` has at least the keys of its sessions. (Store key, bytes) of a segment that is full."""
         batch = self._batches.setdefault(domain, _Batch(self._host, domain))
         own_rows = _rows_of(entry, rows)
-        if not batch.takes(own_rows):
+        if not batch.takes(entry, own_rows):
             yield self._write(batch)
             batch = self._batches[domain] = _Batch(self._host, domain)
         batch.add(entry, own_rows)
@@ -114,19 +114,27 @@ class _Batch:
     packs: dict[tuple[bytes, bytes], PackEntry] = field(default_factory=dict)  # by id and digest
     size_bytes: int = 0
 
-    def takes(self, rows: Sequence[KeyRow]) -> bool:
-        """Whether there is room, and no session in it goes by another key."""
+    def takes(self, entry: PackEntry, rows: Sequence[KeyRow]) -> bool:
+        """Whether there is room, and no session in it goes by another key. What fills a segment by itself, as a host may have listed it, has one."""
+        if self.packs and self.size_bytes + _listed_bytes(entry, rows) > SEGMENT_RAW_LIMIT_BYTES:
+            return False
         return self.size_bytes < SEGMENT_TARGET_BYTES and all(self.rows.get(row.session, row) == row for row in rows)
 
     def add(self, entry: PackEntry, rows: Sequence[KeyRow]) -> None:
         name = entry.pack, entries_digest(self.domain, entry.kind, entry.frames, rows)
         if name not in self.packs:
             self.packs[name] = entry
-            self.size_bytes += _ENTRY_BYTES + sum(_ENTRY_BYTES + len(frame.records) for frame in entry.frames)
+            self.size_bytes += _listed_bytes(entry, [row for row in rows if row.session not in self.rows])
         self.rows.update((row.session, row) for row in rows)
 
     def write(self, repository: MaintainRepository, number: int) -> tuple[str, bytes]:
         return write_segment(repository, self.host, self.domain, number, list(self.rows.values()), list(self.packs.values()))
+
+
+def _listed_bytes(entry: PackEntry, rows: Sequence[KeyRow]) -> int:
+    """No less than an entry and these keys have in a segment."""
+    frames_bytes = sum(_ENTRY_BYTES + len(frame.records) for frame in entry.frames)
+    return _ENTRY_BYTES + frames_bytes + sum(_ENTRY_BYTES + len(row.sealed_key) for row in rows)
 
 
 def _rows_of(entry: PackEntry, rows: Sequence[KeyRow]) -> list[KeyRow]:
