@@ -129,7 +129,8 @@ class _Planner:
         self._is_needed = needed_by_any(browser.snapshots)
 
     def plan(self, options: RepairOptions) -> RepairPlan:
-        suspects = sorted({*self._packs.missing, *self._packs.damaged, *self._unlisted()})
+        worthless = tuple(key for key in sorted(self._index.damaged) if self._is_worthless(key))
+        suspects = sorted({*self._packs.missing, *self._packs.damaged, *self._unlisted(), *self._beside(worthless)})
         looked = list(work_ahead(self._look, suspects, threads=options.readers))
         acted = [found for found in looked if not found.is_swept and not self._is_well(found)]
         broken = [found for found in acted if found.verdict is not _Verdict.WHOLE]
@@ -142,7 +143,7 @@ class _Planner:
             move=tuple(found.repair for found in broken if found.repair.frames),
             give_up=tuple(found.repair for found in broken if found.is_listed and not found.repair.frames),
             replace_segments=tuple(sorted(replaced)),
-            remove_segments=tuple(key for key in sorted(self._index.damaged) if self._is_worthless(key)),
+            remove_segments=worthless,
             delete_packs=tuple(corrupt) if options.delete_damaged else (),
             swept=tuple(found.repair.key for found in looked if found.is_swept),
             unknown=unknown,
@@ -153,6 +154,15 @@ class _Planner:
         for key in self._packs.sizes:
             name = parse_pack_key(key)
             if key not in self._index.packs and name is not None and name[0] in self._registry.hosts:
+                yield key
+
+    def _beside(self, segments: Iterable[str]) -> Iterator[str]:
+        """All packs of the hosts of these segments. One of them may be listed by a lie alone once the segment is gone that told the truth of it, and
+        what is moved by a lie is lost."""
+        hosts = {name.host for segment in segments if (name := parse_numbered_key(segment))}
+        for key in self._packs.sizes:
+            name = parse_pack_key(key)
+            if name is not None and name[0] in hosts:
                 yield key
 
     def _look(self, key: str) -> _Looked:
