@@ -8,6 +8,7 @@ this tree is a bug of ours.
     ├── RepositoryNotFoundError  10   there is no repository at that place
     ├── CredentialError          12   wrong passphrase, wrong key, or a key that may not do this
     ├── IntegrityError           13   stored bytes are not what was written; ``object_name`` says which
+    │   ├── AlteredError         13   bytes are not those of their name
     │   └── ForeignSessionError  13   a host says of another one's session that it is its own: counts for nothing
     ├── SourceError               3   a source could not be read; the run goes on without it
     ├── TargetError               1   a restored file could not be written; the run goes on without it
@@ -27,6 +28,7 @@ __all__ = [
     "EXIT_INTERRUPTED",
     "EXIT_SOURCE_ERRORS",
     "AccessDeniedError",
+    "AlteredError",
     "CredentialError",
     "ForeignSessionError",
     "IntegrityError",
@@ -94,6 +96,10 @@ class IntegrityError(SeedcornError):
 
 class ForeignSessionError(IntegrityError):
     """What lies in the room of one host names a session of another one as its own. No program writes that, so nothing true can depend on it."""
+
+
+class AlteredError(IntegrityError):
+    """An object's bytes are not those of its name: whoever put it may have put something true."""
 
 
 class SourceError(SeedcornError):

@@ -14,7 +14,7 @@ from functools import cache
 from seedcorn import compression
 from seedcorn.crypto import primitives
 from seedcorn.crypto.frames import Sealer
-from seedcorn.errors import CredentialError, ForeignSessionError, IntegrityError, ObjectNotFoundError
+from seedcorn.errors import AlteredError, CredentialError, ForeignSessionError, IntegrityError, ObjectNotFoundError
 from seedcorn.format.codec import SUITE, Envelope, Magic, decode, encode
 from seedcorn.format.names import NumberedKey, following_number, parse_numbered_key, segment_key
 from seedcorn.format.pack import KeyRow, PackEntry, SegmentPublic, check_frames, check_sessions
@@ -118,7 +118,7 @@ def verify_segment(data: bytes, name: NumberedKey, repository: RepositoryId, reg
         IntegrityError: with what is wrong.
     """
     if primitives.object_hash(data) != name.object_id:
-        raise IntegrityError("its bytes do not match the hash in its name")
+        raise AlteredError("its bytes do not match the hash in its name")
     envelope = Envelope.parse(Magic.SEGMENT, data)
     registry.verify_segment(name.host, envelope)
     public_part, sealed = envelope.parts

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from seedcorn.errors import ForeignSessionError, IntegrityError
+from seedcorn.errors import AlteredError, ForeignSessionError, IntegrityError
 from seedcorn.events import Monitor
 from seedcorn.format.names import parse_numbered_key, parse_pack_key
 from seedcorn.ids import HostId
@@ -89,9 +89,11 @@ def refuse_unsound(survey: Survey, consequence: str, monitor: Monitor | None = N
 
 def _stops_nobody(problem: IntegrityError, registry: HostRegistry) -> bool:
     """Whether a segment that is not loaded is in the room of a revoked host, or names a session of another host than that of its room. What it may
-    list is missed if a snapshot needs it, and by nobody if none does."""
+    list is missed if a snapshot needs it, and by nobody if none does. But one that has been altered may have told the truth of packs of which
+    another one lies; a repair takes it away."""
     name = parse_numbered_key(problem.object_name)
-    return isinstance(problem, ForeignSessionError) or (name is not None and name.host in registry.revoked)
+    is_revoked = name is not None and name.host in registry.revoked
+    return isinstance(problem, ForeignSessionError) or (is_revoked and not isinstance(problem, AlteredError))
 
 
 class Surveyor:

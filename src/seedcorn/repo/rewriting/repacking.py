@@ -65,7 +65,7 @@ class NewPack:
 
     @property
     def is_readable(self) -> bool:
-        """Whether it is within the caps of those who read it. What a host says of one pack of its own may be so much that no other pack can say it."""
+        """Whether it is within the caps of those who read it. A host may say so much of one pack that no other can say it."""
         return len(self.data) <= Magic.PACK.limit_bytes and len(encode(self.entry.frames)) <= FOOTER_RAW_LIMIT_BYTES
 
 
