@@ -532,3 +532,11 @@ def test_objects_that_mean_nothing_any_more() -> None:
         receipt(expired, void=True),
         receipt(removed),
     )
+
+
+def test_garbage_that_can_not_be_moved_has_no_other_pack_moved() -> None:
+    """Or one pack that is listed in two ways would have every prune move all that has a single frame of garbage."""
+    lie = record("b", {2: range(200)}, digest_of="lie")
+    packs = {A: stored(record("a", {1: range(100)})), B: stored(record("b", {2: range(200)}), lie)}
+    found = survey(packs, [snapshot(1, {1: range(99), 2: [0]})])
+    assert plan_collection(found, CollectionOptions(grace_ns=0)).repack == ()
