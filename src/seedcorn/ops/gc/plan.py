@@ -208,8 +208,9 @@ def _choose_packs(survey: Survey, judgement: Judgement, options: CollectionOptio
 
 def _choose_repacks(survey: Survey, judgement: Judgement, eligible: Collection[Pack], options: CollectionOptions) -> Iterator[Pack]:
     """Packs that were emptied, then those with the smallest share of needed bytes first, until what stays unused is within its limit."""
-    uses = {name: use for name, use in judgement.uses.items() if name not in judgement.collectable}
-    limit_bytes = options.max_unused.limit_bytes(sum(use.used_bytes for use in uses.values()))
+    staying = {name: use for name, use in judgement.uses.items() if name not in judgement.collectable}
+    limit_bytes = options.max_unused.limit_bytes(sum(use.used_bytes for use in staying.values()))
+    uses = {name: use for name, use in staying.items() if _is_movable(survey.packs[name])}  # no move makes the garbage of others less
     unused_bytes = sum(use.frame_bytes - use.used_bytes for use in uses.values())
     partly = [
         (name not in options.emptied, use.used_bytes / use.frame_bytes, name)
@@ -219,9 +220,8 @@ def _choose_repacks(survey: Survey, judgement: Judgement, eligible: Collection[P
     for is_spared, _, name in sorted(partly):
         if is_spared and unused_bytes <= limit_bytes:
             return
-        if _is_movable(survey.packs[name]):
-            unused_bytes -= uses[name].frame_bytes - uses[name].used_bytes
-            yield name
+        unused_bytes -= uses[name].frame_bytes - uses[name].used_bytes
+        yield name
 
 
 def _is_movable(pack: StoredPack) -> bool:
