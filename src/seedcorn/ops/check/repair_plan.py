@@ -161,8 +161,8 @@ class _Planner:
         what is moved by a lie is lost."""
         hosts = {name.host for segment in segments if (name := parse_numbered_key(segment))}
         for key in self._packs.sizes:
-            name = parse_pack_key(key)
-            if name is not None and name[0] in hosts:
+            pack = parse_pack_key(key)
+            if pack is not None and pack[0] in hosts:
                 yield key
 
     def _look(self, key: str) -> _Looked:
