@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,7 +30,7 @@ from seedcorn.store.api import Store
 from seedcorn.testing.memory_store import MemoryStore
 from seedcorn.testing.repositories import Machine, SmallRepository, make_tree, read_tree
 
-__all__ = ["ALONE", "HOUR_NS", "NOW", "Garden", "StoreClock", "noise", "open_garden"]
+__all__ = ["ALONE", "HOUR_NS", "NOW", "Garden", "StoreClock", "noise", "open_garden", "plant_poor_pack"]
 
 NOW = CollectionOptions(grace_ns=0, allow_large=True)
 ALONE = DeepOptions(PackerOptions(workers=0))  # one thread, so that a crash is heard by who has to
@@ -144,6 +145,12 @@ class Garden:
             assert {path: content for path, content in found.items() if content is not None} == files
         browser.state.close()
 
+    def most_copies(self) -> int:
+        """In how many packs of the store the frame is listed that is listed in most."""
+        survey = Surveyor(self.maintainer(), self.state()).survey()
+        lists = (record for pack in survey.packs.values() if pack.present for record in pack.records)
+        return max(Counter((number, seq) for record in lists for number, seqs in record.frames().items() for seq in seqs).values())
+
     def keys(self, room: str) -> list[str]:
         return sorted(key for key in self.store.objects if key.startswith(room + "/"))
 
@@ -151,6 +158,14 @@ class Garden:
         """No garbage is left: a collection from here finds nothing to do."""
         assert self.collector(state=state).plan(dry_run=True).is_empty
         assert not [key for key in self.keys("gc") if key.endswith(".mark") or "probe" in key]
+
+
+def plant_poor_pack(garden: Garden) -> None:
+    """A pack of which less than half is needed, and a snapshot that needs that."""
+    big = garden.back_up({"a": noise(1, 3_000_000), "b": noise(2, 2_000_000)})
+    garden.back_up({"b": noise(2, 2_000_000)})
+    garden.forget(big)
+    assert garden.plan().repack, "contents are long enough to lie in frames of their own"
 
 
 @contextmanager

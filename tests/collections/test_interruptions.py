@@ -5,7 +5,6 @@ Every call in the slow tests, one in seven in the others.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
@@ -16,7 +15,6 @@ import pytest
 from tests.collections.garden import Garden, noise, open_garden
 from tests.collections.interrupted import BeforePutStore, Crash, CrashingStore, MeanwhileStore, When, strides
 
-from seedcorn.ops.gc.survey import Surveyor
 from seedcorn.testing.damage import copy_store
 from seedcorn.testing.repositories import Machine
 
@@ -79,20 +77,6 @@ def test_a_crash_at_any_call(garden: Garden, when: When, stride: int, record_pro
         state.close()
 
 
-def assert_each_frame_once(garden: Garden) -> None:
-    """Two collections that move the same pack at once list it once."""
-    survey = Surveyor(garden.maintainer(), garden.state()).survey()
-    times = Counter(
-        (number, seq)
-        for pack in survey.packs.values()
-        if pack.present
-        for record in pack.records
-        for number, seqs in record.frames().items()
-        for seq in seqs
-    )
-    assert max(times.values()) == 1
-
-
 @strides
 def test_another_collection_before_any_call(garden: Garden, stride: int) -> None:
     pristine = garden.store
@@ -104,7 +88,7 @@ def test_another_collection_before_any_call(garden: Garden, stride: int) -> None
         garden.prune(state=state)
         garden.assert_whole()
         garden.assert_clean(state)
-        assert_each_frame_once(garden)
+        assert garden.most_copies() == 1
         state.close()
 
 
@@ -116,7 +100,7 @@ def test_two_collections_that_always_run_at_once(garden: Garden) -> None:
         at_once = BeforePutStore(garden.store, "packs/", lambda: moved.append(garden.prune(state=garden.state()).repacked_packs))
         moved.append(garden.prune(store=at_once, state=garden.state()).repacked_packs)
         garden.assert_whole()
-        assert_each_frame_once(garden)
+        assert garden.most_copies() == 1
     assert sum(moved) == 1
     garden.assert_clean()
 

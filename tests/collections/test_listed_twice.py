@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 from msgspec.structs import replace
-from tests.collections.garden import Garden, noise, open_garden
+from tests.collections.garden import Garden, open_garden, plant_poor_pack
 from tests.collections.interrupted import AfterPutStore, Crash, crash
 
 from seedcorn.crypto.primitives import object_hash, random_bytes
@@ -21,12 +21,8 @@ from seedcorn.repo.rewriting.segments import fetch_segment
 
 @pytest.fixture
 def garden() -> Iterator[Garden]:
-    """A pack of which less than half is needed, and a snapshot that needs it."""
     with open_garden() as made:
-        big = made.back_up({"a": noise(1, 3_000_000), "b": noise(2, 2_000_000)})
-        made.back_up({"b": noise(2, 2_000_000)})
-        made.forget(big)
-        assert made.plan().repack
+        plant_poor_pack(made)
         yield made
 
 

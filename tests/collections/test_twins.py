@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -11,7 +10,7 @@ from threading import Event
 
 import pytest
 from msgspec.structs import replace
-from tests.collections.garden import NOW, Garden, noise, open_garden
+from tests.collections.garden import NOW, Garden, open_garden, plant_poor_pack
 from tests.collections.interrupted import AfterPutStore, BeforePutStore, Crash, crash
 
 from seedcorn.crypto.primitives import random_bytes
@@ -19,7 +18,6 @@ from seedcorn.format.names import pack_key
 from seedcorn.format.pack import PackEntry
 from seedcorn.ids import PackId, SessionId
 from seedcorn.ops.gc.plan import MaxUnused
-from seedcorn.ops.gc.survey import Surveyor
 from seedcorn.repo.hosts import load_registry
 from seedcorn.repo.index import build_segment
 from seedcorn.repo.rewriting.segments import fetch_segment
@@ -30,20 +28,9 @@ TIMEOUT_SECONDS = 60
 
 @pytest.fixture
 def garden() -> Iterator[Garden]:
-    """A pack of which less than half is needed."""
     with open_garden() as made:
-        big = made.back_up({"a": noise(1, 3_000_000), "b": noise(2, 2_000_000)})
-        made.back_up({"b": noise(2, 2_000_000)})
-        made.forget(big)
-        assert made.plan().repack
+        plant_poor_pack(made)
         yield made
-
-
-def most_often(garden: Garden) -> int:
-    """In how many packs the frame lies that lies in most."""
-    survey = Surveyor(garden.maintainer(), garden.state()).survey()
-    lists = (record for pack in survey.packs.values() if pack.present for record in pack.records)
-    return max(Counter((number, seq) for record in lists for number, seqs in record.frames().items() for seq in seqs).values())
 
 
 def test_a_mark_stays_whose_copy_was_swept_and_kept(garden: Garden) -> None:
@@ -76,7 +63,7 @@ def test_a_mark_stays_whose_copy_was_swept_and_kept(garden: Garden) -> None:
     for _ in range(3):
         garden.prune(state=garden.state())
     garden.assert_whole()
-    assert most_often(garden) == 1
+    assert garden.most_copies() == 1
 
 
 def test_who_sees_the_mark_of_another_lists_no_copy(garden: Garden) -> None:
@@ -87,7 +74,7 @@ def test_who_sees_the_mark_of_another_lists_no_copy(garden: Garden) -> None:
     for _ in range(2):
         garden.prune(state=garden.state())
     garden.assert_whole()
-    assert most_often(garden) == 1
+    assert garden.most_copies() == 1
 
 
 def test_a_pack_that_is_not_what_was_put_keeps_no_other_from_being_moved(garden: Garden) -> None:
