@@ -32,9 +32,19 @@ from seedcorn.ids import HostId, PackId, RepositoryId
 from seedcorn.repo.bindings import footer_binding, frame_binding, session_binding
 from seedcorn.repo.frames import open_frame, verify_chunks
 
-__all__ = ["FOOTER_RAW_LIMIT_BYTES", "OpenedPack", "check_hash", "entries_digest", "open_indexed_pack", "open_pack", "plausible_sizes"]
+__all__ = [
+    "FOOTER_RAW_LIMIT_BYTES",
+    "OpenedPack",
+    "check_hash",
+    "entries_digest",
+    "listed_bytes",
+    "open_indexed_pack",
+    "open_pack",
+    "plausible_sizes",
+]
 
 FOOTER_RAW_LIMIT_BYTES = 64 << 20
+_ENTRY_BYTES = 48  # of a frame, a pack or a key, beside chunk records and the key itself
 _ENTRIES_SLACK_BYTES = 1 << 10  # seal, zstd header, and what zstd adds to bytes that it can not compress
 
 
@@ -57,6 +67,12 @@ def entries_digest(domain: int, kind: PackKind, frames: Iterable[FrameEntry], ro
     sessions = {frame.session for frame in entries}
     keys = sorted({(row.session, row.suite, row.sealed_key) for row in rows if row.session in sessions})
     return primitives.object_hash(encode((domain, int(kind), entries, keys)))
+
+
+def listed_bytes(frames: Iterable[FrameEntry], rows: Iterable[KeyRow]) -> int:
+    """No less than one pack with these frames and keys has in a segment, before compression."""
+    frames_bytes = sum(_ENTRY_BYTES + len(frame.records) for frame in frames)
+    return _ENTRY_BYTES + frames_bytes + sum(_ENTRY_BYTES + len(row.sealed_key) for row in rows)
 
 
 def plausible_sizes(frames: tuple[FrameEntry, ...]) -> range:

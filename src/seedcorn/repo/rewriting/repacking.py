@@ -21,13 +21,12 @@ from seedcorn.format.pack import NO_SESSION, FrameEntry, KeyRow, PackEntry, Pack
 from seedcorn.ids import HostId, PackId
 from seedcorn.repo.bindings import footer_binding
 from seedcorn.repo.maintenance import MaintainRepository
-from seedcorn.repo.packs import FOOTER_RAW_LIMIT_BYTES, entries_digest
+from seedcorn.repo.packs import FOOTER_RAW_LIMIT_BYTES, entries_digest, listed_bytes
 
 __all__ = ["LiveFrames", "NewPack", "repack"]
 
 PACK_TARGET_BYTES = 32 << 20
 LISTED_TARGET_BYTES = 8 << 20  # what a segment and the footer say of a pack; an honest host's is a tenth of that
-_ENTRY_BYTES = 48  # of a frame, beside its chunk records
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +100,8 @@ def repack(repository: MaintainRepository, live: Iterable[LiveFrames]) -> Iterat
 def _takes(pack: _Open, source: LiveFrames) -> bool:
     """Whether there is room, and no session in it goes by another key."""
     sealed_bytes = pack.sealed_bytes + sum(frame.sealed_bytes for frame in source.frames)
-    is_room = sealed_bytes <= PACK_TARGET_BYTES and pack.listed_bytes + _listed_bytes(source) <= LISTED_TARGET_BYTES
+    is_room = sealed_bytes <= PACK_TARGET_BYTES and pack.listed_bytes + listed_bytes(source.frames, source.rows) <= LISTED_TARGET_BYTES
     return is_room and all(pack.rows.get(row.session, row) == row for row in source.rows)
-
-
-def _listed_bytes(source: LiveFrames) -> int:
-    return sum(_ENTRY_BYTES + len(frame.records) for frame in source.frames) + sum(len(row.sealed_key) for row in source.rows)
 
 
 def _copy(source: LiveFrames, pack: _Open) -> None:
@@ -114,7 +109,7 @@ def _copy(source: LiveFrames, pack: _Open) -> None:
         pack.sealed.append(sealed)
         pack.frames.append(with_fields(frame, offset=pack.sealed_bytes))  # from the first frame on, until the head is known
         pack.sealed_bytes += frame.sealed_bytes
-    pack.listed_bytes += _listed_bytes(source)
+    pack.listed_bytes += listed_bytes(source.frames, source.rows)
     pack.rows.update((row.session, row) for row in source.rows)
     pack.sources.append(source.pack)
 

@@ -17,7 +17,7 @@ from seedcorn.ids import HostId, PackId
 from seedcorn.repo.hosts import HostRegistry
 from seedcorn.repo.index import SEGMENT_RAW_LIMIT_BYTES, OpenedSegment, open_segment, seal_segment
 from seedcorn.repo.maintenance import MaintainRepository
-from seedcorn.repo.packs import entries_digest
+from seedcorn.repo.packs import entries_digest, listed_bytes
 from seedcorn.repo.roots.collections import Pack
 
 __all__ = [
@@ -32,7 +32,6 @@ __all__ = [
 
 SEGMENT_TARGET_BYTES = 8 << 20  # before compression, which takes little off chunk ids
 SMALL_SEGMENT_BYTES = 4 << 20  # as stored; a merged segment is larger than this, so that none is merged again and again
-_ENTRY_BYTES = 48  # of a frame or pack, beside its chunk records
 
 
 def fetch_segment(repository: MaintainRepository, registry: HostRegistry, key: str) -> OpenedSegment:
@@ -116,7 +115,7 @@ class _Batch:
 
     def takes(self, entry: PackEntry, rows: Sequence[KeyRow]) -> bool:
         """Whether there is room, and no session in it goes by another key. What fills a segment by itself, as a host may have listed it, has one."""
-        if self.packs and self.size_bytes + _listed_bytes(entry, rows) > SEGMENT_RAW_LIMIT_BYTES:
+        if self.packs and self.size_bytes + listed_bytes(entry.frames, rows) > SEGMENT_RAW_LIMIT_BYTES:
             return False
         return self.size_bytes < SEGMENT_TARGET_BYTES and all(self.rows.get(row.session, row) == row for row in rows)
 
@@ -124,17 +123,11 @@ class _Batch:
         name = entry.pack, entries_digest(self.domain, entry.kind, entry.frames, rows)
         if name not in self.packs:
             self.packs[name] = entry
-            self.size_bytes += _listed_bytes(entry, [row for row in rows if row.session not in self.rows])
+            self.size_bytes += listed_bytes(entry.frames, [row for row in rows if row.session not in self.rows])
         self.rows.update((row.session, row) for row in rows)
 
     def write(self, repository: MaintainRepository, number: int) -> tuple[str, bytes]:
         return write_segment(repository, self.host, self.domain, number, list(self.rows.values()), list(self.packs.values()))
-
-
-def _listed_bytes(entry: PackEntry, rows: Sequence[KeyRow]) -> int:
-    """No less than an entry and these keys have in a segment."""
-    frames_bytes = sum(_ENTRY_BYTES + len(frame.records) for frame in entry.frames)
-    return _ENTRY_BYTES + frames_bytes + sum(_ENTRY_BYTES + len(row.sealed_key) for row in rows)
 
 
 def _rows_of(entry: PackEntry, rows: Sequence[KeyRow]) -> list[KeyRow]:
