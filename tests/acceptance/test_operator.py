@@ -41,6 +41,23 @@ def test_force_stores_again_what_a_lost_pack_held(workshop: Workshop, kind: byte
     workshop.assert_restores(again.id, tree)
 
 
+def test_what_force_has_found_lost_is_not_relied_on_later(workshop: Workshop) -> None:
+    """The source had nothing of it at that moment, and has it again."""
+    make_tree(workshop.source, {"kept": b"kept " * 3000})
+    workshop.backup()
+    kept = set(workshop.objects)
+    make_tree(workshop.source, {"away": b"away " * 3000})
+    away = workshop.source / "away"
+    workshop.backup()
+    for key in set(workshop.objects) - kept:
+        if key.startswith("packs/"):
+            del workshop.objects[key]
+    away.rename(workshop.source.parent / "away")
+    workshop.backup(force=True)
+    (workshop.source.parent / "away").rename(away)
+    workshop.assert_restores(workshop.backup().id, describe(workshop.source))
+
+
 def test_force_without_a_loss_puts_no_pack(workshop: Workshop) -> None:
     make_tree(workshop.source, _FILES)
     workshop.backup()

@@ -21,8 +21,8 @@ __all__ = ["Base", "is_torn", "read_base"]
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """What a session knew of collections before it loaded the index: all sweeps by name, and the packs that were marked, and those that any sweep has
-    named and not kept (a maintainer who rewrote a segment at the same time may list a deleted one again)."""
+    """What a session knew before it relied on anything: all sweeps by name, and the packs that were marked, those that any sweep has named and not
+    kept (a maintainer who rewrote a segment at the same time may list a deleted one again), and those known to be lost."""
 
     sweeps: frozenset[CollectionName]
     packs: frozenset[tuple[HostId, PackId]]

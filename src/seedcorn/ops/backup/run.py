@@ -33,6 +33,7 @@ from seedcorn.repo.index import is_out_of_date, sync_state
 from seedcorn.repo.repository import HostRepository
 from seedcorn.repo.roots.chains import check_rollback, list_heads, remember_heads, remembered_heads, witnessed
 from seedcorn.repo.roots.checkpoints import build_checkpoint
+from seedcorn.repo.roots.collections import Pack
 from seedcorn.repo.roots.needed import needed_frames
 from seedcorn.repo.roots.receipts import build_receipt
 from seedcorn.repo.roots.snapshots import build_snapshot, group_of
@@ -47,6 +48,7 @@ ATTEMPTS = 5  # each loses to a collection that began after it; a collection tak
 ERRORS_LIMIT = 10_000
 _CHECKPOINT_SECONDS = 30 * 60
 _OWNERS = "owners"
+_LOST = "lost-packs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +140,7 @@ class BackupRun:
             self._add_index_problem(problem)
         if only is not None:
             state.trust_only(only)
-        if self._options.force:
-            self._forget_lost_packs(only)
+        self._base = dataclasses.replace(self._base, packs=self._base.packs | self._lost_packs(only))
         state.avoid(self._base.packs)
         if only is not None:
             if is_out_of_date(repository.store, state, only, repository.key.secrets.domain):  # what earlier runs have left may rely on what is gone
@@ -176,17 +177,25 @@ class BackupRun:
         for problem in problems:
             self._monitor.note(f"{problem}: what it lists can not be reused")
 
-    def _forget_lost_packs(self, only: HostId | None) -> None:
-        """With ``force`` nothing is believed, not even that what the index lists is there: what lost packs held is stored again."""
+    def _lost_packs(self, only: HostId | None) -> set[Pack]:
+        """What the store lacked when it was last looked for, which is done with ``force``: nothing is believed then, not even that what the index
+        lists is there, and what lost packs held is stored again. The index goes on listing them: one listing is no proof, and others who use this
+        state decide by it what nobody needs."""
+        packed = self._state.fact(_LOST)
+        lost = set(msgspec.msgpack.decode(packed, type=list[Pack])) if packed else set()
+        if not self._options.force:
+            return lost
         prefix = f"packs/{only.hex()}/" if only else "packs/"
         indexed = {(record.host, record.pack) for record in self._state.packs()}  # before the listing: another process here may be adding packs
         present = {info.key for info in self._repository.store.list(prefix)}
-        lost = {pack for host, pack in indexed if (only is None or host == only) and pack_key(host, pack) not in present}
-        if lost:
+        found = {(host, pack) for host, pack in indexed if (only is None or host == only) and pack_key(host, pack) not in present}
+        if found:
             self._monitor.note(
-                f"{len(lost)} packs that the index lists are missing from the store: what the sources still have of them is stored again"
+                f"{len(found)} packs that the index lists are missing from the store: what the sources still have of them is stored again"
             )
-            self._state.forget_packs(lost)
+        if found != lost:
+            self._state.remember(_LOST, msgspec.msgpack.encode(sorted(found)))
+        return found
 
     def __enter__(self) -> Self:
         return self

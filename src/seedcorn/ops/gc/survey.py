@@ -123,9 +123,7 @@ class Surveyor:
         roots = self._roots.read(registry)
         unlisted = sync_state(repository.store, state, repository.repository, repository.index_key, registry, only=None)
         segments = self._segments()
-        unlisted += [
-            IntegrityError("lists no pack, or none that this machine knows", object_name=key) for key, one in segments.items() if not one.packs
-        ]
+        unlisted += [IntegrityError("lists no pack", object_name=key) for key, one in segments.items() if not one.packs]
         passed_over = [problem for problem in unlisted if _stops_nobody(problem, registry)]
         problems = [*roots.problems, *(problem for problem in unlisted if problem not in passed_over)]
         packs = self._packs()

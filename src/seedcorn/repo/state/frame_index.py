@@ -110,10 +110,6 @@ class FrameIndex:
 
     # -- packs -------------------------------------------------------------------------------------------------------------------------------
 
-    def forget_packs(self, txn: Transaction, packs: Collection[PackId]) -> FrameSet:
-        """Forget packs; the frames that are nowhere now."""
-        return self._remove_packs(txn, [number for number, record in self._numbered_packs(txn) if record.pack in packs])
-
     def _remove_packs(self, txn: Transaction, numbers: Iterable[int]) -> FrameSet:
         dead = FrameSet()
         for number in numbers:
@@ -155,7 +151,7 @@ class FrameIndex:
         with self._database.reading() as txn:
             packs = {number: (record.host, record.pack) for number, record in self._numbered_packs(txn)}
             listed = {key.decode("ascii"): _decode_segment(row).packs for key, row in self._segments.items(txn)}
-        return {key: [packs[number] for number in numbers if number in packs] for key, numbers in listed.items() if numbers is not None}
+        return {key: [packs[number] for number in numbers] for key, numbers in listed.items() if numbers is not None}
 
     # -- frames ------------------------------------------------------------------------------------------------------------------------------
 

@@ -113,14 +113,6 @@ class LocalIndex:
                 self._catalog.bury(txn, self._frames.remove_segments(txn, keys), self._frames.count(txn))
             self._renew()
 
-    def forget_packs(self, packs: Collection[PackId]) -> None:
-        """Drop what these packs hold from the index. Cached listings stay, to be checked frame by frame."""
-        with self._changing():
-            self._renew()
-            with self._database.writing() as txn:
-                self._catalog.bury(txn, self._frames.forget_packs(txn, packs), self._frames.count(txn))
-            self._renew()
-
     def forget_index(self) -> None:
         """Drop segments, packs, frames and chunks (the chunk tables are damaged). Listings stay, to be checked frame by frame."""
         with self._changing():

@@ -22,7 +22,7 @@ from seedcorn.repo.state.verifications import Verifications
 
 __all__ = ["ChunkPlace", "FramePlace", "FrameSet", "PackRecord", "SessionRecord", "State", "frame_ordinal"]
 
-_SCHEMA = b"11"
+_SCHEMA = b"12"
 
 
 class State(LocalIndex):

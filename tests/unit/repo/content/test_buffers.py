@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import mmap
-import struct
 import threading
 from pathlib import Path
 
@@ -24,8 +23,8 @@ def resident_bytes(buffer: memoryview) -> int:
     address = ctypes.addressof(ctypes.c_char.from_buffer(buffer))
     with Path("/proc/self/pagemap").open("rb") as pagemap:
         pagemap.seek(address // mmap.PAGESIZE * 8)
-        pages = struct.unpack(f"<{len(buffer) // mmap.PAGESIZE}Q", pagemap.read(len(buffer) // mmap.PAGESIZE * 8))
-    return sum(page >> 63 for page in pages) * mmap.PAGESIZE
+        pages = pagemap.read(len(buffer) // mmap.PAGESIZE * 8)
+    return sum(last >> 7 for last in pages[7::8]) * mmap.PAGESIZE  # the highest of 64 bits says whether a page is there
 
 
 def test_a_pool_makes_no_more_than_its_limit_and_lends_the_last_one_first() -> None:

@@ -327,8 +327,9 @@ def test_a_dead_frame_comes_back_with_its_pack(state: State) -> None:
 
 
 def test_numbers_of_packs_are_not_used_twice_at_once(state: State) -> None:
-    add(state, "index/one", ALPHA, S1, entry(b"p", S1, (0, [(A, 10)])), entry(b"q", S1, (1, [(B, 10)])))
-    state.forget_packs([PackId(b"p" * 32)])
+    add(state, "index/one", ALPHA, S1, entry(b"p", S1, (0, [(A, 10)])))
+    add(state, "index/both", ALPHA, S1, entry(b"q", S1, (1, [(B, 10)])))
+    state.remove_segments(["index/one"])
     add(state, "index/two", ALPHA, S1, entry(b"r", S1, (2, [(C, 10)])))
     (number,) = state.sessions()
     places = state.frame_places([frame_ordinal(number, 1), frame_ordinal(number, 2)])

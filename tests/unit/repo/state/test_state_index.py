@@ -15,7 +15,7 @@ import pytest
 from seedcorn.errors import SeedcornError
 from seedcorn.format.pack import FrameEntry, KeyRow, PackEntry, PackKind
 from seedcorn.format.tree import pack_content
-from seedcorn.ids import ChunkId, HostId, PackId, RepositoryId
+from seedcorn.ids import ChunkId, HostId, RepositoryId
 from seedcorn.repo.state import chunk_index, chunk_table
 from seedcorn.repo.state.state import State, frame_ordinal
 
@@ -240,17 +240,17 @@ def test_a_dry_run_leaves_no_table(state: State) -> None:
     assert not indexed(state, 2)
 
 
-def test_lost_packs_are_forgotten_with_their_copies(state: State) -> None:
+def test_packs_go_with_the_last_segment_that_lists_them(state: State) -> None:
     for n in (1, 2, 3):
         add(state, n)
     add(state, 4, chunks_of=1)
     assert {place.ordinal for place in state.copies(chunk(1))} == {frame_ordinal(0, 1), frame_ordinal(0, 4)}
-    state.forget_packs([PackId(bytes([n]) * 32) for n in (1, 2)])
+    state.remove_segments(["index/1", "index/2"])
     assert state.epoch == 1
     assert [place.ordinal for place in state.copies(chunk(1))] == [frame_ordinal(0, 4)]
     assert not indexed(state, 2)
     assert indexed(state, 3)
-    state.forget_packs([PackId(bytes([n]) * 32) for n in (3, 4)])
+    state.remove_segments(["index/3", "index/4"])
     assert not state.has_chunks
     add(state, 5)
     assert indexed(state, 5)
