@@ -20,7 +20,7 @@ from seedcorn.ops.browse import Browser, Standing
 from seedcorn.ops.check.findings import Findings
 from seedcorn.ops.parallel import work_ahead
 from seedcorn.repo.hosts import HostRegistry, load_registry
-from seedcorn.repo.index import open_segment
+from seedcorn.repo.index import OpenedSegment, open_segment
 from seedcorn.repo.keyslots import read_slots
 from seedcorn.repo.packs import entries_digest, plausible_sizes
 from seedcorn.repo.records import fetch_spare
@@ -33,18 +33,41 @@ _GIVEN_UP = (Standing.FORGOTTEN, Standing.EXPIRED)  # a machine that has never r
 
 
 @dataclass(frozen=True, slots=True)
+class PackListing:
+    """What a segment says of a pack: enough to recognise it, little enough to keep for all."""
+
+    digest: bytes
+    frame_count: int
+    sizes: range  # plausible lengths of the pack in bytes
+
+
+@dataclass(frozen=True, slots=True)
 class IndexedPack:
-    """A pack as a segment describes it: enough to recognise it, little enough to keep for all."""
+    """A pack, and each way in which segments list it. There is one way, unless whoever has the host's key lies."""
 
     host: HostId
     pack: PackId
-    frame_count: int
-    digest: bytes  # of what is said of it
-    sizes: range  # plausible lengths in bytes
+    listings: tuple[PackListing, ...]
 
     @property
     def key(self) -> str:
         return pack_key(self.host, self.pack)
+
+    @property
+    def frame_count(self) -> int:
+        return max(listing.frame_count for listing in self.listings)
+
+    @property
+    def is_disputed(self) -> bool:
+        return len(self.listings) > 1
+
+    def listed_as(self, digest: bytes) -> bool:
+        """Whether a segment says just that of it."""
+        return any(listing.digest == digest for listing in self.listings)
+
+    def may_be_of(self, size_bytes: int) -> bool:
+        """Whether the pack may have this length, by what any segment says."""
+        return any(size_bytes in listing.sizes for listing in self.listings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +78,16 @@ class IndexedPacks:
     listed_in: dict[str, list[str]] = field(default_factory=dict)
     good: set[str] = field(default_factory=set)
     damaged: set[str] = field(default_factory=set)
+
+    def add(self, segment_key: str, host: HostId, pack: PackId, listing: PackListing) -> None:
+        """A good segment lists a pack."""
+        key = pack_key(host, pack)
+        known = self.packs.get(key)
+        if known is None:
+            self.packs[key] = IndexedPack(host, pack, (listing,))
+        elif not known.listed_as(listing.digest):
+            self.packs[key] = IndexedPack(host, pack, (*known.listings, listing))
+        self.listed_in.setdefault(key, []).append(segment_key)
 
 
 class ObjectCheck:
@@ -137,9 +170,9 @@ class ObjectCheck:
                 gone.add(key)
                 continue
             try:
-                for indexed in self._open_segment(key, data, registry):
-                    index.packs[indexed.key] = indexed
-                    index.listed_in.setdefault(indexed.key, []).append(key)
+                opened = self._open_segment(key, data, registry)
+                for entry in opened.packs:
+                    index.add(key, HostId(opened.public.host), PackId(entry.pack), _listing(opened.public, entry))
                 index.good.add(key)
             except IntegrityError as error:
                 self._findings.problem(error.named(key))
@@ -147,11 +180,10 @@ class ObjectCheck:
             self._findings.checked(len(data))
         return gone
 
-    def _open_segment(self, key: str, data: bytes, registry: HostRegistry) -> list[IndexedPack]:
+    def _open_segment(self, key: str, data: bytes, registry: HostRegistry) -> OpenedSegment:
         name = parse_numbered_key(key)
         assert name is not None
-        opened = open_segment(data, name, self._repository.repository, self._repository.key.index_key, registry)
-        return [_indexed_pack(opened.public, entry) for entry in opened.packs]
+        return open_segment(data, name, self._repository.repository, self._repository.key.index_key, registry)
 
     def _fetch(self, keys: Iterable[str]) -> Iterable[tuple[str, bytes | None]]:
         """Each object with its bytes, None if it is gone."""
@@ -168,6 +200,5 @@ class ObjectCheck:
         self._findings.problem(IntegrityError("is missing from the store", object_name=key))
 
 
-def _indexed_pack(public: SegmentPublic, entry: PackEntry) -> IndexedPack:
-    digest = entries_digest(public.domain, entry.kind, entry.frames, public.key_rows)
-    return IndexedPack(HostId(public.host), PackId(entry.pack), len(entry.frames), digest, plausible_sizes(entry.frames))
+def _listing(public: SegmentPublic, entry: PackEntry) -> PackListing:
+    return PackListing(entries_digest(public.domain, entry.kind, entry.frames, public.key_rows), len(entry.frames), plausible_sizes(entry.frames))

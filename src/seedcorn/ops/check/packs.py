@@ -1,13 +1,14 @@
 """The packs: are they there, and, if asked, are they what they should be, frame by frame. Finds out which frames are lost.
 
-A frame is lost if every pack in which the index places it has lost it. Memory: one pack for each thread. docs/format.md, sections "Frame" and "Pack".
+A frame is lost if every pack in which the index places it has lost it. Where segments contradict each other, what is in the pack decides if packs are
+read, and all of them are believed if not. Memory: one pack for each thread. docs/format.md, sections "Frame" and "Pack".
 """
 
 from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from seedcorn.errors import IntegrityError, ObjectNotFoundError
@@ -16,6 +17,7 @@ from seedcorn.format.codec import Magic
 from seedcorn.format.collection import VerifiedPack
 from seedcorn.format.names import pack_key
 from seedcorn.format.pack import FrameEntry
+from seedcorn.ids import PackId
 from seedcorn.ops.browse import Browser
 from seedcorn.ops.check.choice import Subset
 from seedcorn.ops.check.findings import Findings
@@ -23,9 +25,11 @@ from seedcorn.ops.check.objects import IndexedPack
 from seedcorn.ops.parallel import work_ahead
 from seedcorn.repo.packs import OpenedPack, check_hash, open_pack
 from seedcorn.repo.roots.needed import FrameSet
-from seedcorn.repo.state.state import State, frame_ordinal
+from seedcorn.repo.state.state import FramePlace, State, frame_ordinal
 
 __all__ = ["PackCheck", "Reading"]
+
+_DISPUTED = "is listed in {} ways, of which one can be true: whoever has the key of its host has lied. Revoke the host; --repair lists what is in it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,8 @@ class _Present:
 
 
 class PackCheck:
-    """``missing`` and ``damaged`` are keys of packs that the index lists; ``verified`` the packs in which everything has been found good.
+    """``missing``, ``damaged`` and ``disputed`` are keys of packs that the index lists, the last in more ways than one; ``verified`` are the packs in
+    which everything has been found good.
 
     ``swept`` are keys of packs that a collection deletes: that one is missing is no problem, as long as no snapshot needs what was in it.
     """
@@ -72,7 +77,8 @@ class PackCheck:
         self.sizes: dict[str, int] = {}
         self.missing: set[str] = set()
         self.damaged: set[str] = set()
-        self.verified: list[IndexedPack] = []
+        self.disputed = {key for key, indexed in packs.items() if indexed.is_disputed}
+        self.verified: list[VerifiedPack] = []
         self.read_packs = 0
         self.skipped_packs = 0
 
@@ -80,13 +86,17 @@ class PackCheck:
         """Compare a LIST with the index. Packs that no segment lists are nobody's loss: a session may be running, or have been killed."""
         self.sizes = {info.key: info.size_bytes for info in self._store.list("packs/")}
         for key, indexed in self._packs.items():
+            if indexed.is_disputed:
+                self._findings.problem(IntegrityError(_DISPUTED.format(len(indexed.listings)), object_name=key))
             size = self.sizes.get(key)
             if size is None:
                 self._is_missing(key)
-            elif size not in indexed.sizes or size > Magic.PACK.limit_bytes:
+                continue
+            if indexed.is_disputed or not indexed.may_be_of(size):
+                self._lost_in[key] = self._frames_beyond(key, size)
+            if not indexed.may_be_of(size) or size > Magic.PACK.limit_bytes:
                 self._findings.problem(IntegrityError(f"is {size} bytes long, which does not fit what the index says of it", object_name=key))
                 self.damaged.add(key)
-                self._lost_in[key] = self._frames_beyond(key, size)
 
     def _is_missing(self, key: str) -> None:
         if key not in self._swept:
@@ -95,11 +105,15 @@ class PackCheck:
         self._lost_in[key] = self._frames.get(key, FrameSet())
 
     def _frames_beyond(self, key: str, size: int) -> FrameSet:
+        return self._lost_of(key, lambda _, place: place.offset + place.sealed_bytes <= size)
+
+    def _lost_of(self, key: str, is_good: Callable[[int, FramePlace], bool]) -> FrameSet:
+        """The frames that the index places in a pack, and that are good in none of their places there."""
         lost = FrameSet()
-        for ordinal in self._frames.get(key, FrameSet()):
-            for place in self._state.all_frame_places(ordinal):
-                if pack_key(place.host, place.pack) == key and place.offset + place.sealed_bytes > size:
-                    lost.add(ordinal)
+        for ordinal in self._frames.get(key, ()):
+            places = (place for place in self._state.all_frame_places(ordinal) if pack_key(place.host, place.pack) == key)
+            if not any(is_good(ordinal, place) for place in places):
+                lost.add(ordinal)
         return lost
 
     @property
@@ -125,7 +139,13 @@ class PackCheck:
     def is_safe(self, session: bytes, seq: int) -> bool:
         """Whether a good segment places this frame in a pack in which nothing is known to be wrong."""
         ordinals = (frame_ordinal(number, seq) for number in self._numbers.get(session, ()))
-        return any(key not in self.missing and key not in self.damaged for ordinal in ordinals for key in self._places(ordinal))
+        suspects = self.missing, self.damaged, self.disputed
+        return any(not any(key in some for some in suspects) for ordinal in ordinals for key in self._places(ordinal))
+
+    @property
+    def suspects(self) -> set[str]:
+        """Keys of the packs with which something is known to be wrong."""
+        return self.missing | self.damaged | self.disputed
 
     def _places(self, ordinal: int) -> list[str]:
         """Keys of the packs in which good segments place a frame."""
@@ -144,80 +164,82 @@ class PackCheck:
             chosen = reading.subset.choose(chosen, reading.rng)
         self.skipped_packs = len(present) - len(chosen)
         monitor.expect(Counter.CHECKED_BYTES, self._findings.checked_bytes + sum(pack.size_bytes for pack in chosen))
-        for indexed, lost in work_ahead(self._read_one, (pack.indexed for pack in chosen), threads=reading.threads):
+        for indexed, digest, lost in work_ahead(self._read_one, (pack.indexed for pack in chosen), threads=reading.threads):
             self.read_packs += 1
-            if lost is None:
-                self.verified.append(indexed)
+            self._lost_in[indexed.key] = lost
+            if digest:
+                self.verified.append(VerifiedPack(indexed.host, indexed.pack, digest))
             elif indexed.key not in self.missing:
                 self.damaged.add(indexed.key)
-                self._lost_in[indexed.key] = self._lost_in.get(indexed.key, FrameSet()) | lost
 
     def _is_recent(self, indexed: IndexedPack, recent_ns: range) -> bool:
-        verified_ns = self._state.verifications().verified_ns(indexed.pack, indexed.digest) if recent_ns else None
+        if not recent_ns or indexed.is_disputed:
+            return False
+        (listing,) = indexed.listings
+        verified_ns = self._state.verifications().verified_ns(indexed.pack, listing.digest)
         return verified_ns is not None and verified_ns in recent_ns
 
     def remember(self, now_ns: int) -> list[VerifiedPack]:
         """Note in the state what has been verified; the same as the verified set names it."""
-        self._state.verifications().note(((indexed.pack, indexed.digest) for indexed in self.verified), now_ns)
-        return [VerifiedPack(indexed.host, indexed.pack, indexed.digest) for indexed in self.verified]
+        self._state.verifications().note(((PackId(pack.pack), pack.digest) for pack in self.verified), now_ns)
+        return self.verified
 
-    def _read_one(self, indexed: IndexedPack) -> tuple[IndexedPack, FrameSet | None]:
-        """The frames of one pack that are lost, None if nothing is wrong with it; its first problem is reported."""
+    def _read_one(self, indexed: IndexedPack) -> tuple[IndexedPack, bytes, FrameSet]:
+        """What one pack says of itself, if nothing is wrong with it, and the frames that the index places in it and that are not there; its first
+        problem is reported."""
         try:
             data = self._store.get(indexed.key)
         except ObjectNotFoundError:
             self._is_missing(indexed.key)
-            return indexed, self._lost_in[indexed.key]
+            return indexed, b"", self._lost_in[indexed.key]
         problem: IntegrityError | None = None
+        digest = b""
         try:
             check_hash(data, indexed.pack)
         except IntegrityError as error:
             problem = error
         try:
             opened = open_pack(data, indexed.host, self._repository.repository, self._repository.key)
-            _compare(opened, indexed)
-            lost, first = self._read_frames(opened)
+            if not indexed.listed_as(opened.digest):
+                raise IntegrityError("does not say of itself what the index says")
+            digest = opened.digest
+            good, first = self._read_frames(opened)
+            lost = self._frames.get(indexed.key, FrameSet()) - good
         except IntegrityError as error:
             lost, first = self._salvage(indexed, data), error
         problem = problem or first
         self._findings.checked(len(data))
         if problem is None:
-            return indexed, None
+            return indexed, digest, lost
         message = f"{problem.message} ({len(lost)} of its {indexed.frame_count} frames are lost)"
         self._findings.problem(IntegrityError(message, object_name=indexed.key))
-        return indexed, lost
+        return indexed, b"", lost
 
     def _read_frames(self, opened: OpenedPack) -> tuple[FrameSet, IntegrityError | None]:
-        lost, first = FrameSet(), None
+        good, first = FrameSet(), None
         for entry in opened.frames:
             try:
                 opened.open_frame(entry)
+                good.update(self._ordinals(entry))
             except IntegrityError as error:
                 first = first or error
-                lost.update(self._ordinals(entry))
-        return lost, first
+        return good, first
 
     def _ordinals(self, entry: FrameEntry) -> list[int]:
         return [frame_ordinal(number, entry.seq) for number in self._numbers.get(entry.session, ())]
 
     def _salvage(self, indexed: IndexedPack, data: bytes) -> FrameSet:
-        """The pack's own description is of no use: which frames open where the index says that they are?"""
-        lost = FrameSet()
+        """The pack's own description is of no use: which frames do not open where the index says that they are?"""
         view = memoryview(data)
-        for ordinal in self._frames.get(indexed.key, FrameSet()):
-            for place in self._state.all_frame_places(ordinal):
-                if pack_key(place.host, place.pack) != indexed.key:
-                    continue
-                try:
-                    self._reader.open_frame(ordinal, place, view[place.offset : place.offset + place.sealed_bytes])
-                except IntegrityError:
-                    lost.add(ordinal)
-        return lost
 
+        def opens(ordinal: int, place: FramePlace) -> bool:
+            try:
+                self._reader.open_frame(ordinal, place, view[place.offset : place.offset + place.sealed_bytes])
+            except IntegrityError:
+                return False
+            return True
 
-def _compare(opened: OpenedPack, indexed: IndexedPack) -> None:
-    if opened.digest != indexed.digest:
-        raise IntegrityError("does not say of itself what the index says")
+        return self._lost_of(indexed.key, opens)
 
 
 def _frames_by_pack(state: State) -> dict[str, FrameSet]:

@@ -5,6 +5,8 @@ docs/format.md, section "Pack".
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from seedcorn.crypto import primitives
@@ -71,26 +73,28 @@ class PackLook:
         size_bytes = self._store.head(key).size_bytes
         data = self._store.get(key) if size_bytes <= limit_bytes else self._store.get_range(key, 0, limit_bytes)
         is_intact = size_bytes <= limit_bytes and primitives.object_hash(data) == pack
-        opened: OpenedPack | None
         try:
-            opened, describes_itself = open_pack(data, host, self._repository.repository, self._repository.key), True
-            self._examination.registry.check_domain(host, opened.head.domain)  # nobody would believe a segment that lists it
+            readings, describes_itself = [open_pack(data, host, self._repository.repository, self._repository.key)], True
+            self._examination.registry.check_domain(host, readings[0].head.domain)  # nobody would believe a segment that lists it
         except IntegrityError:
-            opened, describes_itself = self._as_indexed(data, host, pack, key), False
-        if opened is None:
+            readings, describes_itself = list(self._as_indexed(data, host, pack, key)), False
+        if not readings:
             return PackRemains(size_bytes, is_intact, describes_itself, None)
-        good = tuple(entry for entry in opened.frames if opens(opened, entry))
+        found = [(tuple(entry for entry in opened.frames if opens(opened, entry)), opened) for opened in readings]
+        good, opened = max(found, key=lambda one: len(one[0]))
         return PackRemains(size_bytes, is_intact, describes_itself, opened, good, len(opened.frames) - len(good))
 
-    def _as_indexed(self, data: bytes, host: HostId, pack: PackId, key: str) -> OpenedPack | None:
+    def _as_indexed(self, data: bytes, host: HostId, pack: PackId, key: str) -> Iterator[OpenedPack]:
+        """In each way in which segments list it: one may be a lie."""
+        digests = set()
         for segment_key in self._examination.index.listed_in.get(key, ()):
             segment = fetch_segment(self._maintained, self._examination.registry, segment_key)
-            entry = next(entry for entry in segment.packs if entry.pack == pack)
-            try:
-                return open_indexed_pack(data, _head_of(segment, host, entry), entry.frames, self._repository.key)
-            except IntegrityError:
-                continue
-        return None
+            for entry in (entry for entry in segment.packs if entry.pack == pack):
+                with suppress(IntegrityError):
+                    opened = open_indexed_pack(data, _head_of(segment, host, entry), entry.frames, self._repository.key)
+                    if opened.digest not in digests:
+                        yield opened
+                    digests.add(opened.digest)
 
     def unsafe(self, remains: PackRemains) -> list[FrameEntry]:
         """The good frames that no other pack is known to hold."""

@@ -130,7 +130,7 @@ class _Planner:
 
     def plan(self, options: RepairOptions) -> RepairPlan:
         worthless = tuple(key for key in sorted(self._index.damaged) if self._is_worthless(key))
-        suspects = sorted({*self._packs.missing, *self._packs.damaged, *self._unlisted(), *self._beside(worthless)})
+        suspects = sorted({*self._packs.suspects, *self._unlisted(), *self._beside(worthless)})
         looked = list(work_ahead(self._look, suspects, threads=options.readers))
         acted = [found for found in looked if not found.is_swept and not self._is_well(found)]
         broken = [found for found in acted if found.verdict is not _Verdict.WHOLE]
@@ -190,7 +190,8 @@ class _Planner:
     def _is_well(self, found: _Looked) -> bool:
         """Whether there is nothing to do: a second look finds nothing wrong with it, or it is not for us to judge."""
         indexed = self._index.packs.get(found.repair.key)
-        is_as_indexed = found.verdict is _Verdict.WHOLE and indexed is not None and indexed.digest == found.repair.digest
+        is_undisputed = indexed is not None and not indexed.is_disputed and indexed.listed_as(found.repair.digest)
+        is_as_indexed = found.verdict is _Verdict.WHOLE and is_undisputed
         return is_as_indexed or found.verdict is _Verdict.UNKNOWN or (found.verdict is _Verdict.MISSING and not found.is_listed)
 
     def _is_worthless(self, key: str) -> bool:

@@ -26,8 +26,9 @@ class FrameRange:
     @staticmethod
     def over(frames: Sequence[tuple[int, FramePlace]]) -> FrameRange:
         """The range of these frames of one pack, in order of their offset."""
-        first, last = frames[0][1], frames[-1][1]
-        return FrameRange(pack_key(first.host, first.pack), first.offset, last.offset + last.sealed_bytes - first.offset, tuple(frames))
+        first = frames[0][1]
+        end = max(place.offset + place.sealed_bytes for _, place in frames)  # of one that a host has listed with a lie, others may lie inside
+        return FrameRange(pack_key(first.host, first.pack), first.offset, end - first.offset, tuple(frames))
 
 
 def surroundings(places: Mapping[int, FramePlace], ordinal: int) -> FrameRange:

@@ -22,7 +22,7 @@ from seedcorn.errors import AccessDeniedError, IntegrityError, ObjectNotFoundErr
 from seedcorn.format.names import pack_key
 from seedcorn.format.pack import PackKind
 from seedcorn.format.tree import CONTENT_RECORD_BYTES, Kind, Node, content_records, decode_nodes, pack_content
-from seedcorn.ids import ChunkId, PackId, SessionId
+from seedcorn.ids import ChunkId, SessionId
 from seedcorn.repo.bindings import frame_binding, session_binding
 from seedcorn.repo.content.opener import SessionKeys
 from seedcorn.repo.content.ranges import FrameRange, surroundings
@@ -65,7 +65,7 @@ class Reader:
         self._sessions: dict[int, _Session] = {}
         self._domains: dict[int, DomainSecrets] = {}
         self._frames: OrderedDict[int, bytes | memoryview] = OrderedDict()
-        self._ahead: deque[dict[tuple[PackId, int], bytes | memoryview]] = deque(maxlen=_READ_AHEADS)
+        self._ahead: deque[dict[FramePlace, bytes | memoryview]] = deque(maxlen=_READ_AHEADS)
         self._expected: dict[bytes, ChunkPlace] = {}  # of listing chunks
         self._lock = threading.Lock()
 
@@ -143,21 +143,20 @@ class Reader:
 
         None if that fails: damage beside a frame must not keep anybody from it.
         """
-        wanted = (place.pack, ordinal)
         with self._lock:
             for fetched in self._ahead:
-                if wanted in fetched:
-                    return fetched[wanted]
+                if place in fetched:
+                    return fetched[place]
         low = ordinal & ~0xFFFFFFFF  # of the same session
         first, end = max(low, ordinal - _READ_AHEAD_SEQS), min(low + (1 << 32), ordinal + _READ_AHEAD_SEQS)
         try:
             found = self.read_range(surroundings(self._state.frame_places_between(first, end) | {ordinal: place}, ordinal))
-            fetched = {(place.pack, neighbour): sealed for neighbour, _, sealed in found}
+            fetched = {neighbour: sealed for _, neighbour, sealed in found}
         except IntegrityError:
             return None
         with self._lock:
             self._ahead.append(fetched)
-        return fetched[wanted]
+        return fetched[place]
 
     def _session(self, number: int) -> _Session:
         with self._lock:
