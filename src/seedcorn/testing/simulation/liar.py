@@ -8,11 +8,13 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Collection
 
+from msgspec.structs import replace as with_fields
+
 from seedcorn.crypto import primitives
 from seedcorn.crypto.keys import new_session_id
 from seedcorn.format.collection import CheckpointMaintain
 from seedcorn.format.names import checkpoint_key, pack_key, parse_numbered_key, receipt_key, segment_key, snapshot_key
-from seedcorn.format.pack import KeyRow, PackEntry, PackHead, build_pack_head
+from seedcorn.format.pack import KeyRow, PackEntry, PackHead, PackKind, build_pack_head
 from seedcorn.format.snapshot import Head, NeededFrames, SnapshotMaintain, SnapshotOwner, SnapshotPublic, Statistics
 from seedcorn.format.tree import Kind, Node
 from seedcorn.ids import HostId, PackId, SegmentId, SessionId, SnapshotId
@@ -33,11 +35,13 @@ __all__ = ["lie", "may_stay"]
 _FAR_AHEAD = 10**6  # more numbers than can be forgotten
 
 
-def lie(world: World, actor: Actor, chosen: random.Random) -> None:
-    """Tell one lie."""
+def lie(world: World, actor: Actor, chosen: random.Random) -> bool:
+    """Tell one lie. Whether it may break what this host backs up from now on; what it has backed up before, it must not."""
     with world.process(actor, world.liar.state, Purpose("lie")) as connection:
         repository = access.open_host(connection, world.liar.host_file)
-        chosen.choice(_LIES)(world, repository, chosen)
+        told = chosen.choice(_LIES)
+        told(world, repository, chosen)
+        return told is _list_noise
 
 
 def _claim_frames(world: World, repository: HostRepository, chosen: random.Random) -> None:
@@ -65,6 +69,33 @@ def _claim_frames(world: World, repository: HostRepository, chosen: random.Rando
     _put(world, repository, *build_segment(repository, carried, chosen.randrange(1, 10**9), own, entries))
     needed = tuple(NeededFrames(claimed, SeqSet([frame.seq for frame in entry.frames]).serialize()) for entry in entries)
     _put(world, repository, *build_checkpoint(repository, claimed, chosen.randrange(1, 9), CheckpointMaintain(0, bytes(16), needed)))
+
+
+def _list_noise(world: World, repository: HostRepository, chosen: random.Random) -> None:
+    """Packs full of nothing under the names of frames that this host has put before, of either kind, and often with more beside them that nothing
+    needs, so that they are worth moving; now and then the true packs are listed once more, as what they are not."""
+    registry = load_registry(repository.store, repository.repository, repository.key.public)
+    own = [name for info in repository.store.list("index/") if (name := parse_numbered_key(info.key)) and name.host == repository.host]
+    for name in chosen.sample(own, k=min(len(own), 2)):
+        data = repository.store.get(segment_key(name.host, name.number, SegmentId(name.object_id)))
+        opened = open_segment(data, name, repository.repository, lambda _: repository.key.secrets.index_key, registry)
+        entries = []
+        for entry in opened.packs:
+            size = max(frame.offset + frame.sealed_bytes for frame in entry.frames)
+            kind = chosen.choice((PackKind.DATA, PackKind.LISTING))
+            last = entry.frames[-1]
+            idle = (with_fields(last, seq=chosen.randrange(10**6, 10**9), offset=size, sealed_bytes=size),) if chosen.random() < 0.7 else ()
+            if chosen.random() < 0.2:
+                entries.append(PackEntry(entry.pack, kind, entry.frames))
+                continue
+            nothing = primitives.random_bytes(size * (1 + len(idle)))
+            pack = PackId(primitives.object_hash(nothing))
+            _put(world, repository, pack_key(repository.host, pack), nothing)
+            entries.append(PackEntry(pack, kind, (*entry.frames, *idle)))
+        rows = {row.session: row for row in opened.public.key_rows}
+        if len(rows) == 1:
+            (row,) = rows.values()
+            _put(world, repository, *build_segment(repository, SessionId(row.session), chosen.choice((1, 10**9)), row, entries))
 
 
 def _put_garbage_pack(world: World, repository: HostRepository, chosen: random.Random) -> None:
@@ -129,7 +160,8 @@ def _put(world: World, repository: HostRepository, key: str, data: bytes) -> Non
 
 _LIES: tuple[Callable[[World, HostRepository, random.Random], None], ...] = (
     _claim_frames,
-    _claim_frames,
+    _list_noise,
+    _list_noise,
     _put_garbage_pack,
     _put_garbage_snapshot,
     _put_garbage_records,

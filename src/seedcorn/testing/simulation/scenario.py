@@ -285,13 +285,20 @@ class _Scenario:
 
     def _liar_body(self, actor: Actor) -> None:
         world, chosen = self._world, self._world.random("lies")
-        for _ in range(chosen.randrange(1, 4)):
+        share_honest, is_unmasked = 0.8, False
+
+        def tell() -> None:
+            nonlocal is_unmasked
+            is_unmasked |= lie(world, actor, chosen)
+
+        for _ in range(chosen.randrange(2, 6)):
             actor.clock.sleep(chosen.random() * chosen.choice(_PAUSES_SECONDS))
             with suppress(Crash):
-                if chosen.random() < 0.4:
+                if not is_unmasked and chosen.random() < share_honest:
                     world.attempt("liar's backup", lambda: back_up(world, actor, world.liar))
                 else:
-                    world.attempt("lie", lambda: lie(world, actor, chosen))
+                    world.attempt("lie", tell)
+            share_honest = 0.4
 
     def _copier_body(self, offsite: Offsite) -> Callable[[Actor], None]:
         world, chosen = self._world, self._world.random("copier jobs")
