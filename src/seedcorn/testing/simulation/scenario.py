@@ -36,6 +36,7 @@ _SUSPENSION_CALLS = 40
 _SUSPENSIONS_SECONDS = (60.0, 120.0, 3600.0, 9 * 24 * 3600.0)  # up to
 _STATE_LOSS = 0.3  # of the crashes
 _DISK_LOSS = 0.06  # of the backups: the local state is gone before
+_OF_LIAR = 0.3  # of what a maintainer forgets by policy, if there is one: packs are moved of which something has been forgotten
 _LIARS = 0.25  # of the runs among hosts that do not trust each other
 _REVOCATIONS = 0.5  # of the ways out of what such a host has done
 _GARDENERS = 0.25  # of the runs with maintainers: one of them is the owner, who prunes deep
@@ -134,6 +135,7 @@ class _Scenario:
         if jobs["owner"]:
             world.act("owner", self._owner_body(jobs["owner"]))
         self._has_liar = not world.options.trust_hosts and world.random("liar").random() < _LIARS
+        self._of_liar = world.random("snapshots of the liar")
         if self._has_liar:
             world.act("liar", self._liar_body)
         self._offsite = Offsite(world) if options.copies else None
@@ -242,6 +244,8 @@ class _Scenario:
             world.attempt("forget", lambda: forget(world, actor, maintainer, which))
         elif what < 0.75:
             host, policy = chosen.choice(world.hosts), choose_policy(chosen)
+            if self._has_liar and self._of_liar.random() < _OF_LIAR:
+                host = world.liar
             world.attempt("forget by policy", lambda: forget_by_policy(world, actor, maintainer, host, policy))
         self._suspend(actor, chosen)
         if what >= 0.25:
