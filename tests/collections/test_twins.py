@@ -95,3 +95,18 @@ def test_a_pack_that_is_not_what_was_put_keeps_no_other_from_being_moved(garden:
         garden.prune(state=garden.state())
         garden.assert_whole(but=())
     assert not any(pack_key(*name) in garden.store.objects for name in chosen)
+
+
+def test_who_sees_the_sweep_of_another_lists_no_copy(garden: Garden) -> None:
+    """The other one is through with it: its mark is gone."""
+
+    def go_all_the_way() -> None:
+        for _ in range(3):
+            garden.prune(state=garden.state())
+        assert not [key for key in garden.keys("gc") if key.endswith(".mark")]
+
+    store = BeforePutStore(garden.store, ".mark", go_all_the_way)
+    assert garden.prune(store=store, state=garden.state()).repacked_packs == 0
+    garden.prune(state=garden.state())
+    garden.assert_whole()
+    assert garden.most_copies() == 1
