@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from copy import copy
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
-from tests.collections.garden import Garden, noise, open_garden
+from tests.collections.garden import Garden, noise, open_garden, plant_poor_pack
 from tests.collections.test_repaired import repair
 
 from seedcorn.events import RecordingMonitor, SystemClock, VoidMonitor
 from seedcorn.format.pack import FrameEntry, PackEntry, PackKind
+from seedcorn.format.tree import content_records, pack_content
 from seedcorn.ids import SessionId
+from seedcorn.ops.browse import Browser
 from seedcorn.ops.check.check import CheckOptions, CheckResult, check
+from seedcorn.ops.copy.copy import copy_snapshots, plan_copy
 from seedcorn.ops.restore.restore import RestoreOptions, restore
+from seedcorn.repo.content.writer import WriterOptions
 from seedcorn.repo.hosts import load_registry
 from seedcorn.repo.index import build_segment
 from seedcorn.repo.rewriting.segments import fetch_segment
+from seedcorn.testing.repositories import read_tree
 
+Read = Callable[[Garden, Browser, Path], dict[str, bytes | None]]
 Lie = Callable[[list[PackEntry]], list[PackEntry]]
 
 
@@ -54,13 +62,26 @@ def with_frames_inside(entries: list[PackEntry]) -> list[PackEntry]:
     return [replace(entry, frames=(*entry.frames, *map(inside, entry.frames))) for entry in entries]
 
 
-LIES = [exchanged, shifted, beyond, of_the_other_kind, with_frames_inside]
+def turned_round(entries: list[PackEntry]) -> list[PackEntry]:
+    """Shifted, with the chunks of each frame in another order: what it says of a frame is false, and so is what it says of a chunk."""
+
+    def turned(frame: FrameEntry) -> FrameEntry:
+        return replace(frame, records=pack_content(reversed(list(content_records(frame.records)))))
+
+    return [replace(entry, frames=tuple(map(turned, entry.frames))) for entry in shifted(entries)]
+
+
+def in_packs_that_are_not_there(entries: list[PackEntry]) -> list[PackEntry]:
+    return [replace(entry, pack=bytes([number]) + entry.pack[1:]) for entry in turned_round(entries) for number in range(100)]
+
+
+LIES = [exchanged, shifted, beyond, of_the_other_kind, with_frames_inside, turned_round]
 
 
 def list_once_more(garden: Garden, lie: Lie, number: int) -> None:
     """Under a number before or after that of the true segment, as one or the other is read last."""
     thief, maintainer = garden.repository.first, garden.maintainer()
-    (key,) = garden.keys("index")
+    key = min(garden.keys("index"))
     opened = fetch_segment(maintainer, load_registry(garden.store, maintainer.repository, maintainer.key.public), key)
     (row,) = opened.public.key_rows
     garden.store.put(*build_segment(thief.repository, SessionId(row.session), number, row, lie(opened.packs)))
@@ -90,17 +111,52 @@ def test_a_lie_damages_nothing_and_is_named(garden: Garden, lie: Lie, number: in
     assert garden.keys("packs") == packs
 
 
+def restored(garden: Garden, browser: Browser, target: Path) -> dict[str, bytes | None]:
+    """What comes back from a restore by this process alone."""
+    (files,) = garden.expected.values()
+    monitor, options = RecordingMonitor(), RestoreOptions(target / "restored", processes=0)
+    result = restore(browser, browser.find("latest"), os.path.dirname(next(iter(files))), options, monitor)
+    assert (result.exit_code, monitor.errors) == (0, [])
+    return {path.name: path.read_bytes() for path in options.target.rglob("*") if path.is_file()}
+
+
+def copied(garden: Garden, browser: Browser, _: Path) -> dict[str, bytes | None]:
+    """What comes back from a copy of everything, made to another repository."""
+    with open_garden() as other:
+        machine, monitor = other.repository.first, RecordingMonitor()
+        plan = plan_copy(browser, browser.snapshots, machine.repository, machine.state)
+        result = copy_snapshots(browser, machine.repository, machine.state, plan, WriterOptions(), SystemClock(), monitor)
+        assert (result.exit_code, monitor.errors, len(result.copies)) == (0, [], len(garden.expected))
+        with closing((copies := other.browser()).state):
+            return {os.path.basename(path).decode(): content for path, content in read_tree(copies, "latest").items() if content is not None}
+
+
+@pytest.mark.parametrize("read", [restored, copied])
 @pytest.mark.parametrize("number", [0, 99])
-@pytest.mark.parametrize("lie", LIES)
-def test_a_lie_keeps_nothing_from_being_restored(garden: Garden, lie: Lie, number: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("lie", [*LIES, in_packs_that_are_not_there])
+def test_a_lie_keeps_nothing_from_being_read_and_costs_little(garden: Garden, lie: Lie, number: int, read: Read, tmp_path: Path) -> None:
+    """A frame is asked for where it is not once, and not once for every chunk in it."""
     list_once_more(garden, lie, number)
     (files,) = garden.expected.values()
-    browser, monitor = garden.browser(), RecordingMonitor()
-    restored = restore(browser, browser.find("latest"), os.path.dirname(next(iter(files))), RestoreOptions(tmp_path / "restored"), monitor)
-    browser.state.close()
-    assert (restored.exit_code, monitor.errors) == (0, [])
-    found = {path.name: path.read_bytes() for path in (tmp_path / "restored").rglob("*") if path.is_file()}
-    assert found == {os.path.basename(path).decode(): content for path, content in files.items()}
+    with closing((browser := garden.browser()).state):
+        requests = browser.repository.store.requests
+        before = copy(requests)
+        assert read(garden, browser, tmp_path) == {os.path.basename(path).decode(): content for path, content in files.items()}
+        cost = requests.since(before)
+        assert cost.get <= 20 and cost.get_bytes <= 4 * 5_000_000
+
+
+@pytest.mark.parametrize("number", [0, 99])
+@pytest.mark.parametrize("lie", [*LIES, in_packs_that_are_not_there])
+def test_a_lie_stops_no_deep_prune(lie: Lie, number: int) -> None:
+    with open_garden() as garden:
+        plant_poor_pack(garden)
+        list_once_more(garden, lie, number)
+        for _ in range(2):
+            _, result = garden.deep()
+            assert not result.problems
+            garden.prune()
+            garden.assert_whole()
 
 
 @pytest.mark.parametrize("number", [0, 99])
