@@ -53,7 +53,7 @@ class ContentSource:
         self._pool = pool
         self._courses: dict[int, _Course] = {}
         self._asked: OrderedDict[int, Future[_Opened]] = OrderedDict()
-        self._opened: OrderedDict[int, memoryview] = OrderedDict()
+        self._opened: OrderedDict[int, memoryview | None] = OrderedDict()  # None: it does not open, and is not asked for again
 
     def chunks(self, records: bytes) -> Iterator[memoryview]:
         """The chunks of a content's records, one after the other.
@@ -78,18 +78,16 @@ class ContentSource:
 
     def _frame(self, ordinal: int) -> memoryview | None:
         """The raw bytes of a frame; None if it is damaged or not one that the snapshot says it needs."""
-        raw = self._opened.get(ordinal)
-        if raw is not None:
+        if ordinal in self._opened:
             self._opened.move_to_end(ordinal)
-            return raw
+            return self._opened[ordinal]
         self._ask_ahead(ordinal)
         if ordinal not in self._asked:
             return None
         raw = self._asked.pop(ordinal).result().pop(ordinal, None)
-        if raw is not None:
-            self._opened[ordinal] = raw
-            if len(self._opened) > _OPENED_LIMIT:
-                self._opened.popitem(last=False)
+        self._opened[ordinal] = raw
+        if len(self._opened) > _OPENED_LIMIT:
+            self._opened.popitem(last=False)
         return raw
 
     def _ask_ahead(self, ordinal: int) -> None:

@@ -14,6 +14,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeVar
 
 from seedcorn.crypto import primitives
 from seedcorn.crypto.frames import Sealer
@@ -32,6 +33,8 @@ from seedcorn.repo.state.state import ChunkPlace, FramePlace, State
 
 __all__ = ["FetchChunk", "Reader"]
 
+_Name = tuple[int, FramePlace]  # of a frame in one place
+_Value = TypeVar("_Value")
 FetchChunk = Callable[[ChunkId, int], bytes | memoryview]  # by id and length; raises IntegrityError
 _DEPTH_LIMIT = 8
 _RECORDS_SLACK_BYTES = 64 << 20
@@ -39,6 +42,7 @@ _FILE_PART = 512  # of a file's size its records may be; writers cut what is lar
 _ENTRY_BYTES = 8  # of records for each entry of a directory; writers make one record of 28 bytes for at least four entries
 _RECORDS_LIMIT_BYTES = 4 << 30  # those of a stream of nine tebibytes
 _CACHED_FRAMES = 8  # about 1 MiB each
+_FAILURES_LIMIT = 20_000  # a few hundred bytes each
 _EXPECTED_RECORDS = 64
 _EXPECTED_LIMIT = 20_000
 _READ_AHEADS = 2  # ranges of listing frames that are kept as they came
@@ -64,7 +68,8 @@ class Reader:
         self._state = state
         self._sessions: dict[int, _Session] = {}
         self._domains: dict[int, DomainSecrets] = {}
-        self._frames: OrderedDict[int, bytes | memoryview] = OrderedDict()
+        self._frames: OrderedDict[_Name, bytes | memoryview] = OrderedDict()
+        self._failures: OrderedDict[_Name, tuple[str, str]] = OrderedDict()  # message, name of the object
         self._ahead: deque[dict[FramePlace, bytes | memoryview]] = deque(maxlen=_READ_AHEADS)
         self._expected: dict[bytes, ChunkPlace] = {}  # of listing chunks
         self._lock = threading.Lock()
@@ -105,31 +110,30 @@ class Reader:
             at = place.offset - wanted.start
             yield ordinal, place, data[at : at + place.sealed_bytes]  # type: ignore[misc]  # a view of bytes serves as bytes
 
-    def frame(self, ordinal: int) -> bytes | memoryview:
-        """The raw bytes of one frame, from the cache or the store.
+    def _opened(self, ordinal: int, place: FramePlace) -> bytes | memoryview:
+        """The raw bytes of a frame at one of its places, from the cache or the store. What failed there is not asked for again: who lies in an index
+        would otherwise have the same bytes fetched for each chunk.
 
         Raises:
-            IntegrityError: it is damaged or not indexed.
+            IntegrityError: it is damaged, or something else is there.
         """
+        name = ordinal, place
         with self._lock:
-            cached = self._frames.get(ordinal)
+            cached = self._frames.get(name)
             if cached is not None:
-                self._frames.move_to_end(ordinal)
+                self._frames.move_to_end(name)
                 return cached
-        problem = IntegrityError(f"frame {ordinal & 0xFFFFFFFF} is not in the index")
-        for place in self._state.all_frame_places(ordinal):
-            try:
-                return self._keep(ordinal, self._frame_at(ordinal, place))
-            except IntegrityError as error:
-                problem = error
-        raise problem
-
-    def _keep(self, ordinal: int, raw: bytes | memoryview) -> bytes | memoryview:
-        """The same raw bytes; the next ones who ask for this frame get them, too."""
+            failure = self._failures.get(name)
+        if failure is not None:
+            raise IntegrityError(failure[0], object_name=failure[1])
+        try:
+            raw = self._frame_at(ordinal, place)
+        except IntegrityError as error:
+            with self._lock:
+                _keep(self._failures, name, (error.message, error.object_name), _FAILURES_LIMIT)
+            raise
         with self._lock:
-            self._frames[ordinal] = raw
-            while len(self._frames) > _CACHED_FRAMES:
-                self._frames.popitem(last=False)
+            _keep(self._frames, name, raw, _CACHED_FRAMES)
         return raw
 
     def _frame_at(self, ordinal: int, place: FramePlace) -> bytes | memoryview:
@@ -194,6 +198,8 @@ class Reader:
             with suppress(IntegrityError):
                 return self._chunk_at(kind, chunk_id, length, expected)
         for place in self._state.copies(chunk_id):
+            if place.length != length:
+                continue
             try:
                 return self._chunk_at(kind, chunk_id, length, place)
             except IntegrityError as error:
@@ -203,17 +209,14 @@ class Reader:
     def _chunk_at(self, kind: PackKind, chunk_id: ChunkId, length: int, place: ChunkPlace) -> bytes | memoryview:
         """The chunk from wherever its frame has it. Two packs with different frames of one name are what a host leaves that lies, or that was set
         back to where it was in the middle of a session."""
-        try:
-            return self.chunk_in(self.frame(place.ordinal), place, kind, chunk_id, length)
-        except IntegrityError:
-            frame_places = self._state.all_frame_places(place.ordinal)
-            for frame_place in frame_places if len(frame_places) > 1 else ():
-                with suppress(IntegrityError):
-                    raw = self._frame_at(place.ordinal, frame_place)
-                    chunk = self.chunk_in(raw, place, kind, chunk_id, length)
-                    self._keep(place.ordinal, raw)
-                    return chunk
-            raise
+        problem = IntegrityError(f"frame {place.ordinal & 0xFFFFFFFF} is not in the index")
+        frame_places = self._state.all_frame_places(place.ordinal)
+        for frame_place in sorted(frame_places, key=lambda frame_place: (place.ordinal, frame_place) not in self._frames):
+            try:
+                return self.chunk_in(self._opened(place.ordinal, frame_place), place, kind, chunk_id, length)
+            except IntegrityError as error:
+                problem = error
+        raise problem
 
     def chunk_in(self, frame: bytes | memoryview, place: ChunkPlace, kind: PackKind, chunk_id: ChunkId, length: int) -> memoryview:
         """A chunk out of the raw bytes of the frame that it lies in, verified.
@@ -282,3 +285,9 @@ class Reader:
     def frame_places(self, ordinals: Iterable[int]) -> dict[int, FramePlace]:
         """A place for each frame; those that are not indexed are left out."""
         return self._state.frame_places(ordinals)
+
+
+def _keep(cache: OrderedDict[_Name, _Value], name: _Name, value: _Value, limit: int) -> None:
+    cache[name] = value
+    while len(cache) > limit:
+        cache.popitem(last=False)
