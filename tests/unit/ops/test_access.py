@@ -44,3 +44,13 @@ def test_a_host_may_read_the_spares_of_what_it_reads_and_of_nothing_else() -> No
 
     assert all(may_read(key) and may_read(spare_key(key)) for key in ("gc/a.sweep", f"hosts/{OTHER.hex()}/000001", "verified/a"))
     assert not any(may_read(key) or may_read(spare_key(key)) for key in (f"snapshots/{OWN.hex()}/a", "forget/a", "relocations/a"))
+
+
+@pytest.mark.parametrize("header", ["server-side-encryption-customer-algorithm", "server-side-encryption-aws-kms-key-id", "storage-class"])
+def test_a_host_may_put_nothing_that_the_owner_can_not_fetch(header: str) -> None:
+    """Encrypted by the store under a key of the host's, or archived: one such index segment would keep everybody from reading the index."""
+    host = EnrolledHost(HostPublic(bytes(16), OWN, 1, HostState.ENROLLED, bytes(32), 0), "web")
+    statements = host_policy(host, "bucket", "all")["Statement"]
+    assert isinstance(statements, list)
+    (condition,) = [one["Condition"] for one in statements if one["Action"] == "s3:PutObject"]
+    assert condition["Null"]["s3:if-none-match"] == "false" and condition["Null"].get(f"s3:x-amz-{header}") == "true"
