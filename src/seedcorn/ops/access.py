@@ -339,6 +339,7 @@ def match_hosts(references: Iterable[str], registry: HostRegistry, names: Mappin
 
 def host_policy(host: EnrolledHost, bucket: str, prefix: str) -> dict[str, object]:
     """The IAM policy for the store credential of one host: it can add objects of its own, overwrite and delete nothing, and read no pack or snapshot.
+    Nor can it add what the store gives nobody but the host, or nobody at once: encrypted there under a key of the host's, or archived.
 
     docs/threat-model.md, "The store".
     """
@@ -351,6 +352,7 @@ def host_policy(host: EnrolledHost, bucket: str, prefix: str) -> dict[str, objec
     read = [f"{bucket_arn}/{base}{name}" for name in ("seedcorn.json", "hosts/*", "index/*", "verified/*", "gc/*", "doctor/*")]
     read += [f"{bucket_arn}/{base}spares/{room}/*" for room in ("hosts", "verified", "gc")]
     listed = [f"{base}{room}/*" for room in ("hosts", "index", "snapshots", "verified", "gc", "doctor")]
+    unfetchable = ("server-side-encryption-customer-algorithm", "server-side-encryption-aws-kms-key-id", "storage-class")
     listed += rooms  # what has become of a put whose answer was lost is known from a listing alone, and `backup --force` asks which packs are left
     return {
         "Version": "2012-10-17",
@@ -360,7 +362,7 @@ def host_policy(host: EnrolledHost, bucket: str, prefix: str) -> dict[str, objec
                 "Effect": "Allow",
                 "Action": "s3:PutObject",
                 "Resource": written,
-                "Condition": {"Null": {"s3:if-none-match": "false"}},
+                "Condition": {"Null": {"s3:if-none-match": "false"} | {f"s3:x-amz-{header}": "true" for header in unfetchable}},
             },
             {"Sid": "ReadWhatHostsMay", "Effect": "Allow", "Action": "s3:GetObject", "Resource": read},
             {
