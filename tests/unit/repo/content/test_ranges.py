@@ -64,3 +64,9 @@ def test_a_frame_comes_with_those_around_it() -> None:
 def test_only_frames_of_the_same_pack_come_along() -> None:
     other_host = FramePlace(HostId(b"i" * 16), PackId(b"p" * 32), 20, 10, 1, 1)
     assert around(1, {0: place(0, 10, b"q"), 1: place(10, 10), 2: other_host, 3: place(30 + COALESCE_GAP_BYTES, 10)})[2] == [1]
+
+
+def test_packs_of_two_hosts_are_two_although_their_names_are_one() -> None:
+    """A thief lists the first pack of the next host in his own room."""
+    places = {1: FramePlace(HostId(b"g" * 16), PackId(b"p" * 32), 50, 10, 1, 1), 2: place(0, 10), 3: place(10, 10)}
+    assert [[ordinal for ordinal, _ in found.frames] for found in coalesce(places)] == [[1], [2, 3]]
