@@ -47,7 +47,7 @@ def coalesce(places: dict[int, FramePlace]) -> list[FrameRange]:
     ranges: list[FrameRange] = []
     run: list[tuple[int, FramePlace]] = []
     for ordinal, place in sorted(places.items(), key=lambda item: (item[1].host, item[1].pack, item[1].offset)):
-        if run and (place.pack != run[0][1].pack or not _near(run, place)):
+        if run and ((place.host, place.pack) != (run[0][1].host, run[0][1].pack) or not _near(run, place)):
             ranges.append(FrameRange.over(run))
             run = []
         run.append((ordinal, place))
