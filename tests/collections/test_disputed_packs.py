@@ -147,6 +147,26 @@ def test_a_lie_keeps_nothing_from_being_read_and_costs_little(garden: Garden, li
 
 
 @pytest.mark.parametrize("number", [0, 99])
+def test_listings_are_fetched_together_whatever_lies_beside_them(number: int, tmp_path: Path) -> None:
+    """Ten lies about each frame, and what was read around one of them serves for all."""
+    for link in range(2_000):
+        (tmp_path / str(link)).symlink_to(noise(link, 2_000).hex())
+    with open_garden() as garden:
+        garden.repository.first.backup(tmp_path)
+        for shift in range(1, 11):
+
+            def shifted_by(entries: list[PackEntry], shift: int = shift) -> list[PackEntry]:
+                return [replace(entry, frames=tuple(replace(frame, offset=frame.offset + shift) for frame in entry.frames)) for entry in entries]
+
+            list_once_more(garden, shifted_by, number)
+        with closing((browser := garden.browser()).state):
+            requests = browser.repository.store.requests
+            before = copy(requests)
+            assert sum(1 for _ in browser.walk(browser.entry(browser.find("latest"), os.fsencode(tmp_path)), VoidMonitor())) == 2_000
+            assert requests.since(before).get <= 10
+
+
+@pytest.mark.parametrize("number", [0, 99])
 @pytest.mark.parametrize("lie", [*LIES, in_packs_that_are_not_there])
 def test_a_lie_stops_no_deep_prune(lie: Lie, number: int) -> None:
     with open_garden() as garden:
