@@ -60,6 +60,21 @@ class _Session:
         return self.secrets.chunk_id_key if kind is PackKind.DATA else self.secrets.listing_id_key
 
 
+@dataclass(frozen=True, slots=True)
+class _Fetched:
+    """A part of a pack as it is in the store."""
+
+    key: str
+    start: int
+    data: memoryview
+
+    def sealed(self, place: FramePlace) -> memoryview | None:
+        """The frame there, whoever says that there is one; None if it is not all in this part."""
+        at = place.offset - self.start
+        is_in = self.key == pack_key(place.host, place.pack) and 0 <= at <= len(self.data) - place.sealed_bytes
+        return self.data[at : at + place.sealed_bytes] if is_in else None
+
+
 class Reader:
     """Reads one repository as its owner."""
 
@@ -70,7 +85,7 @@ class Reader:
         self._domains: dict[int, DomainSecrets] = {}
         self._frames: OrderedDict[_Name, bytes | memoryview] = OrderedDict()
         self._failures: OrderedDict[_Name, tuple[str, str]] = OrderedDict()  # message, name of the object
-        self._ahead: deque[dict[FramePlace, bytes | memoryview]] = deque(maxlen=_READ_AHEADS)
+        self._ahead: deque[_Fetched] = deque(maxlen=_READ_AHEADS)
         self._expected: dict[bytes, ChunkPlace] = {}  # of listing chunks
         self._lock = threading.Lock()
 
@@ -95,8 +110,13 @@ class Reader:
         Raises:
             IntegrityError: the pack is gone, or shorter than the index says.
         """
+        fetched = self._fetch(wanted)
+        for ordinal, place in wanted.frames:
+            yield ordinal, place, fetched.sealed(place)  # type: ignore[misc]  # a view of bytes serves as bytes, and the range is over all of them
+
+    def _fetch(self, wanted: FrameRange) -> _Fetched:
         try:
-            data = memoryview(self._repository.store.get_range(wanted.key, wanted.start, wanted.length))
+            return _Fetched(wanted.key, wanted.start, memoryview(self._repository.store.get_range(wanted.key, wanted.start, wanted.length)))
         except ObjectNotFoundError as error:
             raise IntegrityError("is missing from the store", object_name=wanted.key) from error
         except StoreError as error:
@@ -106,9 +126,6 @@ class Reader:
             ):
                 raise
             raise IntegrityError("is shorter than the index says", object_name=wanted.key) from error
-        for ordinal, place in wanted.frames:
-            at = place.offset - wanted.start
-            yield ordinal, place, data[at : at + place.sealed_bytes]  # type: ignore[misc]  # a view of bytes serves as bytes
 
     def _opened(self, ordinal: int, place: FramePlace) -> bytes | memoryview:
         """The raw bytes of a frame at one of its places, from the cache or the store. What failed there is not asked for again: who lies in an index
@@ -149,18 +166,17 @@ class Reader:
         """
         with self._lock:
             for fetched in self._ahead:
-                if place in fetched:
-                    return fetched[place]
+                if (sealed := fetched.sealed(place)) is not None:
+                    return sealed
         low = ordinal & ~0xFFFFFFFF  # of the same session
         first, end = max(low, ordinal - _READ_AHEAD_SEQS), min(low + (1 << 32), ordinal + _READ_AHEAD_SEQS)
         try:
-            found = self.read_range(surroundings(self._state.frame_places_between(first, end) | {ordinal: place}, ordinal))
-            fetched = {neighbour: sealed for _, neighbour, sealed in found}
+            fetched = self._fetch(surroundings(self._state.frame_places_between(first, end) | {ordinal: place}, ordinal))
         except IntegrityError:
             return None
         with self._lock:
             self._ahead.append(fetched)
-        return fetched[place]
+        return fetched.sealed(place)
 
     def _session(self, number: int) -> _Session:
         with self._lock:
