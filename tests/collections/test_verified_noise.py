@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.collections.garden import Garden, noise, open_garden
+from tests.collections.interrupted import BeforePutStore
 
 from seedcorn.crypto.primitives import object_hash, random_bytes
 from seedcorn.events import SystemClock, VoidMonitor
@@ -76,4 +77,26 @@ def test_noise_in_place_of_what_has_been_collected(garden: Garden, tmp_path: Pat
     last = other.backup(tmp_path)
     assert last.snapshot and last.exit_code == 0
     garden.expected[last.snapshot] = {bytes(tmp_path / name): content for name, content in {"one/a": noise(1), "two/b": noise(2)}.items()}
+    garden.assert_whole()
+
+
+def test_noise_that_another_process_of_the_machine_has_loaded_meanwhile(garden: Garden, tmp_path: Path) -> None:
+    """A collection takes what the backup relies on, before it has put anything. The thief lists noise in its place, which gets into the state."""
+    thief, other = garden.repository.first, garden.repository.machine("other")
+    gone = garden.back_up({"a": noise(1)})
+    publish(garden)
+    segment = segment_of(garden, thief)
+    garden.forget(gone)
+    make_tree(tmp_path, {"a": noise(1)})
+    work = []
+
+    def collect() -> None:
+        work.append(garden.prune(state=garden.state()))
+        list_noise(garden, thief, segment)
+        garden.collector(state=other.state).plan(dry_run=True)
+
+    other.store = BeforePutStore(garden.store, "packs/", collect)
+    last = other.backup(tmp_path)
+    assert work[0].deleted_packs and last.snapshot and last.exit_code == 0
+    garden.expected[last.snapshot] = {bytes(tmp_path / "a"): noise(1)}
     garden.assert_whole()
