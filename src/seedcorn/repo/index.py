@@ -35,6 +35,7 @@ __all__ = [
     "next_segment_number",
     "open_segment",
     "seal_segment",
+    "shares_index",
     "sync_state",
     "verify_segment",
 ]
@@ -161,11 +162,20 @@ def sync_state(
     raise gone
 
 
+def shares_index(state: State, own: HostId, domain: int) -> bool:
+    """Whether a segment of another host of one's domain is loaded."""
+    return bool(_foreign_segments(state, own, domain))
+
+
 def is_out_of_date(store: Store, state: State, own: HostId, domain: int) -> bool:
     """Whether a segment of another host of one's domain is loaded and no longer in the store. Costs a listing only where any is loaded."""
-    domains = state.segment_domains()
-    foreign = {key for key in state.segments() if not key.startswith(_room(own)) and domains.get(key) == domain}
+    foreign = _foreign_segments(state, own, domain)
     return bool(foreign) and not foreign <= _list_segments(store, None).keys()
+
+
+def _foreign_segments(state: State, own: HostId, domain: int) -> set[str]:
+    domains = state.segment_domains()
+    return {key for key in state.segments() if not key.startswith(_room(own)) and domains.get(key) == domain}
 
 
 def _list_segments(store: Store, only: HostId | None) -> dict[str, ObjectInfo]:

@@ -29,7 +29,7 @@ from seedcorn.ops.backup.commit import is_torn, read_base
 from seedcorn.ops.backup.entries import Tally
 from seedcorn.repo.content.writer import Writer, WriterOptions
 from seedcorn.repo.hosts import HostRegistry, load_registry
-from seedcorn.repo.index import is_out_of_date, sync_state
+from seedcorn.repo.index import is_out_of_date, shares_index, sync_state
 from seedcorn.repo.repository import HostRepository
 from seedcorn.repo.roots.chains import check_rollback, list_heads, remember_heads, remembered_heads, witnessed
 from seedcorn.repo.roots.checkpoints import build_checkpoint
@@ -145,18 +145,23 @@ class BackupRun:
         if only is not None:
             if is_out_of_date(repository.store, state, only, repository.key.secrets.domain):  # what earlier runs have left may rely on what is gone
                 self._note(self._load_others())
+            if shares_index(state, only, repository.key.secrets.domain):  # ... or on what is only said to be there
+                self._note(self._trust_verified(load=False))
             state.before_first_miss(self._load_verified)
 
     def _load_verified(self) -> None:
         """Bring in what other hosts have stored and the owner has verified. Only when something is new: most runs need nothing of it."""
+        self._note(self._trust_verified(load=True))
+
+    def _trust_verified(self, *, load: bool) -> list[IntegrityError]:
         repository, state = self._repository, self._state
         store, public = repository.store, repository.key.public
         verified = read_verified(store, state, repository.repository, public)
         problems = list(verified.problems)
         if verified.digests:
-            problems += self._load_others()
+            problems += self._load_others() if load else []
             state.trust_only(repository.host, lambda pack: verified.believes(pack.host, pack.pack, pack.digest))
-        self._note(problems)
+        return problems
 
     def _load_others(self) -> list[IntegrityError]:
         """Bring the index of all hosts up to date."""

@@ -224,11 +224,11 @@ class FrameIndex:
                         found.add(ordinal)
         return found
 
-    def outside(self, packs: Collection[tuple[HostId, PackId]]) -> FrameSet:
-        """The frames that have a place in another pack than these."""
+    def outside(self, packs: Collection[tuple[HostId, PackId]], counts: Callable[[PackRecord], bool]) -> FrameSet:
+        """The frames that have a place in another pack than these, of those that count."""
         found: dict[int, BitMap] = {}
         for record in self.packs():
-            if (record.host, record.pack) not in packs:
+            if (record.host, record.pack) not in packs and counts(record):
                 for number, seqs in record.frames().items():
                     found[number] = found[number] | seqs if number in found else seqs
         return _frame_set(found)

@@ -35,7 +35,9 @@ class LocalIndex:
         self._catalog = ChunkCatalog(database)
         self._chunks = self._catalog.chunks
         self._trusted: set[int] | None = None  # session numbers; None: all
+        self._has_foreign = False  # whether others are known
         self._believed = FrameSet()  # of other sessions, and believed all the same
+        self._believes: Callable[[PackRecord], bool] | None = None
         self._avoided = FrameSet()  # about to be deleted
         self._unusable = FrameSet()  # dead or avoided
         self._load_more: Callable[[], None] | None = None
@@ -158,8 +160,12 @@ class LocalIndex:
     # -- what may be relied on ---------------------------------------------------------------------------------------------------------------
 
     def trust_only(self, host: HostId, believes: Callable[[PackRecord], bool] | None = None) -> None:
-        """``find`` skips copies written by other hosts, also those that another process loads meanwhile, but for packs that ``believes`` accepts."""
-        self._trusted = {number for number, record in self.sessions().items() if record.host == host}
+        """From now on nothing is relied on that other hosts have written, also what another process loads meanwhile, but for packs that ``believes``
+        accepts."""
+        sessions = self.sessions()
+        self._trusted = {number for number, record in sessions.items() if record.host == host}
+        self._has_foreign = len(self._trusted) < len(sessions)
+        self._believes = believes
         self._believed = FrameSet()
         if believes is not None:
             doubtful = FrameSet()  # a frame that a second list gives other chunks must not be believed for the sake of the first
@@ -179,11 +185,23 @@ class LocalIndex:
         self.has_chunks = True
 
     def may_rely_on_all(self, frames: FrameSet) -> bool:
-        """Whether every one of these frames is in the index, and none is about to be deleted."""
-        return self.has_all(frames) and not frames & self._avoided
+        """Whether every one of these frames is in the index, of a session that is trusted or believed, and none is about to be deleted."""
+        return self.has_all(frames) and self.may_trust_all(frames)
+
+    @property
+    def trusts_all_frames(self) -> bool:
+        """Whether ``may_trust_all`` is true of whatever is in the index."""
+        return not self._avoided and not self._has_foreign
+
+    def may_trust_all(self, frames: FrameSet) -> bool:
+        """Whether all of these frames are of sessions that are trusted or believed, and none is about to be deleted."""
+        return not frames & self._avoided and (self._trusted is None or all(self._is_trusted(ordinal) for ordinal in frames))
+
+    def _is_trusted(self, ordinal: int) -> bool:
+        return self._trusted is None or ordinal >> 32 in self._trusted or ordinal in self._believed
 
     def _may_rely_on(self, ordinal: int) -> bool:
-        return (self._trusted is None or ordinal >> 32 in self._trusted or ordinal in self._believed) and ordinal not in self._unusable
+        return self._is_trusted(ordinal) and ordinal not in self._unusable
 
     # -- chunks ------------------------------------------------------------------------------------------------------------------------------
 
@@ -249,5 +267,11 @@ class LocalIndex:
         return self._frames.has_all(frames)
 
     def outside(self, packs: Collection[tuple[HostId, PackId]]) -> FrameSet:
-        """The frames that have a place in another pack than these."""
-        return self._frames.outside(packs)
+        """The frames that have a place in another pack than these, which is one's own or believed, if not all are trusted."""
+        return self._frames.outside(packs, self._counts)
+
+    def _counts(self, pack: PackRecord) -> bool:
+        trusted = self._trusted
+        if trusted is None or all(number in trusted for number, _ in pack.runs):
+            return True
+        return self._believes is not None and self._believes(pack)

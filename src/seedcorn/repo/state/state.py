@@ -61,7 +61,7 @@ class State(LocalIndex):
 
     def listings(self, domain: int) -> ListingCache:
         """What the last runs on this machine, by hosts of a dedup domain, have seen."""
-        return ListingCache(self._database, self._heads, self._parts, domain, self._believes)
+        return ListingCache(self._database, self._heads, self._parts, domain, self._believes_listing)
 
     def forget_listings(self) -> None:
         """Drop all that runs have seen, of files and of other repositories: it costs one reading."""
@@ -73,10 +73,11 @@ class State(LocalIndex):
         super().complete_session(number)
         self._complete.add(number)
 
-    def _believes(self, cached: CachedListing) -> bool:
-        """A listing of this epoch and of a run that ended well can be relied on; of any other one every frame is looked up."""
-        if cached.epoch == self.epoch and cached.session_number in self._complete and not self._avoided:
-            return True
+    def _believes_listing(self, cached: CachedListing) -> bool:
+        """What a listing of this epoch and of a run that ended well needs is in the index; of any other one every frame is looked up. But what
+        another host has stored may have got another place since then."""
+        if cached.epoch == self.epoch and cached.session_number in self._complete:
+            return self.trusts_all_frames or self.may_trust_all(FrameSet.deserialize(cached.frames))
         return self.may_rely_on_all(FrameSet.deserialize(cached.frames))
 
     # -- other repositories, packs, small facts ----------------------------------------------------------------------------------------------
