@@ -18,7 +18,7 @@ from seedcorn.ids import HostId
 from seedcorn.repo.hosts import HostRegistry, load_registry
 from seedcorn.repo.index import sync_state
 from seedcorn.repo.maintenance import MaintainRepository
-from seedcorn.repo.roots.collections import Collections, Pack
+from seedcorn.repo.roots.collections import Collections, Pack, list_collections
 from seedcorn.repo.roots.needed import IndexedFrames
 from seedcorn.repo.roots.needs import Needs, assess_needs, listed_frames, with_standings
 from seedcorn.repo.roots.roots import Roots, RootsReader
@@ -114,6 +114,12 @@ class Surveyor:
         """
         survey = self._load()
         return self._load() if survey.needs.problems else survey
+
+    def knows_not_all_sweeps(self, survey: Survey) -> bool:
+        """Whether a sweep is listed by now that the survey does not know. It may name a pack that the survey found in the index, and that whoever put
+        it did not: what is put now finds it there. So who relies on a copy that nothing has needed before asks again, after the index."""
+        known = {record.collection for record in survey.collections.sweeps}
+        return any(name.collection not in known for name in list_collections(self._repository.store).sweeps)
 
     def _load(self) -> Survey:
         repository, state = self._repository, self._state

@@ -256,7 +256,11 @@ class Collector:
             survey = self._survey()
             if sweep.collection not in {record.collection for record in survey.collections.sweeps}:
                 raise IntegrityError("the sweep that has just been put is not listed: nothing is deleted", object_name="gc/")
-            doomed = frozenset(victims) & judge(survey, sweep=sweep.collection).collectable
+            judgement = judge(survey, sweep=sweep.collection)
+            doomed = frozenset(victims) & judgement.collectable
+            if not doomed.isdisjoint(judgement.copied) and self._surveyor.knows_not_all_sweeps(survey):
+                gone = "gc/"
+                continue
             keys = {key for key, segment in survey.segments.items() if not doomed.isdisjoint(segment.packs)}
             try:
                 return survey, doomed, self._rewrite(survey, keys.union(segments_to_merge(survey)), doomed)
