@@ -36,7 +36,8 @@ A collector
   not expired and whose snapshot is not there. Void and forgotten hold from the moment the record is seen. (The program keeps
   a void snapshot as long as it lacks nothing: roots that are more than these lose nothing.) A receipt without H7 counts as a receipt.
 - G1 to G4 choose; nothing rests on them, or on grace. After the put of the sweep is acknowledged it lists gc/ and the roots and loads the index,
-  all three anew ("no-g6", "gc-not-relisted", "old-index"), in any order ("g6-other-order").
+  all three anew ("no-g6", "gc-not-relisted", "old-index"), in any order ("g6-other-order"). Not so for copies that nothing needs yet, which this
+  model does not have: who finds one in the index lists gc/ after it (ADR 0010).
 - A victim is kept if a root needs a frame of it that has no indexed copy outside D and outside its own victims. So packs of another's unfinished
   sweep are never survivors ("unfinished-survive").
 - It deletes under its own record only, and it alone puts the `done` of it, after its deletions ("finishes-others"). Who comes after a collector

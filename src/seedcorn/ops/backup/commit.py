@@ -45,16 +45,21 @@ def is_torn(repository: HostRepository, state: State, base: Base, snapshot: Snap
     """H7, when the receipt is in the store: whether a sweep that was not there at H0 names this snapshot, or all packs that hold a needed frame.
 
     A frame without any place is lost, too: another process on this machine may have taken a swept pack out of the index already. And one in a pack
-    that was swept before H0 may have come in since, by a process that stood still and has listed that pack only now.
+    that was swept before H0 may have come in since, by a process that stood still and has listed that pack only now. What counts as a place is looked
+    up before the listing: a copy that another process brings in after it may have been swept while nothing listed it, by a sweep not seen here.
 
     Raises:
         IntegrityError: a new sweep is damaged, or old ones are not listed any more, so that nobody can say; the snapshot is not confirmed then.
     """
-    log = list_collections(repository.store)
-    if not base.sweeps <= log.sweeps:
-        raise IntegrityError("a listing lacks records that are never removed: whether this backup is whole can not be known", object_name="gc/")
-    records = log.read(repository.store, state, repository.repository, repository.key.public, sorted(log.sweeps - base.sweeps))
-    if any(snapshot in record.expired or snapshot in record.removed for record in records):
-        return True
-    dead = named_packs(records) | base.packs
-    return bool(dead) and not needed <= state.outside(dead)
+    seen, dead = base.sweeps, base.packs
+    while True:
+        safe = state.outside(dead) if dead else needed
+        log = list_collections(repository.store)
+        if not seen <= log.sweeps:
+            raise IntegrityError("a listing lacks records that are never removed: whether this backup is whole can not be known", object_name="gc/")
+        records = log.read(repository.store, state, repository.repository, repository.key.public, sorted(log.sweeps - seen))
+        if not records:
+            return not needed <= safe
+        if any(snapshot in record.expired or snapshot in record.removed for record in records):
+            return True
+        seen, dead = log.sweeps, dead | named_packs(records)
