@@ -9,19 +9,21 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
+from seedcorn.crypto.primitives import object_hash
 from seedcorn.errors import IntegrityError, ObjectNotFoundError, SeedcornError
 from seedcorn.events import RecordingMonitor, SystemClock
 from seedcorn.format.codec import Magic
 from seedcorn.format.collection import CollectionRecord, HostPacks, SnapshotRef, Stage
-from seedcorn.format.names import collection_key, parse_checkpoint_key, parse_numbered_key, parse_receipt_key
-from seedcorn.ids import CollectionId, SessionId, SnapshotId
+from seedcorn.format.names import collection_key, pack_key, parse_checkpoint_key, parse_numbered_key, parse_receipt_key
+from seedcorn.ids import CollectionId, PackId, SessionId, SnapshotId
 from seedcorn.ops import access
 from seedcorn.ops.backup import entries
 from seedcorn.ops.backup.backup import BackupOptions, backup_stream
 from seedcorn.ops.check.check import CheckOptions, check
 from seedcorn.ops.gc.survey import Surveyor
-from seedcorn.repo.index import open_segment, sync_state
+from seedcorn.repo.index import build_segment, open_segment, sync_state
 from seedcorn.repo.maintenance import maintained_by_owner
 from seedcorn.repo.records import build_record
 from seedcorn.repo.roots.needed import open_bitmap
@@ -203,6 +205,36 @@ def test_a_pack_that_was_swept_before_and_is_listed_only_now_is_not_relied_on(st
     assert stage.statuses() == {1: "confirmed", 2: "void", 3: "confirmed"}
     found = read_tree(stage.repository.browser(), "latest", bytes(stage.tree))
     assert found[bytes(stage.tree / "d" / "other")] == b"other " * 2000
+
+
+def test_a_copy_that_is_listed_only_after_it_was_swept_is_not_relied_on(stage: Theatre) -> None:
+    """A maintainer has put copies and lists them late; another one has swept them between. This host's index gets them, by another process, between
+    its listing of sweeps and its look at the index."""
+    repository, registry = stage.repository.first.repository, access.registry(stage.repository.owner())
+    state = stage.repository.first.state
+    packs, (segment,) = stage.keys("packs/"), stage.keys("index/")
+    name = parse_numbered_key(segment)
+    assert name
+    opened = open_segment(stage.store.objects[segment], name, repository.repository, repository.key.index_key, registry)
+    (row,) = opened.public.key_rows
+    copies = [replace(entry, pack=object_hash(entry.pack)) for entry in opened.packs]
+
+    class Meanwhile(Interrupting):
+        """Asked for sweeps at the end, it answers as things were before."""
+
+        has_swept = False
+
+        def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
+            found = list(super().list(prefix, after=after))
+            if prefix == "gc/" and stage.keys("gc/") and not self.has_swept:
+                self.has_swept = True
+                stage.put_collection(Stage.SWEEP, [pack_key(repository.host, PackId(entry.pack)) for entry in copies])
+                stage.store.put(*build_segment(repository, SessionId(row.session), 9, row, copies))
+                sync_state(stage.store, state, repository.repository, repository.key.index_key, registry, only=repository.host)
+            return iter(found)
+
+    stage.backup_through(Meanwhile(stage.store, "receipt", after=lambda: stage.put_collection(Stage.SWEEP, packs)))
+    assert stage.statuses() == {1: "confirmed", 2: "void", 3: "confirmed"}
 
 
 @pytest.mark.parametrize("field", ["expired", "removed"])
