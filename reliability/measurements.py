@@ -97,6 +97,7 @@ MEASUREMENTS = (
     _simulation("simulation_rollback", 10, "--rollback"),
     _simulation("simulation_copy", 10, "--copy"),
     _simulation("simulation_domains", 10, "--domains"),
+    _simulation("simulation_crowd", 10, "--crowd"),
     _tests("crash_points", *_CRASHES),
     Measurement("model", _model, json_lines),
     Measurement("mutation", _mutation, json_object),

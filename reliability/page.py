@@ -14,7 +14,7 @@ from reliability.evidence import Evidence
 
 __all__ = ["render"]
 
-_SIMULATIONS = ("simulation", "simulation_weak", "simulation_rollback", "simulation_copy", "simulation_domains")
+_SIMULATIONS = ("simulation", "simulation_weak", "simulation_rollback", "simulation_copy", "simulation_domains", "simulation_crowd")
 _RARE = ("snapshots taken back by their hosts", "packs deleted", "packs kept after all", "packs repacked", "frames written anew")
 
 Rows = list[list[str]]

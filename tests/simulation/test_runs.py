@@ -37,6 +37,10 @@ def test_nor_with_hosts_in_two_domains(weak: bool) -> None:
     assert violations(range(BATCH // 2), SimulationOptions(domains=True, weak=weak)) == {}
 
 
+def test_nor_while_many_collect_at_once() -> None:
+    assert violations(range(BATCH), SimulationOptions(crowd=True)) == {}
+
+
 def violations(seeds: range, options: SimulationOptions) -> dict[int, str]:
     """By seed."""
     return {report.seed: report.violation for seed in seeds if (report := simulate(seed, options)).violation}

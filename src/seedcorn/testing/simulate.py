@@ -161,7 +161,7 @@ def _keep(folder: Path, totals: Totals, options: SimulationOptions) -> None:
 
 
 def _options(asked: argparse.Namespace) -> SimulationOptions:
-    flags = {"weak": asked.weak, "rollback": asked.rollback, "copies": asked.copy, "domains": asked.domains}
+    flags = {"weak": asked.weak, "rollback": asked.rollback, "copies": asked.copy, "domains": asked.domains, "crowd": asked.crowd}
     return SimulationOptions(steps=asked.steps, **flags)
 
 
@@ -177,6 +177,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--weak", action="store_true", help="a store whose listings and reads lag behind")
     parser.add_argument("--rollback", action="store_true", help="a provider who may return to an earlier state")
     parser.add_argument("--copy", action="store_true", help="an owner who copies to a second repository meanwhile")
+    parser.add_argument("--crowd", action="store_true", help="three or four maintainers at the same time; not with --weak")
     parser.add_argument("--domains", action="store_true", help="hosts of two dedup domains, some of which are moved; not with --rollback")
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)), help="runs at a time (default: one for each core)")
     parser.add_argument("--json", action="store_true", help="only the figures, as one JSON object")

@@ -9,6 +9,7 @@ docs/format.md, sections "Index segment" and "Order of writing and reading"; the
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from seedcorn.errors import IntegrityError, ObjectNotFoundError
@@ -70,6 +71,8 @@ class _Repair:
         plan = self._plan
         for damaged in plan.put_back:
             self._small.put_back(damaged)
+        for repair in plan.give_up:
+            self._must_be_lost(repair)
         for repair in plan.list_again:
             self._list_again(repair)
         for new in repack(self._maintained, (self._what_is_good(repair) for repair in plan.move)):
@@ -90,6 +93,13 @@ class _Repair:
             removed_packs=removed_packs,
             collected_meanwhile=not list_collections(self._store).records.keys() <= self._examination.records.log.records.keys(),
         )
+
+    def _must_be_lost(self, repair: PackRepair) -> None:
+        """A store may have answered wrongly; after this the index does not know the pack any more."""
+        with suppress(ObjectNotFoundError):
+            remains = self._look_at.remains(repair.host, repair.pack, repair.key)
+            if remains.is_whole or self._look_at.unsafe(remains):
+                raise _changed(repair.key)
 
     def _list_again(self, repair: PackRepair) -> None:
         remains = self._read_again(repair)

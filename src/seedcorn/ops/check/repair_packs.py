@@ -64,15 +64,16 @@ class PackLook:
         self._examination = examination
 
     def remains(self, host: HostId, pack: PackId, key: str) -> PackRemains:
-        """Read a pack whole. One that is too large is read as far as a pack may reach.
+        """Read a pack whole; twice, if its bytes are not those of its name, for a store may answer wrongly once. One that is too large is read as far
+        as a pack may reach.
 
         Raises:
             ObjectNotFoundError: it is not there.
         """
-        limit_bytes = Magic.PACK.limit_bytes
-        size_bytes = self._store.head(key).size_bytes
-        data = self._store.get(key) if size_bytes <= limit_bytes else self._store.get_range(key, 0, limit_bytes)
-        is_intact = size_bytes <= limit_bytes and primitives.object_hash(data) == pack
+        size_bytes, data = self._read(key)
+        if primitives.object_hash(data) != pack:
+            size_bytes, data = self._read(key)
+        is_intact = len(data) == size_bytes and primitives.object_hash(data) == pack
         try:
             readings, describes_itself = [open_pack(data, host, self._repository.repository, self._repository.key)], True
             self._examination.registry.check_domain(host, readings[0].head.domain)  # nobody would believe a segment that lists it
@@ -83,6 +84,11 @@ class PackLook:
         found = [(tuple(entry for entry in opened.frames if opens(opened, entry)), opened) for opened in readings]
         good, opened = max(found, key=lambda one: len(one[0]))
         return PackRemains(size_bytes, is_intact, describes_itself, opened, good, len(opened.frames) - len(good))
+
+    def _read(self, key: str) -> tuple[int, bytes]:
+        limit_bytes = Magic.PACK.limit_bytes
+        size_bytes = self._store.head(key).size_bytes
+        return size_bytes, self._store.get(key) if size_bytes <= limit_bytes else self._store.get_range(key, 0, limit_bytes)
 
     def _as_indexed(self, data: bytes, host: HostId, pack: PackId, key: str) -> Iterator[OpenedPack]:
         """In each way in which segments list it: one may be a lie."""

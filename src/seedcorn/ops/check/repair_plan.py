@@ -8,6 +8,7 @@ Owns the rules of a repair. Nothing that could be of use is ever given up:
 - Only then segments that list damaged or missing packs are replaced, and segments whose bytes are not those of their name are removed. So are those
   of another host's session: nobody believes them, and `check` would name them for ever.
 - A damaged pack stays where it is, unless who repairs wants it gone.
+- A pack that a sweep names, and that is gone, stays listed where it is: that may be all there is to tell what a torn snapshot lacks.
 - A pack that a sweep names is not listed again, unless it was kept or a snapshot needs it: then the collection leaves it, too.
 - Nothing else happens to snapshots and records, and of two snapshots with one number both stay.
 
@@ -192,7 +193,8 @@ class _Planner:
         indexed = self._index.packs.get(found.repair.key)
         is_undisputed = indexed is not None and not indexed.is_disputed and indexed.listed_as(found.repair.digest)
         is_as_indexed = found.verdict is _Verdict.WHOLE and is_undisputed
-        return is_as_indexed or found.verdict is _Verdict.UNKNOWN or (found.verdict is _Verdict.MISSING and not found.is_listed)
+        is_as_should_be = found.verdict is _Verdict.MISSING and (not found.is_listed or found.repair.key in self._swept)
+        return is_as_indexed or is_as_should_be or found.verdict is _Verdict.UNKNOWN
 
     def _is_worthless(self, key: str) -> bool:
         """Whether a segment that did not load says nothing that anybody could ever use."""

@@ -132,7 +132,8 @@ def must_collect(world: World, actor: Actor, maintainer: Maintainer) -> None:
         if not world.attempt("last prune", lambda: prune(world, actor, maintainer, THOROUGH)):
             raise InvariantViolationError(f"I8: {maintainer.name} can not collect any more: {world.last_error}")
     truth = world.truth
-    needed = [truth.needed_now(key, truth.needed_by(key)) for key in truth.counting_snapshots()] + list(truth.announced())
+    needed = [truth.needed_now(key, truth.needed_by(key)) for key in truth.counting_snapshots()]
+    needed += [*truth.announced(), *truth.doubtful_needs(world.lies)]
     garbage = [key for key in world.store.contents.objects if key.startswith("packs/") and not world.truth.seems_needed(key, needed)]
     if garbage:
         raise InvariantViolationError(f"I11: two collections have left {len(garbage)} packs that nothing needs, such as {garbage[0]}")

@@ -164,7 +164,7 @@ def _only_what_was_asked_is_forgotten(world: World) -> None:
     record = decode(Envelope.parse(Magic.FORGET, operation.content).parts[0], ForgetRecord)
     if any(ref.host not in process.purpose.may_forget for ref in record.forgotten):
         raise InvariantViolationError(f"I12: {operation.actor} forgets a snapshot of another host than it was asked to")
-    if process.purpose.by_policy and not process.is_rolled_back and not all(map(world.truth.is_receipted, record.forgotten)):
+    if process.purpose.by_policy and not process.is_rolled_back and not all(map(world.truth.is_receipted_or_gone, record.forgotten)):
         raise InvariantViolationError(f"I10: a policy of {operation.actor} forgets a snapshot that is not confirmed")
 
 

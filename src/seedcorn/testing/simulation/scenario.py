@@ -31,7 +31,9 @@ __all__ = ["RunReport", "SimulationOptions", "simulate"]
 _TRIES = 3
 _PAUSES_SECONDS = (0.0, 0.0, 5.0, 20.0, 60.0, 3 * 3600.0, 26 * 3600.0, 9 * 24 * 3600.0)  # up to: mostly so short that jobs overlap
 _FAULT_SCALES = (0.0, 0.1, 0.3, 1.0, 3.0)
+_PAUSES_IN_A_CROWD_SECONDS = (0.0, 5.0, 20.0, 60.0)
 _SUSPENDED = 0.4  # of the backups and collections
+_SUSPENDED_IN_A_CROWD = 0.8
 _SUSPENSION_CALLS = 40
 _SUSPENSIONS_SECONDS = (60.0, 120.0, 3600.0, 9 * 24 * 3600.0)  # up to
 _STATE_LOSS = 0.3  # of the crashes
@@ -51,19 +53,21 @@ _MaintainerJob = Callable[[Actor, Maintainer, random.Random], None]
 class SimulationOptions:
     """What a run is made of besides its seed. ``steps``: jobs of all actors together. ``weak``: an eventually consistent store. ``rollback``: a
     provider who may return to an earlier state. ``copies``: an owner who copies to a second repository. ``domains``: hosts of two dedup domains, some
-    of which are moved to the other. ``wall``: other wall clocks, same run."""
+    of which are moved to the other. ``crowd``: three or four maintainers at the same time, who stand still more often. ``wall``: other wall clocks,
+    same run."""
 
     steps: int = 10
     weak: bool = False
     rollback: bool = False
     copies: bool = False
     domains: bool = False
+    crowd: bool = False
     wall: int = 0
 
     @property
     def arguments(self) -> str:
         """What to give to the program for the same run."""
-        chosen = {"--weak": self.weak, "--rollback": self.rollback, "--copy": self.copies, "--domains": self.domains}
+        chosen = {"--weak": self.weak, "--rollback": self.rollback, "--copy": self.copies, "--domains": self.domains, "--crowd": self.crowd}
         return " ".join([f"--steps {self.steps}", *(flag for flag, is_set in chosen.items() if is_set)])
 
 
@@ -113,7 +117,7 @@ def _world_options(seed: int, options: SimulationOptions) -> WorldOptions:
     if options.rollback:
         faults = faults.with_rollback()
     hosts, trust_hosts = chosen.choice((1, 2, 2, 3)), chosen.random() < 0.4
-    maintainers = 0 if options.weak else chosen.choice((0, 1, 1, 2, 2))  # who collects needs listings that can be believed
+    maintainers = 0 if options.weak else chosen.choice((3, 4) if options.crowd else (0, 1, 1, 2, 2))  # who collects needs listings to be believed
     return WorldOptions(
         str(seed), hosts=hosts, maintainers=maintainers, trust_hosts=trust_hosts, domains=options.domains, faults=faults, wall=options.wall
     )
@@ -124,6 +128,8 @@ class _Scenario:
 
     def __init__(self, world: World, options: SimulationOptions) -> None:
         self._world = world
+        self._suspended = _SUSPENDED_IN_A_CROWD if options.crowd else _SUSPENDED
+        self._pauses_seconds = _PAUSES_IN_A_CROWD_SECONDS if options.crowd else _PAUSES_SECONDS
         names = [*(host.name for host in world.hosts), *(maintainer.name for maintainer in world.maintainers * 2), "owner"]
         jobs = Counter(world.random("jobs").choices(names, k=options.steps))
         for host in world.hosts:
@@ -170,7 +176,7 @@ class _Scenario:
 
         def body(actor: Actor) -> None:
             for _ in range(jobs):
-                actor.clock.sleep(chosen.random() * chosen.choice(_PAUSES_SECONDS))
+                actor.clock.sleep(chosen.random() * chosen.choice(self._pauses_seconds))
                 host.source.edit()
                 if chosen.random() < _DISK_LOSS:
                     host.state.lose()
@@ -190,7 +196,7 @@ class _Scenario:
 
         def body(actor: Actor) -> None:
             for _ in range(jobs):
-                actor.clock.sleep(chosen.random() * chosen.choice(_PAUSES_SECONDS))
+                actor.clock.sleep(chosen.random() * chosen.choice(self._pauses_seconds))
                 confirmed = list(world.confirmed.values())
                 try:
                     self._owner_job(actor, chosen, confirmed)
@@ -222,7 +228,7 @@ class _Scenario:
 
         def body(actor: Actor) -> None:
             for _ in range(jobs):
-                actor.clock.sleep(chosen.random() * chosen.choice(_PAUSES_SECONDS))
+                actor.clock.sleep(chosen.random() * chosen.choice(self._pauses_seconds))
                 try:
                     work(actor, maintainer, chosen)
                 except Crash:
@@ -283,7 +289,7 @@ class _Scenario:
 
     def _suspend(self, actor: Actor, chosen: random.Random) -> None:
         """Let the next process of this actor stand still somewhere, now and then."""
-        if chosen.random() < _SUSPENDED:
+        if chosen.random() < self._suspended:
             seconds = chosen.random() * chosen.choice(_SUSPENSIONS_SECONDS)
             self._world.suspensions[actor.name] = Suspension(chosen.randrange(1, _SUSPENSION_CALLS), seconds)
 
@@ -296,7 +302,7 @@ class _Scenario:
             is_unmasked |= lie(world, actor, chosen)
 
         for _ in range(chosen.randrange(2, 6)):
-            actor.clock.sleep(chosen.random() * chosen.choice(_PAUSES_SECONDS))
+            actor.clock.sleep(chosen.random() * chosen.choice(self._pauses_seconds))
             with suppress(Crash):
                 if not is_unmasked and chosen.random() < share_honest:
                     world.attempt("liar's backup", lambda: back_up(world, actor, world.liar))
@@ -309,7 +315,7 @@ class _Scenario:
 
         def body(actor: Actor) -> None:
             for _ in range(chosen.randrange(1, 4)):
-                actor.clock.sleep(chosen.random() * chosen.choice(_PAUSES_SECONDS))
+                actor.clock.sleep(chosen.random() * chosen.choice(self._pauses_seconds))
                 self._suspend(actor, chosen)
                 try:
                     world.attempt("copy", lambda: offsite.copy(actor))

@@ -15,7 +15,7 @@ from seedcorn.crypto.frames import Sealer
 from seedcorn.errors import IntegrityError
 from seedcorn.format.codec import Envelope, Magic, decode
 from seedcorn.format.collection import CollectionRecord, ForgetRecord, SnapshotRef, Stage
-from seedcorn.format.names import pack_key, parse_numbered_key, receipt_key
+from seedcorn.format.names import pack_key, parse_numbered_key, parse_receipt_key, receipt_key, snapshot_key
 from seedcorn.format.pack import PackEntry, SegmentPublic, parse_pack_head
 from seedcorn.format.relocation import RelocationRecord, RelocationStage
 from seedcorn.format.snapshot import NeededFrames, SnapshotMaintain, SnapshotPublic
@@ -176,6 +176,10 @@ class Truth:
         """Whether it has a receipt. A void record beside it need not be true."""
         return receipt_key(HostId(ref.host), ref.seq, SnapshotId(ref.snapshot)) in self._objects
 
+    def is_receipted_or_gone(self, ref: SnapshotRef) -> bool:
+        """Whether it has a receipt, or a collection has removed it, for which it was forgotten."""
+        return self.is_receipted(ref) or snapshot_key(HostId(ref.host), ref.seq, SnapshotId(ref.snapshot)) not in self._objects
+
     def is_given_up(self, key: str) -> bool:
         """Whether the snapshot at ``key`` is forgotten, or expired without a receipt: whoever collects need not read it."""
         name = parse_numbered_key(key)
@@ -192,6 +196,16 @@ class Truth:
             name = parse_numbered_key(key) if key.startswith("snapshots/") else None
             if name is not None and name.object_id not in forgotten and self.is_receipted(SnapshotRef(name.host, name.number, name.object_id)):
                 yield key
+
+    def doubtful_needs(self, lies: Iterable[str]) -> Iterator[Frames]:
+        """What snapshots need of which one of ``lies`` may be a receipt, since it can not be read: nobody collects that until they are forgotten."""
+        forgotten = self.forgotten()
+        for lie in lies:
+            name = parse_receipt_key(lie)
+            if name is None or name.snapshot in forgotten:
+                continue
+            with suppress(IntegrityError, KeyError):  # garbage as well, or gone
+                yield self.needed_by(snapshot_key(name.host, name.seq, name.snapshot))
 
 
 def _opened(needed: Iterable[NeededFrames]) -> Frames:
