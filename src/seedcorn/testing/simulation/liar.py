@@ -58,11 +58,11 @@ def _claim_frames(world: World, repository: HostRepository, chosen: random.Rando
         return
     claimed = SessionId(rows[0].session)
     carried = chosen.choice((claimed, new_session_id(repository.host)))
-    own = KeyRow(carried, repository.host, rows[0].suite, primitives.random_bytes(len(rows[0].sealed_key)))
+    own = KeyRow(carried, repository.host, rows[0].suite, _noise(chosen, len(rows[0].sealed_key)))
     entries = []
     for entry in opened.packs:
         head = build_pack_head(PackHead(entry.kind, repository.repository, repository.host, claimed, opened.public.domain, (own,)))
-        nothing = head + primitives.random_bytes(max(frame.offset + frame.sealed_bytes for frame in entry.frames) - len(head))
+        nothing = head + _noise(chosen, max(frame.offset + frame.sealed_bytes for frame in entry.frames) - len(head))
         pack = PackId(primitives.object_hash(nothing))
         _put(world, repository, pack_key(repository.host, pack), nothing)
         entries.append(PackEntry(pack, entry.kind, entry.frames))
@@ -88,7 +88,7 @@ def _list_noise(world: World, repository: HostRepository, chosen: random.Random)
             if chosen.random() < 0.2:
                 entries.append(PackEntry(entry.pack, kind, entry.frames))
                 continue
-            nothing = primitives.random_bytes(size * (1 + len(idle)))
+            nothing = _noise(chosen, size * (1 + len(idle)))
             pack = PackId(primitives.object_hash(nothing))
             _put(world, repository, pack_key(repository.host, pack), nothing)
             entries.append(PackEntry(pack, kind, (*entry.frames, *idle)))
@@ -151,6 +151,11 @@ def may_stay(lies: Collection[str]) -> bool:
     """Whether forgetting helps against these. It does not against false segments, nor once the host has gone on from a number far ahead."""
     far = f"/{_FAR_AHEAD:010d}-"
     return not any((key.startswith("index/") and "/0000000000-" in key) or (key.startswith("snapshots/") and far in key) for key in lies)
+
+
+def _noise(chosen: random.Random, length: int) -> bytes:
+    """Whatever its length, which depends on how well real listings compress, the rest of the run goes on with the same numbers."""
+    return random.Random(chosen.random()).randbytes(length)
 
 
 def _put(world: World, repository: HostRepository, key: str, data: bytes) -> None:
