@@ -32,7 +32,7 @@ def test_commands_name_what_there_is(measurement: Measurement, size: Size) -> No
 def test_runs_are_spread_over_their_kinds() -> None:
     commands = [found.command(Size(runs=100_000)) for found in MEASUREMENTS if found.name.startswith("simulation")]
     spread = {" ".join(word for word in command[5:] if word != "--json"): command[4] for command in commands}
-    assert spread == {"": "0-99999", "--weak": "0-9999", "--rollback": "0-9999", "--copy": "0-9999", "--domains": "0-9999"}
+    assert spread == {"": "0-99999", "--weak": "0-9999", "--rollback": "0-9999", "--copy": "0-9999", "--domains": "0-9999", "--crowd": "0-9999"}
     kinds = parse_corpus("".join(f"0 {options}\n" for options in spread))
     assert len({options for _, options in kinds}) == len(spread)
 

@@ -125,7 +125,7 @@ def test_every_figure_has_a_limit_and_is_measured_or_said_to_be_missing() -> Non
 
 
 def test_what_is_missing_beside_what_is_there() -> None:
-    missing = "simulation_rollback, simulation_copy, simulation_domains"
+    missing = "simulation_rollback, simulation_copy, simulation_domains, simulation_crowd"
     assert f"| 1 | Simulated runs | passed; **not measured**: {missing} |" in render(ALL)
 
 
