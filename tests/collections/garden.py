@@ -24,7 +24,10 @@ from seedcorn.ops.gc.survey import Surveyor
 from seedcorn.ops.gc.sweep import CollectionResult, Collector
 from seedcorn.ops.retention.forget import choose_snapshots, forget_snapshots, undelete_snapshots
 from seedcorn.repo.content.packer import PackerOptions
+from seedcorn.repo.hosts import load_registry
+from seedcorn.repo.index import OpenedSegment
 from seedcorn.repo.maintenance import MaintainRepository, maintained_by_owner
+from seedcorn.repo.rewriting.segments import fetch_segment
 from seedcorn.repo.state.state import State
 from seedcorn.store.api import Store
 from seedcorn.testing.memory_store import MemoryStore
@@ -96,6 +99,11 @@ class Garden:
 
     def maintainer(self, store: Store | None = None) -> MaintainRepository:
         return maintained_by_owner(self.repository.owner(store))
+
+    def open_segment(self, key: str) -> OpenedSegment:
+        """What a maintainer reads in it."""
+        maintainer = self.maintainer()
+        return fetch_segment(maintainer, load_registry(self.store, maintainer.repository, maintainer.key.public), key)
 
     def forget(self, *snapshots: SnapshotId) -> None:
         maintainer = self.maintainer()

@@ -22,9 +22,7 @@ from seedcorn.ops.check.check import CheckOptions, CheckResult, check
 from seedcorn.ops.copy.copy import copy_snapshots, plan_copy
 from seedcorn.ops.restore.restore import RestoreOptions, restore
 from seedcorn.repo.content.writer import WriterOptions
-from seedcorn.repo.hosts import load_registry
 from seedcorn.repo.index import build_segment
-from seedcorn.repo.rewriting.segments import fetch_segment
 from seedcorn.testing.repositories import read_tree
 
 Read = Callable[[Garden, Browser, Path], dict[str, bytes | None]]
@@ -80,9 +78,9 @@ LIES = [exchanged, shifted, beyond, of_the_other_kind, with_frames_inside, turne
 
 def list_once_more(garden: Garden, lie: Lie, number: int) -> None:
     """Under a number before or after that of the true segment, as one or the other is read last."""
-    thief, maintainer = garden.repository.first, garden.maintainer()
+    thief = garden.repository.first
     key = min(garden.keys("index"))
-    opened = fetch_segment(maintainer, load_registry(garden.store, maintainer.repository, maintainer.key.public), key)
+    opened = garden.open_segment(key)
     (row,) = opened.public.key_rows
     garden.store.put(*build_segment(thief.repository, SessionId(row.session), number, row, lie(opened.packs)))
 

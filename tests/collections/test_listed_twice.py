@@ -14,9 +14,7 @@ from seedcorn.crypto.primitives import object_hash, random_bytes
 from seedcorn.format.names import pack_key
 from seedcorn.format.pack import FrameEntry, PackEntry, PackKind
 from seedcorn.ids import PackId, SessionId
-from seedcorn.repo.hosts import load_registry
 from seedcorn.repo.index import build_segment
-from seedcorn.repo.rewriting.segments import fetch_segment
 
 
 @pytest.fixture
@@ -29,9 +27,9 @@ def garden() -> Iterator[Garden]:
 def list_noise(garden: Garden, kinds: tuple[PackKind, ...], names: Callable[[PackEntry], tuple[FrameEntry, ...]]) -> None:
     """For each pack of these kinds that a segment lists, one of noise and of the other kind is listed, with these frames; before it, so that it would
     be moved first."""
-    thief, maintainer = garden.repository.first, garden.maintainer()
+    thief = garden.repository.first
     for key in garden.keys("index"):
-        opened = fetch_segment(maintainer, load_registry(garden.store, maintainer.repository, maintainer.key.public), key)
+        opened = garden.open_segment(key)
         (row,) = opened.public.key_rows
         lies = []
         for entry in opened.packs:

@@ -16,9 +16,7 @@ from seedcorn.ids import SessionId
 from seedcorn.ops.check.check import CheckOptions, examine
 from seedcorn.ops.check.repair import execute_repair
 from seedcorn.ops.check.repair_plan import RepairOptions, plan_repair
-from seedcorn.repo.hosts import load_registry
 from seedcorn.repo.index import build_segment
-from seedcorn.repo.rewriting.segments import fetch_segment
 from seedcorn.testing.damage import flip_byte
 
 
@@ -32,9 +30,9 @@ def garden() -> Iterator[Garden]:
     """Of a pack less than half is needed."""
     with open_garden() as made:
         big = made.back_up({"a": noise(1, 3_000_000), "b": noise(2, 2_000_000)})
-        thief, maintainer = made.repository.first, made.maintainer()
+        thief = made.repository.first
         (key,) = made.keys("index")
-        opened = fetch_segment(maintainer, load_registry(made.store, maintainer.repository, maintainer.key.public), key)
+        opened = made.open_segment(key)
         (row,) = opened.public.key_rows
         made.back_up({"b": noise(2, 2_000_000)})
         made.forget(big)

@@ -18,10 +18,8 @@ from seedcorn.format.tree import pack_content
 from seedcorn.ids import ChunkId, PackId, SessionId
 from seedcorn.ops.gc.plan import MaxUnused
 from seedcorn.repo import index
-from seedcorn.repo.hosts import load_registry
 from seedcorn.repo.index import build_segment
 from seedcorn.repo.rewriting import repacking, segments
-from seedcorn.repo.rewriting.segments import fetch_segment
 from seedcorn.repo.roots.checkpoints import build_checkpoint
 from seedcorn.repo.roots.needed import SeqSet
 
@@ -50,15 +48,14 @@ def a_pack(garden: Garden, session: bytes, seqs: Sequence[int], chunks: int) -> 
 
 
 def list_packs(garden: Garden, number: int, entries: Sequence[PackEntry]) -> None:
-    thief, maintainer = garden.repository.first, garden.maintainer()
-    opened = fetch_segment(maintainer, load_registry(garden.store, maintainer.repository, maintainer.key.public), garden.keys("index")[0])
+    thief = garden.repository.first
+    opened = garden.open_segment(garden.keys("index")[0])
     (row, *_) = opened.public.key_rows
     garden.store.put(*build_segment(thief.repository, SessionId(row.session), number, row, entries))
 
 
 def session_of(garden: Garden) -> bytes:
-    maintainer = garden.maintainer()
-    opened = fetch_segment(maintainer, load_registry(garden.store, maintainer.repository, maintainer.key.public), garden.keys("index")[0])
+    opened = garden.open_segment(garden.keys("index")[0])
     return bytes(opened.public.key_rows[0].session)
 
 

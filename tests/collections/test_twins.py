@@ -18,9 +18,7 @@ from seedcorn.format.names import pack_key
 from seedcorn.format.pack import PackEntry
 from seedcorn.ids import PackId, SessionId
 from seedcorn.ops.gc.plan import MaxUnused
-from seedcorn.repo.hosts import load_registry
 from seedcorn.repo.index import build_segment
-from seedcorn.repo.rewriting.segments import fetch_segment
 from seedcorn.store.api import Store
 
 TIMEOUT_SECONDS = 60
@@ -80,10 +78,10 @@ def test_who_sees_the_mark_of_another_lists_no_copy(garden: Garden) -> None:
 def test_a_pack_that_is_not_what_was_put_keeps_no_other_from_being_moved(garden: Garden) -> None:
     """A thief lists frames of a pack in another one, with more garbage beside it, so that this one would be moved first; and what is there has not
     the bytes of its name, so that it is not moved."""
-    thief, maintainer = garden.repository.first, garden.maintainer()
+    thief = garden.repository.first
     chosen = garden.plan().repack
     for key in garden.keys("index"):
-        opened = fetch_segment(maintainer, load_registry(garden.store, maintainer.repository, maintainer.key.public), key)
+        opened = garden.open_segment(key)
         (row,) = opened.public.key_rows
         for entry in opened.packs:
             if (thief.host_file.key.host, PackId(entry.pack)) in chosen:

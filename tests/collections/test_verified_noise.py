@@ -15,9 +15,7 @@ from seedcorn.format.names import pack_key
 from seedcorn.format.pack import PackEntry
 from seedcorn.ids import PackId, SessionId
 from seedcorn.ops.check.check import CheckOptions, check
-from seedcorn.repo.hosts import load_registry
 from seedcorn.repo.index import OpenedSegment, build_segment
-from seedcorn.repo.rewriting.segments import fetch_segment
 from seedcorn.testing.repositories import Machine, make_tree
 
 
@@ -41,9 +39,8 @@ def publish(garden: Garden) -> None:
 
 
 def segment_of(garden: Garden, machine: Machine) -> OpenedSegment:
-    maintainer = garden.maintainer()
     (key,) = [key for key in garden.keys("index") if machine.host_file.key.host.hex() in key]
-    return fetch_segment(maintainer, load_registry(garden.store, maintainer.repository, maintainer.key.public), key)
+    return garden.open_segment(key)
 
 
 def list_noise(garden: Garden, thief: Machine, segment: OpenedSegment) -> None:
