@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.acceptance.workshop import SettledClock
 from tests.collections.garden import Garden, noise, open_garden
 from tests.collections.interrupted import BeforePutStore
 
@@ -17,13 +18,6 @@ from seedcorn.ids import PackId, SessionId
 from seedcorn.ops.check.check import CheckOptions, check
 from seedcorn.repo.index import OpenedSegment, build_segment
 from seedcorn.testing.repositories import Machine, make_tree
-
-
-class LaterClock(SystemClock):
-    """An hour ahead, so that no file has just been changed."""
-
-    def now_ns(self) -> int:
-        return super().now_ns() + 3600 * 10**9
 
 
 @pytest.fixture
@@ -56,7 +50,7 @@ def list_noise(garden: Garden, thief: Machine, segment: OpenedSegment) -> None:
 def test_noise_in_place_of_what_has_been_collected(garden: Garden, tmp_path: Path) -> None:
     """What the host remembers of a directory is not believed for the sake of names that only the thief lists. Its listing is in one frame with that
     of another directory, which is needed."""
-    garden.repository.clock = LaterClock()
+    garden.repository.clock = SettledClock()
     thief, other = garden.repository.first, garden.repository.machine("other")
     gone = garden.back_up({"a": noise(1)})
     publish(garden)

@@ -13,9 +13,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from tests.acceptance.workshop import SettledClock
 
 from seedcorn.errors import IntegrityError, SeedcornError
-from seedcorn.events import SystemClock
 from seedcorn.format.tree import Node
 from seedcorn.ops import access
 from seedcorn.ops.backup.backup import BackupOptions
@@ -27,13 +27,6 @@ from seedcorn.testing.repositories import SmallRepository, make_tree, read_tree
 
 FLIPS = 300
 INTERRUPTIONS = 20
-
-
-class SettledClock(SystemClock):
-    """Runs ahead of the file system's, so that new files count as unchanged at once."""
-
-    def now_ns(self) -> int:
-        return super().now_ns() + 10 * 10**9
 
 
 class Remembering:

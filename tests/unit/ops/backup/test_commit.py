@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
+from tests.acceptance.workshop import SettledClock
 
 from seedcorn.crypto.primitives import object_hash
 from seedcorn.errors import IntegrityError, ObjectNotFoundError, SeedcornError
@@ -348,18 +349,11 @@ def test_force_does_not_take_for_lost_what_another_process_has_just_stored(stage
     assert len(list(machine.state.packs())) == len(stage.keys("packs/"))
 
 
-class LaterClock(SystemClock):
-    """An hour ahead, so that no file has just been changed."""
-
-    def now_ns(self) -> int:
-        return super().now_ns() + 3600 * 10**9
-
-
 def test_what_another_host_has_lost_is_not_relied_on_by_whoever_shares_it(tmp_path: Path) -> None:
     """A repair has taken it out of the index, and nothing has changed on this host since it was stored."""
     store, files = MemoryStore(), {"file": b"shared " * 2000}
     tree = make_tree(tmp_path / "tree", files)
-    with SmallRepository(store, tmp_path / "states", clock=LaterClock()) as repository:
+    with SmallRepository(store, tmp_path / "states", clock=SettledClock()) as repository:
         repository.backup(tree)
         check(repository.browser(), CheckOptions(read_data=True, publish=True), repository.clock, RecordingMonitor())
         beta = repository.machine("beta")
