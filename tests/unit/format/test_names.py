@@ -8,8 +8,9 @@ import pytest
 
 from seedcorn.format import names
 from seedcorn.format.collection import Stage
-from seedcorn.format.names import CheckpointName, CollectionName, NumberedKey, ReceiptName, RecordName
-from seedcorn.ids import CollectionId, HostId, PackId, SegmentId, SessionId, SlotId, SnapshotId
+from seedcorn.format.names import CheckpointName, CollectionName, HostName, NumberedKey, ReceiptName, RecordName, RelocationName
+from seedcorn.format.relocation import RelocationStage
+from seedcorn.ids import CollectionId, HostId, PackId, RelocationId, SegmentId, SessionId, SlotId, SnapshotId
 
 HOST, SESSION, COLLECTION, OBJECT = b"\xab" * 16, b"\xcd" * 16, b"\xef" * 8, bytes(range(32))
 H, S, C = "ab" * 16, "cd" * 16, "ef" * 8
@@ -31,8 +32,13 @@ MADE = {
     names.probe_key(COLLECTION): f"gc/probe-{C}",
     names.forget_key(7, OBJECT): f"forget/0000000007-{HASH}",
     names.verified_key(7, OBJECT): f"verified/0000000007-{HASH}",
+    names.relocation_key(7, RelocationId(COLLECTION), RelocationStage.ANNOUNCED): f"relocations/0000000007-{C}",
+    names.relocation_key(7, RelocationId(COLLECTION), RelocationStage.DONE): f"relocations/0000000007-{C}.done",
+    names.spare_key(f"gc/0000000007-{C}.mark"): f"spares/gc/0000000007-{C}.mark",
 }
 PARSED: list[tuple[Parser, str, object]] = [
+    (names.parse_slot_key, f"keys/{H}", SlotId(HOST)),
+    (names.parse_host_key, f"hosts/{H}/000007", HostName(HostId(HOST), 7)),
     (names.parse_numbered_key, f"index/{H}/0000000007-{HASH}", NumberedKey(HostId(HOST), 7, OBJECT)),
     (names.parse_numbered_key, f"snapshots/{H}/0000000007-{HASH}", NumberedKey(HostId(HOST), 7, OBJECT)),
     (names.parse_pack_key, f"packs/{H}/{HASH}", (HOST, OBJECT)),
@@ -44,6 +50,8 @@ PARSED: list[tuple[Parser, str, object]] = [
     (names.parse_collection_key, f"gc/0000000007-{C}.done", CollectionName(7, CollectionId(COLLECTION), Stage.DONE)),
     (names.parse_record_key, f"forget/0000000007-{HASH}", RecordName(7, OBJECT)),
     (names.parse_record_key, f"verified/0000000007-{HASH}", RecordName(7, OBJECT)),
+    (names.parse_relocation_key, f"relocations/0000000007-{C}", RelocationName(7, RelocationId(COLLECTION), RelocationStage.ANNOUNCED)),
+    (names.parse_relocation_key, f"relocations/0000000007-{C}.done", RelocationName(7, RelocationId(COLLECTION), RelocationStage.DONE)),
 ]
 IDS = [key.partition("/")[0] + key[-5:] for _, key, _ in PARSED]
 

@@ -239,6 +239,17 @@ def test_the_target_is_new_or_empty_unless_said_otherwise(scratch: Path) -> None
         _open(path / "something")
 
 
+def test_nobody_else_gets_into_a_directory_that_is_not_finished(scratch: Path) -> None:
+    old = os.umask(0)
+    try:
+        target = _open(scratch / "target")
+        target.open_directory(target.open_directory(target.root, b"a"), b"b")
+    finally:
+        os.umask(old)
+    modes = [stat.S_IMODE((scratch / "target" / path).stat().st_mode) for path in (".", "a", "a/b")]
+    assert modes == [0o700] * 3
+
+
 def test_directories_get_their_metadata_last_and_the_deepest_first(scratch: Path, as_nobody: Callable[..., Any]) -> None:
     path = scratch / "target"
 

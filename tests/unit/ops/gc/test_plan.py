@@ -84,6 +84,13 @@ def test_a_copy_that_a_mark_vouches_for_makes_a_pack_superfluous() -> None:
     assert judge(survey(packs, [snapshot(1, {1: [0, 1]})], log)).collectable == frozenset()  # b does not have all of it
 
 
+@pytest.mark.parametrize("copied", [{1: [0]}, {2: [0]}, {1: [0], 2: [1]}, {3: [0]}])
+def test_a_copy_that_lacks_one_of_several_sessions(copied: dict[int, list[int]]) -> None:
+    packs = {A: stored(record("a", {1: [0], 2: [0, 1]})), B: stored(record("b", copied))}
+    log = Collections((mark(A, copies=[copy_of("b", "a")]),), (), {}, 2)
+    assert A not in judge(survey(packs, [snapshot(1, {1: [0], 2: [0]})], log)).collectable
+
+
 @pytest.mark.parametrize("flaw", ["absent", "listed otherwise", "swept", "swept and done"])
 def test_a_copy_that_can_not_be_relied_on(flaw: str) -> None:
     copy = record("b", {1: [0]}, digest_of="lie" if flaw == "listed otherwise" else "")

@@ -12,6 +12,7 @@ from seedcorn.format.pack import TRAILER_BYTES, FrameEntry, KeyRow, PackHead, Pa
 from seedcorn.ids import HostId, PackId
 from seedcorn.repo.bindings import footer_binding
 from seedcorn.repo.maintenance import MaintainRepository, maintained_by_owner
+from seedcorn.repo.packs import listed_bytes
 from seedcorn.repo.rewriting import repacking
 from seedcorn.repo.rewriting.repacking import LiveFrames, NewPack, repack
 from seedcorn.testing.memory_store import MemoryStore
@@ -96,6 +97,14 @@ def test_a_full_pack_is_followed_by_another(stage: Stage, monkeypatch: pytest.Mo
     large = stage.live(b"x", [0, 20, 40, 60, 80])
     (alone,) = stage.repack(large)
     stage.check(alone, large)
+
+
+def test_a_pack_of_which_much_is_listed_is_followed_by_another(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    sources = [stage.live(letter, [0, 30]) for letter in (b"p", b"q", b"r")]
+    monkeypatch.setattr(repacking, "LISTED_TARGET_BYTES", sum(listed_bytes(source.frames, source.rows) for source in sources[:2]))
+    first, second = stage.repack(*sources)
+    stage.check(first, *sources[:2])  # to the byte
+    stage.check(second, sources[2])
 
 
 def test_one_session_under_two_keys_never_shares_a_pack(stage: Stage) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from seedcorn.format.names import parse_numbered_key
-from seedcorn.format.pack import KeyRow
+from seedcorn.format.pack import KeyRow, PackEntry
 from seedcorn.ids import HostId
 from seedcorn.ops import access
 from seedcorn.repo.index import OpenedSegment, open_segment
@@ -61,9 +61,11 @@ def test_a_full_segment_is_followed_by_another(repository: SmallRepository, segm
 
 
 def test_one_session_under_two_keys_never_shares_a_segment(repository: SmallRepository, segments: list[OpenedSegment]) -> None:
-    (row,) = segments[0].public.key_rows
+    """Of the two in a pack, one has the same key everywhere."""
+    (row,), (common,) = (segment.public.key_rows for segment in segments)
     other = KeyRow(row.session, row.host, row.suite, row.sealed_key[::-1])
-    entry = segments[0].packs[0]
+    one, two = (segment.packs[0] for segment in segments)
+    entry = PackEntry(one.pack, one.kind, one.frames + two.frames)
     new = series(repository)
-    written = [*new.add(0, entry, [row]), *new.add(0, entry, [other]), *new.finish()]
-    assert [read(repository, key, data).public.key_rows for key, data in written] == [(row,), (other,)]
+    written = [*new.add(0, entry, [row, common]), *new.add(0, entry, [other, common]), *new.finish()]
+    assert [read(repository, key, data).public.key_rows for key, data in written] == [(row, common), (other, common)]

@@ -46,6 +46,15 @@ def test_the_newest_name_of_each_host() -> None:
     assert list_heads(store) == {ALPHA: Head(ALPHA, 10, id_of(10, "b")), BETA: Head(BETA, 1, id_of(1))}
 
 
+@pytest.mark.parametrize(("seen", "newest"), [((10, "a"), "a"), ((10, "b"), "b"), ((10, "gone"), "b"), ((9, "a"), "b")])
+def test_of_two_newest_names_the_one_that_was_seen_before(seen: tuple[int, str], newest: str) -> None:
+    """Whoever adds one to the room of a host does not take the place of what the host has put."""
+    store = MemoryStore()
+    for version in "ab":
+        store.put(snapshot_key(ALPHA, 10, SnapshotId(id_of(10, version))), b"")
+    assert list_heads(store, {ALPHA: Head(ALPHA, seen[0], id_of(*seen))}) == {ALPHA: Head(ALPHA, 10, id_of(10, newest))}
+
+
 @pytest.mark.parametrize(
     ("now", "message"),
     [

@@ -194,6 +194,8 @@ def test_remembered_heads_only_move_forward(repository: SmallRepository, tree: P
     for seq, expected in ((3, 3), (2, 3), (5, 5)):
         remember_heads(state, {ALPHA: Head(ALPHA, seq, b"%d" % seq)})
         assert remembered_heads(state)[ALPHA].seq == expected
+    remember_heads(state, {ALPHA: Head(ALPHA, 5, b"another")})
+    assert remembered_heads(state)[ALPHA].snapshot == b"5"
     back_up(repository, tree, 2)
     assert list_heads(repository.store)[repository.first.host_file.key.host].seq == 2
 

@@ -17,6 +17,7 @@ from seedcorn.ids import SessionId, host_mark
 from seedcorn.repo.roots.collections import Collections
 from seedcorn.repo.roots.needed import IndexedFrames, Missing, SeqSet
 from seedcorn.repo.roots.needs import Needs, assess_needs, explains, listed_frames, taken_frames, with_standings
+from seedcorn.repo.roots.receipts import Receipts
 from seedcorn.repo.roots.relocations import NO_RELOCATIONS, Relocation, Relocations
 from seedcorn.repo.roots.roots import RootCheckpoint, Roots, RootSnapshot, Standing
 from seedcorn.repo.state.state import SessionRecord
@@ -124,6 +125,14 @@ def test_all_that_is_missing_must_be_explained() -> None:
     for frames, is_torn in (({1: [1], 2: [1]}, True), ({1: [1]}, False), ({2: [1]}, False)):
         found = assessed(roots_of(root, collections=swept(frames)), {3: [0]})
         assert bool(found.torn) is is_torn is not bool(found.problems)
+
+
+def test_a_void_snapshot_that_was_confirmed_counts_if_nothing_of_it_is_missing() -> None:
+    """Its host could not tell, and the index can."""
+    whole, lacking, unconfirmed = (snapshot(seq, {1: needed}, Standing.VOID) for seq, needed in ((1, [0]), (2, [0, 1]), (3, [0])))
+    roots = roots_of(whole, lacking, unconfirmed)
+    receipts = Receipts(frozenset({whole.ref, lacking.ref}), frozenset({whole.ref, lacking.ref, unconfirmed.ref}))
+    assert assessed(replace(roots, receipts=receipts), {1: [0]}).whole == {whole.ref}
 
 
 def test_snapshots_get_the_standing_that_the_index_tells() -> None:

@@ -62,6 +62,7 @@ def test_a_receipt_in_the_place_of_another(harm: str, repository: SmallRepositor
         found = read(repository, state)
         assert (found.receipted, found.void) == (frozenset({ref(repository.first, 3)}), frozenset())
         assert [problem.object_name for problem in found.problems] == [key]
+        assert found.doubtful == {ref(repository.first, 2)}
     assert state.cached_object(key) is None
 
 
