@@ -22,6 +22,7 @@ from seedcorn.ids import CollectionId, PackId, SessionId, SnapshotId
 from seedcorn.ops import access
 from seedcorn.ops.backup import entries
 from seedcorn.ops.backup.backup import BackupOptions, backup_stream
+from seedcorn.ops.browse import open_browser
 from seedcorn.ops.check.check import CheckOptions, check
 from seedcorn.ops.gc.survey import Surveyor
 from seedcorn.repo.index import build_segment, open_segment, sync_state
@@ -362,6 +363,22 @@ def test_what_another_host_has_lost_is_not_relied_on_by_whoever_shares_it(tmp_pa
         for room in ("packs/", "index/"):
             store.delete([key for key in store.objects if key.startswith(room)])
         beta.backup(tree)
+        found = read_tree(repository.browser(fresh=True), "latest", bytes(tree))
+        assert found == {bytes(tree / name): content for name, content in files.items()}
+
+
+def test_what_nobody_has_verified_is_not_relied_on_though_the_owner_has_read_the_index_on_this_machine(tmp_path: Path) -> None:
+    """Both use one state, and another host may have listed noise under the names of the right chunks."""
+    store, files = MemoryStore(), {"file": b"shared " * 2000}
+    tree = make_tree(tmp_path / "tree", files)
+    with SmallRepository(store, tmp_path / "states") as repository:
+        repository.backup(tree)
+        others = [key for key in store.objects if key.startswith("packs/")]
+        beta = repository.machine("beta")
+        open_browser(repository.owner(), beta.state)
+        assert len(list(beta.state.packs())) == len(others)
+        beta.backup(tree)
+        store.delete(others)
         found = read_tree(repository.browser(fresh=True), "latest", bytes(tree))
         assert found == {bytes(tree / name): content for name, content in files.items()}
 
