@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -54,3 +54,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("slow") is not None and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(SLOW_LIMIT_SECONDS))
+
+
+@pytest.fixture
+def no_umask() -> Iterator[None]:
+    """What is made has the very mode that it is made with."""
+    before = os.umask(0)
+    try:
+        yield
+    finally:
+        os.umask(before)

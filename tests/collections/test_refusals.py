@@ -21,9 +21,7 @@ from seedcorn.ops.gc.plan import CollectionOptions
 from seedcorn.ops.gc.survey import Surveyor
 from seedcorn.ops.retention.forget import choose_snapshots, forget_snapshots
 from seedcorn.ops.retention.policy import Newest, Policy
-from seedcorn.repo.hosts import load_registry
 from seedcorn.repo.index import build_segment
-from seedcorn.repo.rewriting.segments import fetch_segment
 from seedcorn.repo.roots.collections import build_collection
 from seedcorn.repo.roots.roots import Standing
 from seedcorn.store.api import Buffer, ObjectInfo
@@ -187,9 +185,8 @@ def test_a_receipt_that_went_before_its_forgotten_snapshot(garden: Garden) -> No
 
 def entries_of(garden: Garden, machine: Machine | None = None) -> tuple[Sequence[KeyRow], list[PackEntry]]:
     """What the newest segment of the first host, or another one, says."""
-    maintainer, host = garden.maintainer(), (machine or garden.repository.first).host_file.key.host
-    registry = load_registry(garden.store, maintainer.repository, maintainer.key.public)
-    opened = fetch_segment(maintainer, registry, [key for key in garden.keys("index") if host.hex() in key][-1])
+    host = (machine or garden.repository.first).host_file.key.host
+    opened = garden.open_segment([key for key in garden.keys("index") if host.hex() in key][-1])
     return opened.public.key_rows, opened.packs
 
 

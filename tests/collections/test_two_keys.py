@@ -14,9 +14,7 @@ from seedcorn.crypto.primitives import object_hash, random_bytes
 from seedcorn.format.names import pack_key
 from seedcorn.format.pack import KeyRow, PackEntry, PackKind, SegmentPublic
 from seedcorn.ids import PackId
-from seedcorn.repo.hosts import load_registry
 from seedcorn.repo.index import seal_segment
-from seedcorn.repo.rewriting.segments import fetch_segment
 
 
 @pytest.fixture
@@ -28,10 +26,9 @@ def garden() -> Iterator[Garden]:
 
 def list_noise(garden: Garden, number: int, *, own_key_last: bool, lies: list[PackEntry]) -> str:
     """List these packs; if there are none yet, one of noise and of the other kind for each that is listed, with its frames."""
-    thief, maintainer = garden.repository.first, garden.maintainer()
+    thief = garden.repository.first
     host = thief.host_file.key.host
-    registry = load_registry(garden.store, maintainer.repository, maintainer.key.public)
-    segments = [fetch_segment(maintainer, registry, key) for key in garden.keys("index")]
+    segments = [garden.open_segment(key) for key in garden.keys("index")]
     opened = max((one for one in segments if len(one.public.key_rows) == 1), key=lambda one: sum(len(entry.frames) for entry in one.packs))
     (row,) = opened.public.key_rows
     if not lies:

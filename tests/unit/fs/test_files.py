@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +30,6 @@ def _target(path: Path, **options: Any) -> Target:
     return Target(os.fsencode(path), TargetOptions(as_root=os.geteuid() == 0, on_problem=_raise, **options))
 
 
-@contextmanager
-def _umask(mask: int) -> Iterator[None]:
-    before = os.umask(mask)
-    try:
-        yield
-    finally:
-        os.umask(before)
-
-
 class Elsewhere:
     """What a second process has: a descriptor of the target, and records of directories."""
 
@@ -52,19 +42,19 @@ class Elsewhere:
         return self._cache.know(parent, handle.record)
 
 
+@pytest.mark.usefixtures("no_umask")
 @pytest.mark.parametrize("mode", [0o644, 0o400, 0o666, 0o777, 0o4755, 0o2755, 0o1600, 0])
 def test_modes_and_owners_come_out_right(scratch: Path, mode: int) -> None:
-    with _umask(0):
-        target = _target(scratch / "target", no_umask=True)
-        group = os.getegid()
-        if os.geteuid() == 0:  # new files in this directory take its group
-            os.chown(scratch / "target", 0, 12)
-            os.chmod(scratch / "target", 0o2700)
-            group = 34
-        below = target.open_directory(target.root, b"below")
-        for directory in (target.root, below):
-            node = msgspec.structs.replace(_node(mode=mode), gid=group)
-            target.write_file(directory, node, [memoryview(b"restored")])
+    target = _target(scratch / "target", no_umask=True)
+    group = os.getegid()
+    if os.geteuid() == 0:  # new files in this directory take its group
+        os.chown(scratch / "target", 0, 12)
+        os.chmod(scratch / "target", 0o2700)
+        group = 34
+    below = target.open_directory(target.root, b"below")
+    for directory in (target.root, below):
+        node = msgspec.structs.replace(_node(mode=mode), gid=group)
+        target.write_file(directory, node, [memoryview(b"restored")])
     for path in (scratch / "target" / "file", scratch / "target" / "below" / "file"):
         st = path.stat()
         assert (stat.S_IMODE(st.st_mode), st.st_uid, st.st_gid) == (mode, os.geteuid(), group)

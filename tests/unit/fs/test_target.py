@@ -239,13 +239,10 @@ def test_the_target_is_new_or_empty_unless_said_otherwise(scratch: Path) -> None
         _open(path / "something")
 
 
+@pytest.mark.usefixtures("no_umask")
 def test_nobody_else_gets_into_a_directory_that_is_not_finished(scratch: Path) -> None:
-    old = os.umask(0)
-    try:
-        target = _open(scratch / "target")
-        target.open_directory(target.open_directory(target.root, b"a"), b"b")
-    finally:
-        os.umask(old)
+    target = _open(scratch / "target")
+    target.open_directory(target.open_directory(target.root, b"a"), b"b")
     modes = [stat.S_IMODE((scratch / "target" / path).stat().st_mode) for path in (".", "a", "a/b")]
     assert modes == [0o700] * 3
 

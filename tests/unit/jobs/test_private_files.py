@@ -16,12 +16,9 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
+@pytest.mark.usefixtures("no_umask")
 def test_created_with_all_directories_that_lead_to_it(tmp_path: Path) -> None:
-    before = os.umask(0)
-    try:
-        create_private(tmp_path / "a" / "b" / "file", b"secret")
-    finally:
-        os.umask(before)
+    create_private(tmp_path / "a" / "b" / "file", b"secret")
     assert mode(tmp_path / "a") == mode(tmp_path / "a" / "b") == 0o700
     assert mode(tmp_path / "a" / "b" / "file") == 0o600
     assert read_private(tmp_path / "a" / "b" / "file") == b"secret"
